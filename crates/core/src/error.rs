@@ -1,0 +1,196 @@
+//! Every error a client can see: one table of codes, one small value.
+
+use std::fmt;
+use std::time::Duration;
+
+use crate::id::StreamId;
+
+/// Where an error comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// The request is wrong.
+    Client,
+    /// Everstream itself, or its state.
+    Gateway,
+    /// The provider.
+    Upstream,
+    /// The stream log.
+    Store,
+}
+
+macro_rules! error_codes {
+    ($($(#[doc = $doc:literal])+ $variant:ident = $name:literal, $status:literal, $source:ident, $kind:literal, $effects:ident;)+) => {
+        /// What went wrong, as a stable name. The table fixes each code's HTTP status, its source,
+        /// its OpenAI `type`, and whether a provider may have been charged.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum ErrorCode { $($(#[doc = $doc])+ $variant,)+ }
+
+        impl ErrorCode {
+            /// All codes, for documentation and tests.
+            pub const ALL: &'static [Self] = &[$(Self::$variant,)+];
+
+            /// The name on the wire, in logs and in terminal records.
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $name,)+ }
+            }
+
+            /// The HTTP status, where a response head can still carry one.
+            pub const fn status(self) -> u16 {
+                match self { $(Self::$variant => $status,)+ }
+            }
+
+            /// Who is at fault.
+            pub const fn source(self) -> Source {
+                match self { $(Self::$variant => Source::$source,)+ }
+            }
+
+            /// The `type` of an OpenAI error object.
+            pub const fn openai_type(self) -> &'static str {
+                match self { $(Self::$variant => $kind,)+ }
+            }
+
+            /// True when no provider can have been charged for this request.
+            pub const fn no_side_effects(self) -> bool {
+                match self { $(Self::$variant => error_codes!(@$effects),)+ }
+            }
+        }
+    };
+    (@free) => { true };
+    (@maybe_charged) => { false };
+}
+
+error_codes! {
+    /// The body is not JSON.
+    InvalidJson = "invalid_json", 400, Client, "invalid_request_error", free;
+    /// A required field is missing.
+    MissingField = "missing_field", 400, Client, "invalid_request_error", free;
+    /// A field or parameter has a value that cannot be.
+    InvalidValue = "invalid_value", 400, Client, "invalid_request_error", free;
+    /// `Last-Event-ID`, `after` or `starting_after` is malformed or names another stream.
+    InvalidCursor = "invalid_cursor", 400, Client, "invalid_request_error", free;
+    /// No valid key or token.
+    Unauthorized = "invalid_api_key", 401, Client, "invalid_request_error", free;
+    /// No upstream serves this model.
+    ModelNotFound = "model_not_found", 404, Client, "invalid_request_error", free;
+    /// No such stream, or not this project's.
+    StreamNotFound = "stream_not_found", 404, Client, "invalid_request_error", free;
+    /// No such path.
+    RouteNotFound = "route_not_found", 404, Client, "invalid_request_error", free;
+    /// The path exists, the method does not.
+    MethodNotAllowed = "method_not_allowed", 405, Client, "invalid_request_error", free;
+    /// The request took too long to arrive.
+    RequestTimeout = "request_timeout", 408, Client, "invalid_request_error", free;
+    /// The cursor is beyond the end of the log.
+    CursorAhead = "cursor_ahead", 409, Gateway, "invalid_request_error", free;
+    /// The stream existed and is past retention.
+    StreamGone = "stream_gone", 410, Client, "invalid_request_error", free;
+    /// The request body is larger than the limit.
+    BodyTooLarge = "body_too_large", 413, Client, "invalid_request_error", free;
+    /// The `Idempotency-Key` was used with another body.
+    IdempotencyMismatch = "idempotency_mismatch", 422, Client, "invalid_request_error", free;
+    /// Too many readers of one stream.
+    TooManyReaders = "too_many_readers", 429, Client, "rate_limit_error", free;
+    /// A bug of ours.
+    Internal = "internal_error", 500, Gateway, "server_error", maybe_charged;
+    /// The upstream could not be connected to.
+    UpstreamUnreachable = "upstream_unreachable", 502, Upstream, "server_error", free;
+    /// The upstream answered something that is not its API.
+    UpstreamInvalid = "upstream_invalid_response", 502, Upstream, "server_error", maybe_charged;
+    /// The upstream's answer ended before its own end.
+    UpstreamCut = "upstream_cut", 502, Upstream, "server_error", maybe_charged;
+    /// The upstream refused with a status of its own, which is passed on.
+    UpstreamError = "upstream_error", 502, Upstream, "server_error", maybe_charged;
+    /// One event of the answer is larger than the limit.
+    EventTooLarge = "event_too_large", 502, Upstream, "server_error", maybe_charged;
+    /// The answer is larger than the limit for a stream.
+    StreamTooLarge = "stream_too_large", 502, Upstream, "server_error", maybe_charged;
+    /// The log is full.
+    StoreFull = "store_full", 503, Store, "server_error", free;
+    /// The log cannot be written or read.
+    StoreUnavailable = "store_unavailable", 503, Store, "server_error", maybe_charged;
+    /// No new requests are taken: the process is about to end.
+    Draining = "draining", 503, Gateway, "server_error", free;
+    /// The upstream was silent for too long.
+    UpstreamTimeout = "upstream_timeout", 504, Upstream, "server_error", maybe_charged;
+    /// A client or a policy cancelled the generation.
+    Cancelled = "cancelled", 499, Client, "stream_cancelled", maybe_charged;
+    /// The gateway died while the generation ran, and cannot re-attach.
+    GatewayRestarted = "gateway_restarted", 503, Gateway, "stream_interrupted", maybe_charged;
+    /// The gateway died before anything was sent to an upstream.
+    NotStarted = "not_started", 503, Gateway, "stream_interrupted", free;
+    /// The gateway died after the request went out and before an answer came back.
+    OutcomeUnknown = "outcome_unknown", 503, Gateway, "stream_interrupted", maybe_charged;
+}
+
+impl ErrorCode {
+    /// The code of this name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|code| code.as_str() == name)
+    }
+
+    /// True when the same request may well succeed later.
+    pub const fn retryable(self) -> bool {
+        matches!(self.status(), 408 | 429 | 500..=599)
+    }
+}
+
+impl fmt::Display for ErrorCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// An error that a client will read: what was wrong, where, and what to do.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{code}: {message}")]
+pub struct Error {
+    /// Which error.
+    pub code: ErrorCode,
+    /// One or two sentences for a person. Never holds a secret.
+    pub message: String,
+    /// The field, header or parameter at fault.
+    pub param: Option<String>,
+    /// The stream it is about.
+    pub stream: Option<StreamId>,
+    /// When a retry makes sense.
+    pub retry_after: Option<Duration>,
+}
+
+impl Error {
+    /// An error with a message for a person.
+    pub fn new(code: ErrorCode, message: impl Into<String>) -> Self {
+        Self {
+            code,
+            message: message.into(),
+            param: None,
+            stream: None,
+            retry_after: None,
+        }
+    }
+
+    /// Names the field, header or parameter at fault.
+    #[must_use]
+    pub fn param(mut self, param: impl Into<String>) -> Self {
+        self.param = Some(param.into());
+        self
+    }
+
+    /// Names the stream it is about.
+    #[must_use]
+    pub fn stream(mut self, stream: StreamId) -> Self {
+        self.stream = Some(stream);
+        self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_unique_and_found_again() {
+        for &code in ErrorCode::ALL {
+            assert_eq!(ErrorCode::from_name(code.as_str()), Some(code));
+        }
+    }
+}

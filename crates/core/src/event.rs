@@ -1,0 +1,158 @@
+//! What a stream is made of: events, and the words for its state.
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use crate::id::{ProjectId, Seq, StreamId, UnixMillis};
+
+/// One event as every reader gets it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Event {
+    /// Its number, dense from 1.
+    pub seq: Seq,
+    /// When it was logged.
+    pub time: UnixMillis,
+    /// The name in the SSE `event:` field; empty when the dialect names none. UTF-8, one line.
+    pub name: Bytes,
+    /// The payload, the upstream's own bytes. UTF-8.
+    pub data: Bytes,
+}
+
+/// The API a stream was opened through; it decides the dialect of the stream's events.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Surface {
+    /// `POST /v1/chat/completions`
+    ChatCompletions,
+    /// `POST /v1/completions`
+    Completions,
+    /// `POST /v1/embeddings`
+    Embeddings,
+}
+
+impl Surface {
+    /// The name that the JSON form and `surface:` in a list query use.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::ChatCompletions => "chat_completions",
+            Self::Completions => "completions",
+            Self::Embeddings => "embeddings",
+        }
+    }
+
+    /// The path below an upstream's base URL (which ends in `/v1`).
+    pub const fn upstream_path(self) -> &'static str {
+        match self {
+            Self::ChatCompletions => "/chat/completions",
+            Self::Completions => "/completions",
+            Self::Embeddings => "/embeddings",
+        }
+    }
+}
+
+/// What the upstream was asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Mode {
+    /// Server-sent events; each becomes an event of the stream.
+    Stream,
+    /// One JSON body. It is logged as one event, or as several consecutive pieces when it is
+    /// larger than [`limits::UNARY_PIECE_BYTES`](crate::limits::UNARY_PIECE_BYTES).
+    Unary,
+}
+
+/// The state of a generation. Exactly one of the last four is final.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Status {
+    /// Accepted, no upstream called yet.
+    Queued,
+    /// An upstream is being asked.
+    Running,
+    /// The provider's own terminal event was logged.
+    Completed,
+    /// An error ended it; what was delivered is not the whole answer.
+    Failed,
+    /// A client or a policy stopped it.
+    Cancelled,
+    /// The gateway lost the upstream and could not re-attach.
+    Interrupted,
+}
+
+impl Status {
+    /// The name in JSON and in `status:` of a list query.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Queued => "queued",
+            Self::Running => "running",
+            Self::Completed => "completed",
+            Self::Failed => "failed",
+            Self::Cancelled => "cancelled",
+            Self::Interrupted => "interrupted",
+        }
+    }
+
+    /// Whether nothing can follow.
+    pub const fn is_final(self) -> bool {
+        !matches!(self, Self::Queued | Self::Running)
+    }
+}
+
+/// Tokens used, as the provider counted them, or an estimate that says so.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Usage {
+    /// Prompt tokens, cached ones included.
+    pub input_tokens: u64,
+    /// Completion tokens, reasoning included.
+    pub output_tokens: u64,
+    /// The part of the input that came from the provider's prompt cache.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub cached_tokens: u64,
+    /// The part of the output that was reasoning.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub reasoning_tokens: u64,
+    /// True when the provider gave no figures and these were counted from the events.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub estimated: bool,
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde's skip_serializing_if passes a reference"
+)]
+fn is_zero(n: &u64) -> bool {
+    *n == 0
+}
+
+/// A stream as the list and the head of a page show it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StreamInfo {
+    /// The stream.
+    pub id: StreamId,
+    /// Its owner.
+    pub project: ProjectId,
+    /// Its state.
+    pub status: Status,
+    /// The API it was opened through.
+    pub surface: Surface,
+    /// Streamed or one body.
+    pub mode: Mode,
+    /// The model as the client named it.
+    pub model: String,
+    /// The upstream that answers or answered, once one was called.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub upstream: Option<String>,
+    /// When it was accepted.
+    pub created_at: UnixMillis,
+    /// When its terminal record was written.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ended_at: Option<UnixMillis>,
+    /// The newest event.
+    pub last_seq: Seq,
+    /// Why it ended, as a short code, unless it completed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// What it used, once it ended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub usage: Option<Usage>,
+}

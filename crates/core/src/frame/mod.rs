@@ -1,0 +1,5 @@
+//! Borders of messages in byte streams: incremental decoders that take bytes and give values, and
+//! the one function that renders an SSE frame. They own no socket and no time.
+
+pub mod http1;
+pub mod sse;

@@ -1,0 +1,12 @@
+//! Everstream's pure core: bytes and values in, bytes and values out.
+//!
+//! Nothing here knows an async runtime, a clock, a file, a socket, the environment or a source of
+//! randomness; what needs time takes it as a parameter. That is what lets every state machine be
+//! tested at every split and every instant.
+
+pub mod error;
+pub mod event;
+pub mod frame;
+pub mod id;
+pub mod limits;
+pub mod record;

@@ -1,0 +1,85 @@
+//! Every bound in one place, each with the reason somebody chose it. Those that an operator may
+//! want to move are defaults of the configuration; the others are fixed.
+
+use std::time::Duration;
+
+/// Largest event, bytes of data. A base64 image in one chunk fits; a runaway line does not.
+pub const EVENT_BYTES: usize = 8 << 20;
+/// Largest stream, bytes of data of all its events.
+pub const STREAM_BYTES: u64 = 64 << 20;
+/// Most events in a stream.
+pub const STREAM_EVENTS: u64 = 200_000;
+/// A unary answer up to this size is one event; a larger one is logged in pieces of this size, so
+/// that its size does not show in memory.
+pub const UNARY_PIECE_BYTES: usize = 1 << 20;
+/// Largest request body.
+pub const REQUEST_BODY_BYTES: usize = 32 << 20;
+/// Longest time a client may take to send its request head, and then its body. Slow-loris clients
+/// hold a connection no longer than this.
+pub const REQUEST_READ_TIMEOUT: Duration = Duration::from_secs(30);
+/// Most readers of one stream at a time.
+pub const STREAM_READERS: usize = 1_000;
+/// Events of a live stream kept in memory for its readers; who is further behind reads the log.
+pub const LIVE_TAIL_BYTES: usize = 16 << 10;
+/// Preamble (role chunk and the like) held back until the first content event.
+pub const PREAMBLE_BYTES: usize = 64 << 10;
+/// Body of an upstream's error answer that is kept and passed on.
+pub const UPSTREAM_ERROR_BYTES: usize = 64 << 10;
+/// Head of an upstream's answer.
+pub const UPSTREAM_HEAD_BYTES: usize = 64 << 10;
+/// Headers in the head of an upstream's answer.
+pub const UPSTREAM_HEADERS: usize = 128;
+/// One read from an upstream: all it brings goes into one append.
+pub const UPSTREAM_READ_BYTES: usize = 16 << 10;
+/// Events a reader takes from the log at once, and their bytes: one page, one write.
+pub const READ_PAGE_EVENTS: usize = 512;
+/// See [`READ_PAGE_EVENTS`].
+pub const READ_PAGE_BYTES: usize = 64 << 10;
+/// Longest `Idempotency-Key`.
+pub const IDEMPOTENCY_KEY_BYTES: usize = 255;
+/// Longest cursor: 13 characters, a dot and 18 digits, with room.
+pub const CURSOR_BYTES: usize = 64;
+/// Streams that one `/v1/ws` socket may follow at once.
+pub const WS_SUBSCRIPTIONS: usize = 256;
+/// Largest message a WebSocket client may send: commands are small.
+pub const WS_MESSAGE_BYTES: usize = 16 << 10;
+/// Commands a WebSocket client may send in a second before it is cut off.
+pub const WS_COMMANDS_PER_SECOND: u32 = 100;
+/// Bytes that wait in a WebSocket's write buffer before its readers are left alone.
+pub const WS_WRITE_BUFFER_BYTES: usize = 256 << 10;
+/// Silence after which a reader gets `: ping`.
+pub const HEARTBEAT: Duration = Duration::from_secs(15);
+/// Longest time the head of a streamed response waits for the first content event.
+pub const HEAD_HOLD: Duration = Duration::from_secs(5);
+/// How long a generation goes on without a reader.
+pub const LINGER: Duration = Duration::from_secs(60);
+/// How long a socket may refuse bytes before it is closed.
+pub const WRITE_STALL: Duration = Duration::from_secs(60);
+/// How long after its start an unread generation still belongs to an SDK's own retry.
+pub const RETRY_ATTACH: Duration = Duration::from_secs(60);
+/// How long a stream can be read after its end.
+pub const RETENTION: Duration = Duration::from_secs(24 * 3600);
+/// How long a stream that is past retention is still known to have existed (410, not 404).
+pub const TOMBSTONE: Duration = Duration::from_secs(7 * 24 * 3600);
+/// Size of the log on disk.
+pub const LOG_BYTES: u64 = 10 << 30;
+/// Size of a segment file: retention drops whole segments, so this is its grain.
+pub const SEGMENT_BYTES: u64 = 64 << 20;
+/// How long a read token is good for unless the request says otherwise, and at most.
+pub const READ_TOKEN: Duration = Duration::from_secs(600);
+/// See [`READ_TOKEN`].
+pub const READ_TOKEN_MAX: Duration = Duration::from_secs(24 * 3600);
+/// Idle upstream connections kept per host, and how long.
+pub const UPSTREAM_IDLE_CONNECTIONS: usize = 100;
+/// See [`UPSTREAM_IDLE_CONNECTIONS`].
+pub const UPSTREAM_IDLE_TIMEOUT: Duration = Duration::from_secs(90);
+/// Connecting to an upstream, TLS included.
+pub const UPSTREAM_CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// Silence of an upstream before its first event. Reasoning models think for minutes.
+pub const UPSTREAM_FIRST_EVENT_TIMEOUT: Duration = Duration::from_secs(600);
+/// Silence of an upstream between two events; its heartbeats do not count as progress.
+pub const UPSTREAM_EVENT_TIMEOUT: Duration = Duration::from_secs(120);
+/// Page size of the list of streams: default and largest.
+pub const LIST_PAGE_SIZE: usize = 20;
+/// See [`LIST_PAGE_SIZE`].
+pub const LIST_PAGE_SIZE_MAX: usize = 200;

@@ -1,0 +1,180 @@
+//! What the log holds, and where a reader stands in it.
+//!
+//! A stream is a sequence of records. Events carry a [`Seq`]; audit records (who was called, what
+//! came back) lie between them and readers never see them. A [`Position`] counts both.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use crate::event::{Event, Mode, Status, Surface, Usage};
+use crate::id::{ProjectId, Seq, UnixMillis};
+
+/// How many records, of any kind, lie before a place in a stream. The first record has position 0.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Position(pub u64);
+
+impl Position {
+    /// The position `n` records later.
+    #[must_use]
+    pub const fn plus(self, n: u64) -> Self {
+        Self(self.0 + n)
+    }
+}
+
+/// One record. Their order in a stream is the order of writes: `Accepted` first, `Dialled` before
+/// a byte of the request leaves, `Head` when the upstream answered, events, exactly one `End`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Record {
+    /// The stream exists. Always and only the record at position 0.
+    Accepted(Arc<Accepted>),
+    /// Audit: the next byte goes to this upstream.
+    Dialled(Dialled),
+    /// Audit: the upstream answered.
+    Head(Head),
+    /// What readers get.
+    Event(Event),
+    /// Audit: a new epoch began, because the former writer died.
+    Leased,
+    /// The terminal record; nothing follows it.
+    End(Arc<End>),
+}
+
+/// Everything that is known when a generation is admitted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Accepted {
+    /// The owner: only this project can read the stream.
+    pub project: ProjectId,
+    /// The API it was opened through.
+    pub surface: Surface,
+    /// Streamed or one body.
+    pub mode: Mode,
+    /// The model as the client named it.
+    pub model: String,
+    /// When it was accepted.
+    pub created_at: UnixMillis,
+    /// The client's `Idempotency-Key`, if it sent one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub claim: Option<Claim>,
+    /// True when the client asked to see the usage chunk.
+    #[serde(default)]
+    pub include_usage: bool,
+    /// The request's body as the client sent it: what a restart needs to run it if nothing was
+    /// sent yet. Stored beside the JSON of the other fields, byte for byte.
+    #[serde(skip)]
+    pub request: Bytes,
+}
+
+/// A client's `Idempotency-Key`: while a stream holds it, no second one can be opened with it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Claim {
+    /// Digest of project, method, path and key.
+    pub key: Digest,
+    /// Digest of the body, to tell a retry from another request under the same key.
+    pub fingerprint: Digest,
+}
+
+/// A SHA-256 digest.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Digest(pub [u8; 32]);
+
+impl std::fmt::Debug for Digest {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Digest({:02x}{:02x}..)", self.0[0], self.0[1])
+    }
+}
+
+/// Audit: an attempt is about to be made.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Dialled {
+    /// 1 for the first attempt.
+    pub attempt: u32,
+    /// The upstream's configured name.
+    pub upstream: String,
+    /// The model's name there.
+    pub model: String,
+}
+
+/// Audit: the head of an upstream's answer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Head {
+    /// Its HTTP status.
+    pub status: u16,
+    /// Its request id, for the provider's support.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request_id: Option<String>,
+}
+
+/// The terminal record of a generation.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct End {
+    /// One of the final statuses.
+    pub status: Status,
+    /// Why, as a short code (an [`ErrorCode`](crate::error::ErrorCode) name), unless completed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// The HTTP status for a client whose response head was not sent yet when this was written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub http_status: Option<u16>,
+    /// Seconds after which a retry makes sense, when the upstream said so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_after: Option<u64>,
+    /// The upstream that answered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub upstream: Option<String>,
+    /// What was used.
+    pub usage: Usage,
+    /// True when the provider surely ran nothing, so that the `Idempotency-Key` is free again.
+    #[serde(default)]
+    pub release_claim: bool,
+    /// When it ended.
+    pub at: UnixMillis,
+}
+
+/// Where a stream ends just now.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tail {
+    /// Where the next record goes.
+    pub position: Position,
+    /// The newest event; zero before the first.
+    pub seq: Seq,
+    /// Whether the terminal record is written.
+    pub ended: bool,
+}
+
+impl Tail {
+    /// The tail after `records` were appended at this one.
+    ///
+    /// # Errors
+    /// When the records do not fit: events that are not dense, a record after `End`, an `Accepted`
+    /// that is not first.
+    pub fn after(mut self, records: &[Record]) -> Result<Self, Misfit> {
+        for record in records {
+            if self.ended {
+                return Err(Misfit("a record after the terminal one"));
+            }
+            let first = self.position == Position(0);
+            match record {
+                Record::Accepted(_) if !first => return Err(Misfit("a second Accepted record")),
+                Record::Accepted(_) => {}
+                _ if first => return Err(Misfit("the first record is not Accepted")),
+                Record::Event(event) if event.seq != self.seq.next() => {
+                    return Err(Misfit("an event whose seq is not the next"));
+                }
+                Record::Event(event) => self.seq = event.seq,
+                Record::End(_) => self.ended = true,
+                Record::Dialled(_) | Record::Head(_) | Record::Leased => {}
+            }
+            self.position = self.position.plus(1);
+        }
+        Ok(self)
+    }
+}
+
+/// Records that cannot stand where somebody wanted to put them: a bug of the writer's, or a
+/// damaged log. The text says which rule they break.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Misfit(pub &'static str);

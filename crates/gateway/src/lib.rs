@@ -1,0 +1,1 @@
+//! Everstream as a library and a binary.

@@ -1,0 +1,2 @@
+//! The `everstream` binary.
+fn main() {}
