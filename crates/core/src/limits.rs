@@ -45,8 +45,6 @@ pub const WS_SUBSCRIPTIONS: usize = 256;
 pub const WS_MESSAGE_BYTES: usize = 16 << 10;
 /// Commands a WebSocket client may send in a second before it is cut off.
 pub const WS_COMMANDS_PER_SECOND: u32 = 100;
-/// Bytes that wait in a WebSocket's write buffer before its readers are left alone.
-pub const WS_WRITE_BUFFER_BYTES: usize = 256 << 10;
 /// Silence after which a reader gets `: ping`.
 pub const HEARTBEAT: Duration = Duration::from_secs(15);
 /// Longest time the head of a streamed response waits for the first content event.
@@ -83,3 +81,7 @@ pub const UPSTREAM_EVENT_TIMEOUT: Duration = Duration::from_secs(120);
 pub const LIST_PAGE_SIZE: usize = 20;
 /// See [`LIST_PAGE_SIZE`].
 pub const LIST_PAGE_SIZE_MAX: usize = 200;
+/// How long a list may wait for a match, or a live feed of it may last.
+pub const LIST_TIMEOUT_MAX: Duration = Duration::from_secs(3600);
+/// Changes that a live feed of the list may be behind before it is shown the whole page again.
+pub const LIST_FEED_BACKLOG: usize = 256;

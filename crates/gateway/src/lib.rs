@@ -1,1 +1,52 @@
-//! Everstream as a library and a binary.
+//! Everstream: a streaming AI gateway in which a model's answer is a durable, resumable resource.
+//!
+//! The binary is a thin shell around this library, which can be embedded: build an [`App`] from a
+//! [`Config`](everstream_core::config::Config) and merge [`router`] into a router of your own.
+
+pub mod app;
+pub mod cli;
+pub mod clock;
+pub mod generate;
+pub mod http;
+pub mod lifecycle;
+pub mod pipeline;
+pub mod read;
+pub mod server;
+pub mod upstream;
+
+use everstream_core::error::{Error, ErrorCode};
+use everstream_store::LogError;
+
+pub use app::App;
+pub use http::router;
+
+/// What a client is told when the log refuses. The cause is for the operator's log, not for it.
+pub fn store_error(error: &LogError) -> Error {
+    let (code, message) = match error {
+        LogError::NotFound => (ErrorCode::StreamNotFound, "There is no such stream.".to_owned()),
+        LogError::Gone { .. } => {
+            (ErrorCode::StreamGone, "The stream is past retention.".to_owned())
+        }
+        LogError::EventTooLarge { .. } => (ErrorCode::EventTooLarge, error.to_string()),
+        LogError::StreamTooLarge { .. } => (ErrorCode::StreamTooLarge, error.to_string()),
+        LogError::Full(_) => {
+            let message = "The stream log is full, so nothing new can be made durable. The operator \
+                           can raise log.max_bytes or free disk space.";
+            (ErrorCode::StoreFull, message.to_owned())
+        }
+        LogError::Exists
+        | LogError::Fenced { .. }
+        | LogError::Held
+        | LogError::NotAtTail { .. }
+        | LogError::Ended
+        | LogError::Misfit(_)
+        | LogError::Damaged(_)
+        | LogError::Io(_)
+        | LogError::Closed => {
+            tracing::error!(%error, "stream log");
+            let message = "The stream log cannot be read or written just now.";
+            (ErrorCode::StoreUnavailable, message.to_owned())
+        }
+    };
+    Error::new(code, message)
+}

@@ -1,0 +1,3 @@
+//! Signatures. `now` is always a parameter.
+
+pub mod read_token;

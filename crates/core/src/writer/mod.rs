@@ -1,0 +1,434 @@
+//! The state machine of one generation: inputs in, outputs out, no socket and no clock.
+//!
+//! The driver feeds it what happened and does what it says, in order. What it fixes is the order
+//! of writes: nothing is dialled before `Dialled` is durable, nothing reaches a reader before it
+//! is appended, and exactly one terminal record ends the stream, in the same append as the last
+//! event. There is at most one append under way: after [`Output::Append`] the next input is
+//! [`Input::Appended`] or [`Input::AppendFailed`].
+
+mod answer;
+mod outcome;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use crate::error::{Error, ErrorCode};
+use crate::event::{Event, Mode, Status, Surface};
+use crate::id::{Seq, StreamId, UnixMillis};
+use crate::policy::disconnect::OnDisconnect;
+use crate::record::{Dialled, End, Head, Record};
+use answer::{Answer, Step};
+use outcome::Outcome;
+
+/// What a writer needs to know before it starts.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// The stream it writes.
+    pub stream: StreamId,
+    /// The dialect.
+    pub surface: Surface,
+    /// Streamed or one body.
+    pub mode: Mode,
+    /// Whether the client asked to see the usage chunk.
+    pub show_usage: bool,
+    /// The configured name of the upstream to call.
+    pub upstream: String,
+    /// The model's name there.
+    pub model: String,
+    /// Size of the request, for an estimate of its tokens.
+    pub request_bytes: usize,
+    /// What happens when nobody reads.
+    pub on_disconnect: OnDisconnect,
+    /// Longest silence before the first event.
+    pub first_event_timeout: Duration,
+    /// Longest silence between two events.
+    pub event_timeout: Duration,
+    /// Bounds of the stream.
+    pub limits: StreamLimits,
+}
+
+/// Bounds of one stream. The log has the same ones and a little more, so that the error event that
+/// reports a bound still fits.
+#[derive(Clone, Copy, Debug)]
+pub struct StreamLimits {
+    /// Largest event, bytes of data.
+    pub event_bytes: usize,
+    /// Largest stream, bytes of data.
+    pub stream_bytes: u64,
+    /// Most events.
+    pub stream_events: u64,
+}
+
+/// What happened.
+#[derive(Clone, Debug)]
+pub enum Input {
+    /// The stream is created and leased: go.
+    Start,
+    /// The upstream's head is here.
+    Head(UpstreamHead),
+    /// One read of the upstream's body.
+    Bytes(Bytes),
+    /// The upstream's body ended as HTTP says it should.
+    Ended,
+    /// The upstream could not be reached, or its connection broke.
+    Broken(Breakage),
+    /// The append is acknowledged.
+    Appended,
+    /// The append failed; nothing more can be logged.
+    AppendFailed(ErrorCode),
+    /// The time of [`Writer::wake_at`] has come, or an earlier one.
+    Tick,
+    /// Somebody wants it stopped.
+    Cancel,
+    /// The number of readers changed.
+    Readers(usize),
+}
+
+/// What the writer needs of an upstream's response head.
+#[derive(Clone, Debug, Default)]
+pub struct UpstreamHead {
+    /// The status.
+    pub status: u16,
+    /// `Content-Type`, as sent.
+    pub content_type: Option<String>,
+    /// `Content-Encoding`, as sent; anything but `identity` is refused, as none was asked for.
+    pub content_encoding: Option<String>,
+    /// `Retry-After` in seconds.
+    pub retry_after: Option<u64>,
+    /// The provider's id of the request.
+    pub request_id: Option<String>,
+}
+
+/// Why there is no (more of an) answer.
+#[derive(Clone, Debug)]
+pub struct Breakage {
+    /// What kind.
+    pub code: ErrorCode,
+    /// For a person; names the upstream.
+    pub message: String,
+    /// True when the provider surely ran nothing.
+    pub nothing_ran: bool,
+}
+
+/// What to do, in order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Output {
+    /// Append these at the tail, then feed [`Input::Appended`].
+    Append(Vec<Record>),
+    /// Send the request to the upstream.
+    Dial,
+    /// Drop the connection to the upstream: its answer is not wanted any more.
+    HangUp,
+    /// It is over. `None` when the log refused the terminal record.
+    Done(Option<Arc<End>>),
+}
+
+/// The state machine.
+#[derive(Debug)]
+pub struct Writer {
+    plan: Plan,
+    phase: Phase,
+    /// The newest event, appended or about to be.
+    seq: Seq,
+    /// The newest event that is acknowledged.
+    acknowledged: Seq,
+    bytes: u64,
+    answer: Answer,
+    /// The last sign of progress; heartbeats are none.
+    progress_at: UnixMillis,
+    /// When the linger time of an unread stream is over.
+    unread_until: Option<UnixMillis>,
+    /// A cancellation that came while an append was under way.
+    cancel_wanted: bool,
+    /// An append failed before; a second failure is the end.
+    append_failed: bool,
+    end: Option<Arc<End>>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Idle,
+    /// `Dialled` is being appended.
+    Dialling,
+    /// The request is out.
+    Asked,
+    /// The head was 2xx.
+    Answering,
+    /// The terminal record is being appended.
+    Ending,
+    Over,
+}
+
+impl Writer {
+    /// A writer that waits for [`Input::Start`].
+    pub fn new(plan: Plan, now: UnixMillis) -> Self {
+        let answer = Answer::new(&plan);
+        Self {
+            plan,
+            phase: Phase::Idle,
+            seq: Seq::ZERO,
+            acknowledged: Seq::ZERO,
+            bytes: 0,
+            answer,
+            progress_at: now,
+            unread_until: None,
+            cancel_wanted: false,
+            append_failed: false,
+            end: None,
+        }
+    }
+
+    /// When the next [`Input::Tick`] is due, if nothing else comes before.
+    pub fn wake_at(&self) -> Option<UnixMillis> {
+        let silence = match self.phase {
+            Phase::Idle | Phase::Ending | Phase::Over => return None,
+            Phase::Dialling => None,
+            Phase::Asked | Phase::Answering => Some(self.progress_at.plus(self.patience())),
+        };
+        silence.into_iter().chain(self.unread_until).min()
+    }
+
+    /// Whether the terminal record is on its way or written.
+    pub fn is_over(&self) -> bool {
+        matches!(self.phase, Phase::Ending | Phase::Over)
+    }
+
+    /// Takes one input and pushes what is to be done.
+    pub fn step(&mut self, now: UnixMillis, input: Input, outputs: &mut Vec<Output>) {
+        if self.phase == Phase::Over {
+            return;
+        }
+        match input {
+            Input::Start => self.on_start(outputs),
+            Input::Head(head) => self.on_head(now, head, outputs),
+            Input::Bytes(bytes) => self.on_bytes(now, &bytes, outputs),
+            Input::Ended => self.on_ended(now, outputs),
+            Input::Broken(breakage) => {
+                let outcome = self.answer.broken(&self.plan, breakage);
+                self.end_with(now, outcome, Vec::new(), outputs);
+            }
+            Input::Appended => self.on_appended(now, outputs),
+            Input::AppendFailed(code) => self.on_append_failed(now, code, outputs),
+            Input::Tick => self.on_tick(now, outputs),
+            Input::Cancel => self.on_cancel(now, outputs),
+            Input::Readers(count) => self.on_readers(now, count, outputs),
+        }
+    }
+
+    fn on_start(&mut self, outputs: &mut Vec<Output>) {
+        if self.phase != Phase::Idle {
+            return;
+        }
+        self.phase = Phase::Dialling;
+        outputs.push(Output::Append(vec![Record::Dialled(Dialled {
+            attempt: 1,
+            upstream: self.plan.upstream.clone(),
+            model: self.plan.model.clone(),
+        })]));
+    }
+
+    fn on_head(&mut self, now: UnixMillis, head: UpstreamHead, outputs: &mut Vec<Output>) {
+        if self.phase != Phase::Asked {
+            return;
+        }
+        self.phase = Phase::Answering;
+        self.progress_at = now;
+        let record =
+            Record::Head(Head { status: head.status, request_id: head.request_id.clone() });
+        match self.answer.head(&self.plan, head) {
+            // It goes out with the first events: nobody waits for it, and it saves a write.
+            Ok(()) => self.answer.pending.push(record),
+            Err(outcome) => self.end_with(now, outcome, vec![record], outputs),
+        }
+    }
+
+    fn on_bytes(&mut self, now: UnixMillis, bytes: &Bytes, outputs: &mut Vec<Output>) {
+        if self.phase != Phase::Answering {
+            return;
+        }
+        let step = self.answer.bytes(&self.plan, bytes);
+        self.apply(now, step, outputs);
+    }
+
+    fn on_ended(&mut self, now: UnixMillis, outputs: &mut Vec<Output>) {
+        if self.phase != Phase::Answering {
+            return;
+        }
+        let step = self.answer.ended(&self.plan);
+        self.apply(now, step, outputs);
+    }
+
+    fn apply(&mut self, now: UnixMillis, step: Step, outputs: &mut Vec<Output>) {
+        if step.progress {
+            self.progress_at = now;
+        }
+        let mut records = Vec::new();
+        let mut outcome = step.outcome;
+        for payload in step.events {
+            match self.event(now, payload) {
+                Ok(event) => {
+                    if records.is_empty() {
+                        records.append(&mut self.answer.pending);
+                    }
+                    records.push(Record::Event(event));
+                }
+                Err(full) => {
+                    outcome = Some(full);
+                    break;
+                }
+            }
+        }
+        match outcome {
+            Some(outcome) => self.end_with(now, outcome, records, outputs),
+            None if records.is_empty() => {}
+            None => outputs.push(Output::Append(records)),
+        }
+    }
+
+    /// Numbers an event, or says which bound it would break.
+    fn event(&mut self, now: UnixMillis, data: Bytes) -> Result<Event, Outcome> {
+        let limits = &self.plan.limits;
+        let bytes = self.bytes + data.len() as u64;
+        if bytes > limits.stream_bytes {
+            return Err(self.answer.too_large("limits.stream_bytes", limits.stream_bytes));
+        }
+        if self.seq.get() >= limits.stream_events {
+            return Err(self.answer.too_large("limits.stream_events", limits.stream_events));
+        }
+        self.bytes = bytes;
+        self.seq = self.seq.next();
+        Ok(Event { seq: self.seq, time: now, name: self.answer.event_name(), data })
+    }
+
+    /// Appends what is left, the dialect's error event if there is an error, and the terminal
+    /// record, all at once.
+    fn end_with(
+        &mut self,
+        now: UnixMillis,
+        outcome: Outcome,
+        mut records: Vec<Record>,
+        outputs: &mut Vec<Output>,
+    ) {
+        if self.is_over() {
+            return;
+        }
+        if outcome.hang_up {
+            outputs.push(Output::HangUp);
+        }
+        if records.is_empty() {
+            records.append(&mut self.answer.pending);
+        }
+        if let Some(data) = outcome.event(&self.plan) {
+            self.seq = self.seq.next();
+            let name = Bytes::new();
+            records.push(Record::Event(Event { seq: self.seq, time: now, name, data }));
+        }
+        let usage = self.answer.usage(&self.plan, outcome.nothing_ran);
+        let end = Arc::new(outcome.end(&self.plan, usage, now));
+        records.push(Record::End(Arc::clone(&end)));
+        self.end = Some(end);
+        self.phase = Phase::Ending;
+        outputs.push(Output::Append(records));
+    }
+
+    fn on_appended(&mut self, now: UnixMillis, outputs: &mut Vec<Output>) {
+        self.acknowledged = self.seq;
+        match self.phase {
+            Phase::Dialling if self.cancel_wanted => {
+                // Nothing was sent yet, so nothing can have been charged.
+                let outcome = self.answer.cancelled(true);
+                self.end_with(now, outcome, Vec::new(), outputs);
+            }
+            Phase::Dialling => {
+                self.phase = Phase::Asked;
+                self.progress_at = now;
+                outputs.push(Output::Dial);
+            }
+            Phase::Ending => {
+                self.phase = Phase::Over;
+                outputs.push(Output::Done(self.end.clone()));
+            }
+            Phase::Idle | Phase::Asked | Phase::Answering | Phase::Over => {}
+        }
+    }
+
+    /// A failed append left nothing behind, so its numbers are free. One more append is tried, for
+    /// the error and the terminal record; if the log refuses that too, the next start finds an
+    /// orphan and resolves it, and the driver tells the readers.
+    fn on_append_failed(&mut self, now: UnixMillis, code: ErrorCode, outputs: &mut Vec<Output>) {
+        if self.append_failed || self.phase == Phase::Over {
+            self.phase = Phase::Over;
+            outputs.push(Output::Done(None));
+            return;
+        }
+        self.append_failed = true;
+        self.seq = self.acknowledged;
+        self.answer.pending.clear();
+        // An end that was under way did not happen.
+        self.phase = Phase::Answering;
+        let message = "The stream log could not be written, so the answer was stopped.";
+        self.end_with(now, Outcome::failed(Error::new(code, message)), Vec::new(), outputs);
+    }
+
+    fn on_tick(&mut self, now: UnixMillis, outputs: &mut Vec<Output>) {
+        if self.is_over() {
+            return;
+        }
+        if self.unread_until.is_some_and(|until| until <= now) {
+            self.unread_until = None;
+            self.on_cancel(now, outputs);
+            return;
+        }
+        let asked = matches!(self.phase, Phase::Asked | Phase::Answering);
+        if asked && self.progress_at.plus(self.patience()) <= now {
+            let outcome = self.answer.silent(&self.plan, self.patience());
+            self.end_with(now, outcome, Vec::new(), outputs);
+        }
+    }
+
+    fn on_cancel(&mut self, now: UnixMillis, outputs: &mut Vec<Output>) {
+        match self.phase {
+            Phase::Idle | Phase::Dialling => self.cancel_wanted = true,
+            Phase::Asked | Phase::Answering => {
+                let outcome = self.answer.cancelled(false);
+                self.end_with(now, outcome, Vec::new(), outputs);
+            }
+            Phase::Ending | Phase::Over => {}
+        }
+    }
+
+    fn on_readers(&mut self, now: UnixMillis, count: usize, outputs: &mut Vec<Output>) {
+        if count > 0 {
+            self.unread_until = None;
+            return;
+        }
+        match self.plan.on_disconnect {
+            OnDisconnect::Continue => {}
+            OnDisconnect::Cancel => self.on_cancel(now, outputs),
+            OnDisconnect::Linger(time) => self.unread_until = Some(now.plus(time)),
+        }
+    }
+
+    fn patience(&self) -> Duration {
+        if self.answer.has_content() {
+            self.plan.event_timeout
+        } else {
+            self.plan.first_event_timeout
+        }
+    }
+}
+
+impl Status {
+    /// The status that goes with an error.
+    fn of(code: ErrorCode) -> Self {
+        match code {
+            ErrorCode::Cancelled => Self::Cancelled,
+            ErrorCode::GatewayRestarted | ErrorCode::OutcomeUnknown => Self::Interrupted,
+            _ => Self::Failed,
+        }
+    }
+}

@@ -1,0 +1,72 @@
+//! How a generation ends, and what its last event says.
+
+use bytes::Bytes;
+
+use super::Plan;
+use crate::dialect::openai;
+use crate::error::{Error, ErrorCode};
+use crate::event::{Status, Usage};
+use crate::id::UnixMillis;
+use crate::record::End;
+
+/// An end that was decided but not logged yet.
+#[derive(Debug)]
+pub(super) struct Outcome {
+    /// `None` when the answer is whole.
+    error: Option<Error>,
+    /// The upstream's own error event, passed through instead of one of ours.
+    own_event: Option<Bytes>,
+    /// The status a client gets whose head is not out yet; the code's own one if absent.
+    pub(super) http_status: Option<u16>,
+    /// The provider surely ran nothing.
+    pub(super) nothing_ran: bool,
+    /// The upstream may still be sending.
+    pub(super) hang_up: bool,
+}
+
+impl Outcome {
+    pub(super) fn completed() -> Self {
+        Self {
+            error: None,
+            own_event: None,
+            http_status: None,
+            nothing_ran: false,
+            hang_up: false,
+        }
+    }
+
+    pub(super) fn failed(error: Error) -> Self {
+        Self { error: Some(error), hang_up: true, ..Self::completed() }
+    }
+
+    /// The upstream reported an error inside its stream: its event goes through as it is.
+    pub(super) fn passed_on(error: Error, event: Bytes) -> Self {
+        Self { own_event: Some(event), ..Self::failed(error) }
+    }
+
+    /// The data of the last event, if the outcome has one of its own.
+    pub(super) fn event(&self, plan: &Plan) -> Option<Bytes> {
+        let error = self.error.as_ref()?;
+        let own = self.own_event.clone();
+        Some(own.unwrap_or_else(|| openai::error_body(&error.clone().stream(plan.stream))))
+    }
+
+    pub(super) fn end(&self, plan: &Plan, usage: Usage, now: UnixMillis) -> End {
+        let code = self.error.as_ref().map(|error| error.code);
+        End {
+            status: code.map_or(Status::Completed, Status::of),
+            reason: code.map(|code| code.as_str().to_owned()),
+            http_status: code.map(|code| self.http_status.unwrap_or(code.status())),
+            retry_after: self.error.as_ref().and_then(|e| e.retry_after).map(|d| d.as_secs()),
+            upstream: Some(plan.upstream.clone()),
+            usage,
+            release_claim: self.nothing_ran,
+            at: now,
+        }
+    }
+}
+
+/// Statuses with which a provider says that it did not run the request.
+pub(super) fn status_says_not_run(status: u16) -> bool {
+    matches!(status, 401 | 403 | 404 | 422 | 429 | 503)
+}

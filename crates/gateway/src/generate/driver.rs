@@ -1,0 +1,252 @@
+//! Runs one writer against the world: the only user of the upstream's socket and of the append.
+//!
+//! All that one read of the socket brought becomes one append, and then one piece for the readers.
+
+use std::future::Future;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::time::Duration;
+
+use everstream_core::error::ErrorCode;
+use everstream_core::id::{Seq, UnixMillis};
+use everstream_core::record::Record;
+use everstream_core::writer::{Breakage, Input, Output, UpstreamHead, Writer};
+use everstream_store::Lease;
+use tokio::time::{Sleep, sleep_until, timeout};
+
+use super::Generator;
+use super::live::{Ending, Live};
+use crate::store_error;
+use crate::upstream::{self, Upstream, UpstreamError};
+
+/// How long a connection may take to end properly after the answer is whole, so that it can be
+/// used again.
+const DRAIN: Duration = Duration::from_millis(100);
+
+const FIRST: Seq = Seq::new(1);
+
+/// The call that the writer's [`Output::Dial`] makes.
+pub(super) struct Call {
+    pub(super) upstream: Arc<Upstream>,
+    pub(super) request: upstream::Request,
+}
+
+pub(super) struct Driver {
+    generator: Generator,
+    live: Arc<Live>,
+    lease: Lease,
+    writer: Writer,
+    call: Option<Call>,
+    connection: Connection,
+    /// The error of the last append, for readers if the log takes nothing any more.
+    append_error: Option<everstream_core::error::Error>,
+}
+
+type Sending = Pin<Box<dyn Future<Output = Result<upstream::Response, UpstreamError>> + Send>>;
+
+enum Connection {
+    None,
+    Sending(Sending),
+    Answering(upstream::Body),
+}
+
+impl Driver {
+    pub(super) fn new(
+        generator: Generator,
+        live: Arc<Live>,
+        lease: Lease,
+        writer: Writer,
+        call: Call,
+    ) -> Self {
+        Self {
+            generator,
+            live,
+            lease,
+            writer,
+            call: Some(call),
+            connection: Connection::None,
+            append_error: None,
+        }
+    }
+
+    /// Steps the writer until it is done.
+    pub(super) async fn run(mut self) {
+        let live = Arc::clone(&self.live);
+        // However this task ends, a panic included, no reader may wait for ever.
+        let _farewell = Farewell { generator: self.generator.clone(), live: Arc::clone(&live) };
+        let mut alarm = pin!(sleep_until(self.generator.clock.instant(UnixMillis(0))));
+        let mut alarm_at = None;
+        let mut outputs = Vec::new();
+        let mut input = Input::Start;
+        loop {
+            self.writer.step(self.generator.clock.now(), input, &mut outputs);
+            if self.obey(&mut outputs).await {
+                break;
+            }
+            self.set_alarm(alarm.as_mut(), &mut alarm_at);
+            input = tokio::select! {
+                biased;
+                () = live.attention.notified() => if live.is_cancelled() {
+                    Input::Cancel
+                } else {
+                    Input::Readers(live.readers())
+                },
+                input = self.connection.next() => input,
+                () = alarm.as_mut(), if alarm_at.is_some() => {
+                    alarm_at = None;
+                    Input::Tick
+                }
+            };
+        }
+        self.connection.drain().await;
+    }
+
+    /// Does what the writer said; true when it is over.
+    async fn obey(&mut self, outputs: &mut Vec<Output>) -> bool {
+        let mut next = 0;
+        while next < outputs.len() {
+            match std::mem::replace(&mut outputs[next], Output::HangUp) {
+                Output::Append(records) => {
+                    let input = self.append(records).await;
+                    self.writer.step(self.generator.clock.now(), input, outputs);
+                }
+                Output::Dial => self.dial(),
+                Output::HangUp => self.connection = Connection::None,
+                Output::Done(end) => {
+                    if end.is_none() {
+                        let error = self.append_error.take().unwrap_or_else(|| {
+                            let message = "The stream log could not be written.";
+                            everstream_core::error::Error::new(ErrorCode::StoreUnavailable, message)
+                        });
+                        self.live.publish(Vec::new(), Some(Ending::Lost(error)));
+                    }
+                    return true;
+                }
+            }
+            next += 1;
+        }
+        outputs.clear();
+        false
+    }
+
+    /// Appends, and only then shows the events to readers.
+    async fn append(&mut self, records: Vec<Record>) -> Input {
+        match self.generator.log.append(self.live.id(), self.lease, &records).await {
+            Ok(lease) => {
+                self.lease = lease;
+                let mut events = Vec::with_capacity(records.len());
+                let mut ending = None;
+                for record in records {
+                    match record {
+                        Record::Event(event) => events.push(event),
+                        Record::End(end) => ending = Some(Ending::Logged(end)),
+                        Record::Accepted(_) | Record::Dialled(_) => {}
+                        Record::Head(_) | Record::Leased => {}
+                    }
+                }
+                let news = ending.is_some() || events.first().is_some_and(|e| e.seq == FIRST);
+                if !events.is_empty() || ending.is_some() {
+                    self.live.publish(events, ending);
+                }
+                if news {
+                    let _ = self.generator.changes.send(self.live.id());
+                }
+                Input::Appended
+            }
+            Err(error) => {
+                tracing::error!(stream = %self.live.id(), %error, "append failed");
+                let error = store_error(&error);
+                let code = error.code;
+                self.append_error = Some(error);
+                Input::AppendFailed(code)
+            }
+        }
+    }
+
+    fn dial(&mut self) {
+        if let Some(Call { upstream, request }) = self.call.take() {
+            let sending = Box::pin(async move { upstream.send(request).await });
+            self.connection = Connection::Sending(sending);
+        }
+    }
+
+    /// Moves the timer only when it would ring too late: most deadlines move away with each event,
+    /// and a timer that rings early costs less than one that is set anew each time.
+    fn set_alarm(&self, alarm: Pin<&mut Sleep>, alarm_at: &mut Option<UnixMillis>) {
+        let Some(wake_at) = self.writer.wake_at() else {
+            *alarm_at = None;
+            return;
+        };
+        if alarm_at.is_none_or(|at| wake_at < at) {
+            alarm.reset(self.generator.clock.instant(wake_at));
+            *alarm_at = Some(wake_at);
+        }
+    }
+}
+
+impl Connection {
+    /// What the upstream does next; pending for ever without one.
+    async fn next(&mut self) -> Input {
+        match self {
+            Self::None => std::future::pending().await,
+            Self::Sending(sending) => match sending.await {
+                Ok(upstream::Response { head, body }) => {
+                    *self = Self::Answering(body);
+                    Input::Head(upstream_head(&head))
+                }
+                Err(error) => self.broken(&error),
+            },
+            Self::Answering(body) => match body.read().await {
+                Ok(Some(bytes)) => Input::Bytes(bytes),
+                Ok(None) => {
+                    *self = Self::None;
+                    Input::Ended
+                }
+                Err(error) => self.broken(&error),
+            },
+        }
+    }
+
+    fn broken(&mut self, error: &UpstreamError) -> Input {
+        *self = Self::None;
+        Input::Broken(Breakage {
+            code: error.code(),
+            message: error.to_string(),
+            nothing_ran: error.nothing_was_sent(),
+        })
+    }
+
+    /// Waits a moment for the proper end of an answer that is whole, so that the connection goes
+    /// back to the pool.
+    async fn drain(&mut self) {
+        if let Self::Answering(body) = self {
+            let end = async { while let Ok(Some(_)) = body.read().await {} };
+            let _ = timeout(DRAIN, end).await;
+        }
+    }
+}
+
+/// Takes the generation out of the registry when its task ends, and tells readers who would wait
+/// for ever if it ended without a word.
+struct Farewell {
+    generator: Generator,
+    live: Arc<Live>,
+}
+
+impl Drop for Farewell {
+    fn drop(&mut self) {
+        self.generator.registry.remove(self.live.id());
+        self.live.publish_if_silent();
+    }
+}
+
+fn upstream_head(head: &everstream_core::frame::http1::ResponseHead) -> UpstreamHead {
+    let text = |name| head.header(name).and_then(|value| std::str::from_utf8(value).ok());
+    UpstreamHead {
+        status: head.status,
+        content_type: text("content-type").map(str::to_owned),
+        content_encoding: text("content-encoding").map(str::to_owned),
+        retry_after: text("retry-after").and_then(|value| value.trim().parse().ok()),
+        request_id: text("x-request-id").map(|id| id.chars().take(128).collect()),
+    }
+}

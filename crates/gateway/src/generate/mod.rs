@@ -1,0 +1,173 @@
+//! Generations: what starts one, runs it to its end, and shows it to readers while it runs.
+
+mod driver;
+pub mod live;
+pub mod recover;
+pub mod registry;
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use everstream_core::error::{Error, ErrorCode};
+use everstream_core::event::{Mode, Surface};
+use everstream_core::id::{ProjectId, Seq, StreamId};
+use everstream_core::limits;
+use everstream_core::policy::disconnect::OnDisconnect;
+use everstream_core::record::{Accepted, Claim, Digest};
+use everstream_core::writer::{Plan, StreamLimits, Writer};
+use everstream_store::{Claimed, Created, LogError, StreamLog};
+use tokio::sync::broadcast;
+use tokio_util::task::TaskTracker;
+
+use crate::clock::Clock;
+use crate::store_error;
+use crate::upstream::{self, Upstream};
+use driver::Driver;
+use live::{Attachment, Live};
+use registry::Registry;
+
+/// Starts generations and owns their tasks.
+#[derive(Clone)]
+pub struct Generator {
+    /// Where streams are logged.
+    pub log: Arc<dyn StreamLog>,
+    /// The generations that run here.
+    pub registry: Arc<Registry>,
+    /// The clock of records and deadlines.
+    pub clock: Clock,
+    /// This node's number, part of every id it draws.
+    pub node: u16,
+    /// Bounds of one stream.
+    pub limits: StreamLimits,
+    /// The ids of streams that begin, answer or end here, for whoever watches the list.
+    pub changes: broadcast::Sender<StreamId>,
+    /// Every running generation; the lifecycle waits for it to be empty.
+    pub tasks: TaskTracker,
+}
+
+/// A generation to start: an admitted, routed request.
+#[derive(Debug)]
+pub struct Request {
+    /// The owner.
+    pub project: ProjectId,
+    /// The dialect.
+    pub surface: Surface,
+    /// Streamed or one body.
+    pub mode: Mode,
+    /// The model as the client named it.
+    pub model: String,
+    /// Whether the client asked to see the usage chunk.
+    pub show_usage: bool,
+    /// The body as the client sent it.
+    pub body: Bytes,
+    /// The body for the upstream.
+    pub upstream_body: Bytes,
+    /// Whom to ask.
+    pub upstream: Arc<Upstream>,
+    /// The model's name there.
+    pub upstream_model: String,
+    /// The `Idempotency-Key`, if there is one.
+    pub claim: Option<Claim>,
+    /// What an SDK's own retry of this request would look like.
+    pub retry_digest: Option<Digest>,
+    /// What happens when nobody reads.
+    pub on_disconnect: OnDisconnect,
+    /// W3C trace context to hand on.
+    pub traceparent: Option<String>,
+}
+
+/// What [`Generator::start`] did.
+#[derive(Debug)]
+pub enum Started {
+    /// A generation runs, and this is its first reader.
+    New(Attachment),
+    /// Another stream holds the request's `Idempotency-Key`.
+    Claimed(Claimed),
+}
+
+impl Generator {
+    /// Logs the request and spawns its writer. From here the generation lives without its client.
+    ///
+    /// # Errors
+    /// When the log cannot take it; no upstream was called then.
+    pub async fn start(&self, request: Request) -> Result<Started, Error> {
+        let accepted = Arc::new(Accepted {
+            project: request.project.clone(),
+            surface: request.surface,
+            mode: request.mode,
+            model: request.model.clone(),
+            created_at: self.clock.now(),
+            claim: request.claim,
+            include_usage: request.show_usage,
+            request: request.body.clone(),
+        });
+        let (id, lease) = loop {
+            let id = self.draw_id()?;
+            match self.log.create(id, Arc::clone(&accepted)).await {
+                Ok(Created::New(lease)) => break (id, lease),
+                Ok(Created::Claimed(claimed)) => return Ok(Started::Claimed(claimed)),
+                Err(LogError::Exists) => {}
+                Err(error) => return Err(store_error(&error)),
+            }
+        };
+        let live = Live::new(id);
+        let attachment = live.attach(Seq::ZERO, limits::STREAM_READERS);
+        let attachment = attachment
+            .ok_or_else(|| Error::new(ErrorCode::Internal, "A new stream refused its reader."))?;
+        self.registry.insert(&live);
+        // Nobody may be watching.
+        let _ = self.changes.send(id);
+        if let Some(digest) = request.retry_digest {
+            self.registry.remember(digest, &live, self.clock.now(), limits::RETRY_ATTACH);
+        }
+        let writer = Writer::new(self.plan(id, &request), self.clock.now());
+        let driver = Driver::new(self.clone(), live, lease, writer, call_of(request));
+        self.tasks.spawn(driver.run());
+        Ok(Started::New(attachment))
+    }
+
+    fn plan(&self, stream: StreamId, request: &Request) -> Plan {
+        Plan {
+            stream,
+            surface: request.surface,
+            mode: request.mode,
+            show_usage: request.show_usage,
+            upstream: request.upstream.name().to_owned(),
+            model: request.upstream_model.clone(),
+            request_bytes: request.body.len(),
+            on_disconnect: request.on_disconnect,
+            first_event_timeout: request.upstream.first_event_timeout(),
+            event_timeout: request.upstream.event_timeout(),
+            limits: self.limits,
+        }
+    }
+
+    fn draw_id(&self) -> Result<StreamId, Error> {
+        let random = getrandom::u64().map_err(|error| {
+            Error::new(ErrorCode::Internal, format!("The system gave no randomness: {error}."))
+        })?;
+        Ok(StreamId::new(self.node, random))
+    }
+}
+
+/// The call to the upstream.
+fn call_of(request: Request) -> driver::Call {
+    let mut headers = vec![("content-type", "application/json".to_owned())];
+    let accept = match request.mode {
+        Mode::Stream => "text/event-stream",
+        Mode::Unary => "application/json",
+    };
+    headers.push(("accept", accept.to_owned()));
+    // The bytes of an answer are logged and passed on as they are.
+    headers.push(("accept-encoding", "identity".to_owned()));
+    if let Some(traceparent) = request.traceparent {
+        headers.push(("traceparent", traceparent));
+    }
+    let request_ = upstream::Request {
+        method: "POST",
+        path: request.surface.upstream_path().to_owned(),
+        headers,
+        body: request.upstream_body,
+    };
+    driver::Call { upstream: request.upstream, request: request_ }
+}

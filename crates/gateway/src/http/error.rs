@@ -1,0 +1,80 @@
+//! The one place where an error becomes a response.
+
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use everstream_core::dialect::{openai, problem};
+use everstream_core::error::{Error, ErrorCode};
+use http::{HeaderValue, StatusCode, header};
+
+/// An error and the shape its reader expects.
+#[derive(Debug)]
+pub struct Failure {
+    error: Error,
+    shape: Shape,
+}
+
+/// The shape of an error body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shape {
+    /// `{"error": {...}}`, as OpenAI's SDKs read it.
+    OpenAi,
+    /// `application/problem+json`, on Everstream's own paths.
+    Problem,
+}
+
+impl Shape {
+    /// The shape that goes with a path.
+    pub fn of(path: &str) -> Self {
+        let own = ["/v1/streams", "/v1/ws"];
+        let is_own = own.iter().any(|prefix| path.starts_with(prefix));
+        if path.starts_with("/v1/") && !is_own { Self::OpenAi } else { Self::Problem }
+    }
+
+    /// `error` in this shape.
+    pub fn failure(self, error: Error) -> Failure {
+        Failure { error, shape: self }
+    }
+}
+
+impl IntoResponse for Failure {
+    fn into_response(self) -> Response {
+        let Self { error, shape } = self;
+        let (body, kind) = match shape {
+            Shape::OpenAi => (openai::error_body(&error), "application/json"),
+            Shape::Problem => (problem::body(&error), "application/problem+json"),
+        };
+        let status = StatusCode::from_u16(error.code.status());
+        let mut response =
+            (status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR), body).into_response();
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+        if let Some(after) = error.retry_after {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(after.as_secs().max(1)));
+        }
+        if let Some(stream) = error.stream {
+            super::respond::name_stream(headers, stream);
+        }
+        if error.code == ErrorCode::Unauthorized {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        if must_not_retry(error.code) {
+            headers.insert("x-should-retry", HeaderValue::from_static("false"));
+        }
+        response
+    }
+}
+
+/// Whether an SDK must not repeat the request by itself: the provider may have been charged, or
+/// the answer would be the same.
+pub fn must_not_retry(code: ErrorCode) -> bool {
+    let same_again = matches!(code, ErrorCode::CursorAhead | ErrorCode::IdempotencyMismatch);
+    same_again || !code.no_side_effects()
+}
+
+/// An error body for a generation that ended before its response head went out: the event that
+/// readers of the stream get, as a document of its own.
+pub fn from_event(data: Bytes, status: u16) -> Response {
+    let status = StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_GATEWAY);
+    let kind = [(header::CONTENT_TYPE, "application/json")];
+    (status, kind, data).into_response()
+}

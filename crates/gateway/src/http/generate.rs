@@ -1,0 +1,172 @@
+//! The generating surfaces: `POST /v1/chat/completions`, `/v1/completions`, `/v1/embeddings`.
+
+use std::sync::Arc;
+
+use axum::extract::{Request, State};
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use everstream_core::cursor::Cursor;
+use everstream_core::error::{Error, ErrorCode};
+use everstream_core::event::{Mode, Surface};
+use everstream_core::id::StreamId;
+use everstream_store::Claimed;
+use http::request::Parts;
+
+use super::body::read_body;
+use super::error::Shape;
+use super::open::{Opened, open};
+use super::respond::{self, About};
+use crate::app::App;
+use crate::generate::Started;
+use crate::pipeline::{self, Caller, Generation, Planned};
+use crate::read::Reader;
+
+/// `POST /v1/chat/completions`
+pub async fn chat_completions(State(app): State<Arc<App>>, request: Request) -> Response {
+    answer(&app, Surface::ChatCompletions, request).await
+}
+
+/// `POST /v1/completions`
+pub async fn completions(State(app): State<Arc<App>>, request: Request) -> Response {
+    answer(&app, Surface::Completions, request).await
+}
+
+/// `POST /v1/embeddings`
+pub async fn embeddings(State(app): State<Arc<App>>, request: Request) -> Response {
+    answer(&app, Surface::Embeddings, request).await
+}
+
+async fn answer(app: &App, surface: Surface, request: Request) -> Response {
+    let result = try_answer(app, surface, request).await;
+    result.unwrap_or_else(|error| Shape::OpenAi.failure(error).into_response())
+}
+
+async fn try_answer(app: &App, surface: Surface, request: Request) -> Result<Response, Error> {
+    let (parts, body) = request.into_parts();
+    let caller = app.keys.authenticate(&parts.headers)?;
+    app.lifecycle.admit()?;
+    let body = read_body(body, app.config.limits.request_body_bytes).await?;
+    match plan(app, &caller, surface, &parts, &body)? {
+        Planned::Resume(cursor) => resume(app, &caller, cursor).await,
+        Planned::Generate(generation) => generate(app, &caller, *generation).await,
+    }
+}
+
+fn plan(
+    app: &App,
+    caller: &Caller,
+    surface: Surface,
+    parts: &Parts,
+    body: &Bytes,
+) -> Result<Planned, Error> {
+    pipeline::plan(&app.models, caller, surface, parts.uri.path(), &parts.headers, body)
+}
+
+/// A repeated POST with `Last-Event-ID`: the stream goes on; nothing is generated.
+async fn resume(app: &App, caller: &Caller, cursor: Cursor) -> Result<Response, Error> {
+    let Some(stream) = cursor.stream else {
+        let message = "On a POST, Last-Event-ID names its stream: `0k3v9f2m7qx4c.17`.";
+        return Err(Error::new(ErrorCode::InvalidCursor, message).param("Last-Event-ID"));
+    };
+    match open(app, &caller.project, stream, cursor.seq).await? {
+        Opened::AtEnd => Ok(respond::nothing_follows(stream)),
+        Opened::Reader(reader, stat) => {
+            let about = About { upstream: stat.info.upstream, replayed: true };
+            Ok(respond::sse(app, reader, None, &about))
+        }
+    }
+}
+
+async fn generate(app: &App, caller: &Caller, generation: Generation) -> Result<Response, Error> {
+    let Generation { request, stream, background, is_retry } = generation;
+    let wanted = Wanted { surface: request.surface, stream, background };
+    if let Some(claim) = request.claim {
+        // Asked first, so that a repeat costs no id and no write.
+        if let Some(claimed) = app.log.claimed(claim.key).await {
+            return attach_claimed(app, caller, wanted, claimed, claim.fingerprint).await;
+        }
+    } else if let (true, Some(digest)) = (is_retry, request.retry_digest) {
+        let (now, window) = (app.clock.now(), app.config.streams.retry_attach);
+        if let Some(stream) = app.generator.registry.retried(digest, now, window) {
+            return attach(app, caller, wanted, stream).await;
+        }
+    }
+    let about = About { upstream: Some(request.upstream.name().to_owned()), replayed: false };
+    let mode = request.mode;
+    let fingerprint = request.claim.map(|claim| claim.fingerprint);
+    match app.generator.start(request).await? {
+        Started::Claimed(claimed) => {
+            let fingerprint = fingerprint.unwrap_or(claimed.claim.fingerprint);
+            attach_claimed(app, caller, wanted, claimed, fingerprint).await
+        }
+        Started::New(attachment) => {
+            let id = attachment.live().id();
+            let log = Arc::clone(&app.log);
+            let reader = Reader::new(log, id, everstream_core::id::Seq::ZERO, Some(attachment));
+            respond(app, wanted, mode, reader, &about).await.map_err(|error| error.stream(id))
+        }
+    }
+}
+
+/// The form in which the client wants the answer.
+#[derive(Clone, Copy)]
+struct Wanted {
+    surface: Surface,
+    stream: bool,
+    background: bool,
+}
+
+async fn attach_claimed(
+    app: &App,
+    caller: &Caller,
+    wanted: Wanted,
+    claimed: Claimed,
+    fingerprint: everstream_core::record::Digest,
+) -> Result<Response, Error> {
+    let stream = claimed.stream;
+    if claimed.claim.fingerprint != fingerprint {
+        let message = "This Idempotency-Key was used with another request body; use another key.";
+        let error = Error::new(ErrorCode::IdempotencyMismatch, message);
+        return Err(error.param("Idempotency-Key").stream(stream));
+    }
+    if claimed.expired {
+        let message = "The stream of this Idempotency-Key is past retention; use another key.";
+        return Err(Error::new(ErrorCode::StreamGone, message).stream(stream));
+    }
+    attach(app, caller, wanted, stream).await
+}
+
+/// Shows an existing stream from its beginning.
+async fn attach(
+    app: &App,
+    caller: &Caller,
+    wanted: Wanted,
+    stream: StreamId,
+) -> Result<Response, Error> {
+    let opened = open(app, &caller.project, stream, everstream_core::id::Seq::ZERO).await?;
+    let Opened::Reader(reader, stat) = opened else {
+        return Ok(respond::nothing_follows(stream));
+    };
+    let mode = stat.info.mode;
+    let about = About { upstream: stat.info.upstream, replayed: true };
+    respond(app, wanted, mode, reader, &about).await.map_err(|error| error.stream(stream))
+}
+
+async fn respond(
+    app: &App,
+    wanted: Wanted,
+    mode: Mode,
+    reader: Reader,
+    about: &About,
+) -> Result<Response, Error> {
+    match (wanted, mode) {
+        (Wanted { background: true, .. }, _) => Ok(respond::accepted(reader.stream(), about)),
+        (Wanted { stream: true, .. }, Mode::Stream) => respond::held_sse(app, reader, about).await,
+        (Wanted { stream: true, .. }, Mode::Unary) => {
+            let message = "This generation was made without `stream`; repeat the request without \
+                           it, or read the stream at its own address.";
+            Err(Error::new(ErrorCode::IdempotencyMismatch, message).param("stream"))
+        }
+        (Wanted { surface, .. }, mode) => respond::whole(reader, surface, mode, about).await,
+    }
+}

@@ -1,0 +1,23 @@
+//! Probes: `/healthz` says that the process answers, `/readyz` that it wants requests.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use http::StatusCode;
+
+use crate::app::App;
+
+/// `GET /healthz`
+pub async fn alive() -> &'static str {
+    "ok\n"
+}
+
+/// `GET /readyz`: 503 as soon as the process is about to end.
+pub async fn ready(State(app): State<Arc<App>>) -> Response {
+    if app.lifecycle.is_draining() {
+        (StatusCode::SERVICE_UNAVAILABLE, "draining\n").into_response()
+    } else {
+        "ready\n".into_response()
+    }
+}

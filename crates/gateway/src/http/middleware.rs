@@ -1,0 +1,83 @@
+//! What every request goes through, whatever it asks for. In this order, from the outside:
+//!
+//! 1. `request_id`: the id is known before anything can fail, and is on every response.
+//! 2. `catch_panic`: a bug costs one request, and its client learns the id to report.
+//! 3. CORS, which answers preflights.
+
+use std::panic::AssertUnwindSafe;
+
+use axum::extract::Request;
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use everstream_core::error::{Error, ErrorCode};
+use futures_util::FutureExt;
+use http::{HeaderName, HeaderValue};
+
+use super::error::Shape;
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+
+/// The id of a request: the client's own if it is sane, the trace it belongs to, or a random one.
+#[derive(Clone, Debug)]
+pub struct RequestId(pub HeaderValue);
+
+/// Gives every request an id, and every response the same one.
+pub async fn request_id(mut request: Request, next: Next) -> Response {
+    let id = known_id(&request).unwrap_or_else(random_id);
+    if !request.headers().get(TRACEPARENT).is_some_and(is_traceparent) {
+        // A broken one would only confuse whoever continues the trace.
+        request.headers_mut().remove(TRACEPARENT);
+    }
+    request.extensions_mut().insert(RequestId(id.clone()));
+    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    let started = tokio::time::Instant::now();
+    let mut response = next.run(request).await;
+    let status = response.status().as_u16();
+    let head_ms = started.elapsed().as_millis();
+    tracing::debug!(request_id = ?id, %method, path, status, head_ms, "request");
+    response.headers_mut().insert(REQUEST_ID, id);
+    response
+}
+
+/// A panic in a handler becomes a 500 that names the request.
+pub async fn catch_panic(request: Request, next: Next) -> Response {
+    let id = request.extensions().get::<RequestId>().cloned();
+    let shape = Shape::of(request.uri().path());
+    match AssertUnwindSafe(next.run(request)).catch_unwind().await {
+        Ok(response) => response,
+        Err(_) => {
+            let id = id.as_ref().and_then(|id| id.0.to_str().ok()).unwrap_or("unknown");
+            tracing::error!(request_id = id, "a handler panicked");
+            let message = format!("Everstream has a bug here. Please report request id {id}.");
+            shape.failure(Error::new(ErrorCode::Internal, message)).into_response()
+        }
+    }
+}
+
+fn known_id(request: &Request) -> Option<HeaderValue> {
+    let sane = |value: &&HeaderValue| {
+        let bytes = value.as_bytes();
+        (1..=128).contains(&bytes.len()) && bytes.iter().all(u8::is_ascii_graphic)
+    };
+    if let Some(id) = request.headers().get(REQUEST_ID).filter(sane) {
+        return Some(id.clone());
+    }
+    let traceparent = request.headers().get(TRACEPARENT).filter(|value| is_traceparent(value))?;
+    HeaderValue::from_bytes(&traceparent.as_bytes()[3..35]).ok()
+}
+
+/// `00-<32 hex>-<16 hex>-<2 hex>`, <https://www.w3.org/TR/trace-context/#traceparent-header>.
+fn is_traceparent(value: &HeaderValue) -> bool {
+    let bytes = value.as_bytes();
+    bytes.len() >= 55
+        && bytes.iter().enumerate().take(55).all(|(at, byte)| match at {
+            2 | 35 | 52 => *byte == b'-',
+            _ => byte.is_ascii_digit() || (b'a'..=b'f').contains(byte),
+        })
+}
+
+fn random_id() -> HeaderValue {
+    let random = getrandom::u64().unwrap_or_default();
+    HeaderValue::try_from(format!("{random:016x}")).unwrap_or(HeaderValue::from_static("unknown"))
+}

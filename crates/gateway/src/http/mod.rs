@@ -1,0 +1,94 @@
+//! The HTTP surfaces. Nothing outside this folder knows a status code.
+
+mod body;
+pub mod error;
+mod generate;
+mod health;
+mod list;
+mod middleware;
+mod models;
+mod ndjson;
+mod open;
+mod page;
+mod respond;
+pub mod sse;
+mod streams;
+mod ws;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::Request;
+use axum::middleware::from_fn;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use everstream_core::error::{Error, ErrorCode};
+use http::{HeaderName, HeaderValue, Method, header};
+use tower_http::cors::{AllowOrigin, CorsLayer};
+
+use crate::app::App;
+use error::Shape;
+
+/// All routes. It can be nested into, or merged with, somebody else's router.
+pub fn router(app: Arc<App>) -> Router {
+    let cors = cors(&app.config.cors_origins);
+    Router::new()
+        .route("/v1/chat/completions", post(generate::chat_completions))
+        .route("/v1/completions", post(generate::completions))
+        .route("/v1/embeddings", post(generate::embeddings))
+        .route("/v1/models", get(models::list))
+        .route("/v1/models/{*model}", get(models::show))
+        .route("/v1/streams", get(list::list))
+        .route("/v1/streams/{id}/ws", get(ws::one))
+        .route("/v1/ws", get(ws::many))
+        .route("/v1/streams/{id}", get(streams::read).delete(streams::cancel))
+        .route("/v1/streams/{id}/token", post(streams::token))
+        .route("/healthz", get(health::alive))
+        .route("/readyz", get(health::ready))
+        .fallback(no_route)
+        .method_not_allowed_fallback(wrong_method)
+        .layer(cors)
+        .layer(from_fn(middleware::catch_panic))
+        .layer(from_fn(middleware::request_id))
+        .with_state(app)
+}
+
+async fn no_route(request: Request) -> Response {
+    let path = request.uri().path();
+    let message = format!("There is nothing at {path}. The paths are listed in the README.");
+    Shape::of(path).failure(Error::new(ErrorCode::RouteNotFound, message)).into_response()
+}
+
+async fn wrong_method(request: Request) -> Response {
+    let (method, path) = (request.method(), request.uri().path());
+    let message = format!("{path} does not take {method}; see the Allow header.");
+    Shape::of(path).failure(Error::new(ErrorCode::MethodNotAllowed, message)).into_response()
+}
+
+/// Browsers may read only what the configuration allows; the headers that a resuming client needs
+/// are always exposed.
+fn cors(origins: &[String]) -> CorsLayer {
+    let header = HeaderName::from_static;
+    let layer = CorsLayer::new()
+        .allow_methods([Method::GET, Method::POST, Method::DELETE])
+        .allow_headers([
+            header::AUTHORIZATION,
+            header::CONTENT_TYPE,
+            header("idempotency-key"),
+            header("last-event-id"),
+            header("everstream-on-disconnect"),
+            header("x-request-id"),
+        ])
+        .expose_headers([
+            header::CONTENT_LOCATION,
+            header("everstream-stream-id"),
+            header("everstream-upstream"),
+            header::RETRY_AFTER,
+            header("x-request-id"),
+        ]);
+    if origins.iter().any(|origin| origin == "*") {
+        return layer.allow_origin(AllowOrigin::any());
+    }
+    let origins = origins.iter().filter_map(|origin| HeaderValue::try_from(origin.as_str()).ok());
+    layer.allow_origin(AllowOrigin::list(origins))
+}

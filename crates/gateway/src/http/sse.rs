@@ -1,0 +1,96 @@
+//! A stream as server-sent events: the body of a response.
+
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use everstream_core::dialect::openai;
+use everstream_core::frame::sse::{HEARTBEAT, SseMessage};
+use http_body::{Body, Frame};
+use tokio::time::{Instant, Sleep, sleep};
+
+use crate::read::{Read, Reader};
+
+/// The frames of a stream from a reader's position on, with heartbeats between them.
+pub struct SseBody {
+    reader: Reader,
+    first: Option<Bytes>,
+    heartbeat: Heartbeat,
+    over: bool,
+}
+
+impl SseBody {
+    /// The body that begins with `first` (whole frames, or a comment) and goes on with `reader`.
+    pub fn new(reader: Reader, first: Option<Bytes>, silence: Duration) -> Self {
+        Self { reader, first, heartbeat: Heartbeat::new(silence), over: false }
+    }
+}
+
+impl Body for SseBody {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        if let Some(first) = self.first.take() {
+            return Poll::Ready(Some(Ok(Frame::data(first))));
+        }
+        if self.over {
+            return Poll::Ready(None);
+        }
+        let bytes = match self.reader.poll_next(cx) {
+            Poll::Ready(Read::Events(batch, before)) => batch.frames_after(before),
+            Poll::Ready(Read::Ended(_)) => return Poll::Ready(None),
+            Poll::Ready(Read::Lost(error)) => {
+                // Not logged, so it has no id: a reader that comes back gets what the log says.
+                self.over = true;
+                let data = openai::error_body(&error.stream(self.reader.stream()));
+                SseMessage::new().data(&String::from_utf8_lossy(&data)).to_bytes()
+            }
+            Poll::Pending => {
+                ready!(self.heartbeat.poll(cx));
+                Bytes::from_static(HEARTBEAT)
+            }
+        };
+        self.heartbeat.beat();
+        Poll::Ready(Some(Ok(Frame::data(bytes))))
+    }
+}
+
+/// Rings after a time of silence. Setting a timer costs more than reading the clock, so it is set
+/// anew only when it rings.
+pub struct Heartbeat {
+    silence: Duration,
+    last: Instant,
+    timer: Pin<Box<Sleep>>,
+}
+
+impl Heartbeat {
+    /// Rings `silence` from now.
+    pub fn new(silence: Duration) -> Self {
+        Self { silence, last: Instant::now(), timer: Box::pin(sleep(silence)) }
+    }
+
+    /// Something was sent.
+    pub fn beat(&mut self) {
+        self.last = Instant::now();
+    }
+
+    /// Ready when nothing was sent for the time of silence.
+    pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        loop {
+            ready!(self.timer.as_mut().poll(cx));
+            let due = self.last + self.silence;
+            let now = Instant::now();
+            if due <= now {
+                self.timer.as_mut().reset(now + self.silence);
+                return Poll::Ready(());
+            }
+            self.timer.as_mut().reset(due);
+        }
+    }
+}

@@ -1,0 +1,216 @@
+//! What happens to a generating request before an upstream is called, in this order:
+//!
+//! 1. `authenticate`: nothing is read for strangers.
+//! 2. `plan`: the body is understood and routed; every mistake is found before anything is spent.
+//!
+//! Each stage is a type that only the one before it can make, so the order cannot be mixed up.
+//! Limits and budgets come between the two.
+
+use std::collections::HashMap;
+
+use bytes::Bytes;
+use everstream_core::config::Config;
+use everstream_core::cursor::Cursor;
+use everstream_core::dialect::openai::{self, Envelope};
+use everstream_core::error::{Error, ErrorCode};
+use everstream_core::event::{Mode, Surface};
+use everstream_core::id::ProjectId;
+use everstream_core::limits;
+use everstream_core::policy::disconnect::OnDisconnect;
+use everstream_core::record::{Claim, Digest};
+use http::HeaderMap;
+
+use crate::generate;
+use crate::upstream::models::{ModelDirectory, Route};
+
+/// The header that says what happens when nobody reads.
+pub const ON_DISCONNECT: &str = "everstream-on-disconnect";
+
+/// Who may call. Keys are known by their SHA-256 alone.
+#[derive(Debug)]
+pub struct Keys {
+    by_hash: HashMap<Digest, Caller>,
+    /// Who calls when no key is configured: loopback only.
+    open: Option<Caller>,
+}
+
+/// An authenticated caller.
+#[derive(Clone, Debug)]
+pub struct Caller {
+    /// Owns what it opens, and reads only that.
+    pub project: ProjectId,
+    /// What happens when nobody reads, unless the request says otherwise.
+    pub on_disconnect: OnDisconnect,
+}
+
+impl Keys {
+    /// The static keys of the configuration.
+    pub fn new(config: &Config) -> Self {
+        let default = config.streams.on_disconnect;
+        let by_hash = config.keys.iter().map(|key| {
+            let on_disconnect = key.on_disconnect.unwrap_or(default);
+            (key.hash, Caller { project: key.project.clone(), on_disconnect })
+        });
+        let by_hash: HashMap<_, _> = by_hash.collect();
+        let open = by_hash.is_empty().then(|| "default".parse().ok()).flatten();
+        let open = open.map(|project| Caller { project, on_disconnect: default });
+        Self { by_hash, open }
+    }
+
+    /// Whether anybody may call.
+    pub fn is_open(&self) -> bool {
+        self.open.is_some()
+    }
+
+    /// Who sent these headers. Keys come as each dialect's SDK sends them: `Authorization: Bearer`,
+    /// `x-api-key` or `api-key`.
+    pub fn authenticate(&self, headers: &HeaderMap) -> Result<Caller, Error> {
+        if let Some(caller) = &self.open {
+            return Ok(caller.clone());
+        }
+        let missing = || {
+            let message = "No API key: send it as `Authorization: Bearer <key>`.";
+            Error::new(ErrorCode::Unauthorized, message)
+        };
+        let key = presented_key(headers).ok_or_else(missing)?;
+        let caller = self.by_hash.get(&openai::sha256(key));
+        caller.cloned().ok_or_else(|| {
+            let message = "This API key is not known here. Check that it is one of this gateway's \
+                           keys, not a provider's.";
+            Error::new(ErrorCode::Unauthorized, message)
+        })
+    }
+}
+
+fn presented_key(headers: &HeaderMap) -> Option<&[u8]> {
+    let bearer = headers.get("authorization").and_then(|value| {
+        let value = value.as_bytes();
+        let (scheme, key) = value.split_at_checked(7)?;
+        scheme.eq_ignore_ascii_case(b"bearer ").then(|| key.trim_ascii())
+    });
+    bearer.or_else(|| headers.get("x-api-key").or_else(|| headers.get("api-key")).map(|v| v.as_bytes()))
+}
+
+/// A request that names a stream that may exist already, or wants a new one.
+#[derive(Debug)]
+pub enum Planned {
+    /// `Last-Event-ID` was sent: attach, never generate.
+    Resume(Cursor),
+    /// Everything a generation needs, and what may already answer it.
+    Generate(Box<Generation>),
+}
+
+/// A request ready to be run.
+#[derive(Debug)]
+pub struct Generation {
+    /// For the generator.
+    pub request: generate::Request,
+    /// The client wants server-sent events.
+    pub stream: bool,
+    /// The client wants an address instead of an answer.
+    pub background: bool,
+    /// An SDK repeats a request by itself.
+    pub is_retry: bool,
+}
+
+/// Understands and routes a request of an authenticated caller.
+pub fn plan(
+    models: &ModelDirectory,
+    caller: &Caller,
+    surface: Surface,
+    path: &str,
+    headers: &HeaderMap,
+    body: &Bytes,
+) -> Result<Planned, Error> {
+    if let Some(cursor) = last_event_id(headers)? {
+        return Ok(Planned::Resume(cursor));
+    }
+    let envelope = Envelope::parse(body, surface)?;
+    let claim = claim(caller, path, headers, body)?;
+    let on_disconnect = on_disconnect(headers, caller, claim.is_some() || envelope.background)?;
+    let Route { upstream, model } = models.route(&envelope.model)?;
+    // What runs in the background is always streamed from the provider, so that its progress is
+    // logged.
+    let mode = if envelope.stream || envelope.background { Mode::Stream } else { Mode::Unary };
+    let ask_usage = mode == Mode::Stream && upstream.asks_for_usage();
+    let upstream_body = envelope.upstream_body(&model, ask_usage, envelope.background);
+    let retry_count = retry_count(headers);
+    let request = generate::Request {
+        project: caller.project.clone(),
+        surface,
+        mode,
+        show_usage: envelope.include_usage,
+        body: body.clone(),
+        upstream_body,
+        upstream,
+        upstream_model: model,
+        claim,
+        retry_digest: retry_count.map(|_| openai::claim_key(&caller.project, "retry", path, body)),
+        on_disconnect,
+        traceparent: headers.get("traceparent").and_then(|v| v.to_str().ok()).map(str::to_owned),
+        model: envelope.model,
+    };
+    Ok(Planned::Generate(Box::new(Generation {
+        request,
+        stream: envelope.stream,
+        background: envelope.background,
+        is_retry: retry_count.is_some_and(|count| count > 0),
+    })))
+}
+
+/// The cursor of a `Last-Event-ID` header. It must name its stream, as the path does not.
+pub fn last_event_id(headers: &HeaderMap) -> Result<Option<Cursor>, Error> {
+    let Some(value) = headers.get("last-event-id") else { return Ok(None) };
+    let invalid = |why: &str| {
+        let message = format!("Last-Event-ID {why}; it looks like `0k3v9f2m7qx4c.17`.");
+        Error::new(ErrorCode::InvalidCursor, message).param("Last-Event-ID")
+    };
+    let text = value.to_str().map_err(|_| invalid("is not visible ASCII"))?;
+    // An EventSource that has seen no id yet may send an empty one.
+    if text.is_empty() {
+        return Ok(None);
+    }
+    Cursor::parse(text, None).map(Some).map_err(|error| invalid(&format!("is wrong: {error}")))
+}
+
+fn claim(
+    caller: &Caller,
+    path: &str,
+    headers: &HeaderMap,
+    body: &Bytes,
+) -> Result<Option<Claim>, Error> {
+    let Some(value) = headers.get("idempotency-key") else { return Ok(None) };
+    let key = value.as_bytes();
+    let visible = key.iter().all(|byte| (0x21..=0x7e).contains(byte));
+    if key.is_empty() || key.len() > limits::IDEMPOTENCY_KEY_BYTES || !visible {
+        let message = format!(
+            "Idempotency-Key has 1 to {} visible ASCII characters.",
+            limits::IDEMPOTENCY_KEY_BYTES
+        );
+        return Err(Error::new(ErrorCode::InvalidValue, message).param("Idempotency-Key"));
+    }
+    let key = openai::claim_key(&caller.project, "POST", path, key);
+    Ok(Some(Claim { key, fingerprint: openai::fingerprint(body)? }))
+}
+
+fn on_disconnect(
+    headers: &HeaderMap,
+    caller: &Caller,
+    meant_to_last: bool,
+) -> Result<OnDisconnect, Error> {
+    match headers.get(ON_DISCONNECT) {
+        Some(value) => value.to_str().ok().and_then(|text| text.parse().ok()).ok_or_else(|| {
+            let message = "Everstream-On-Disconnect is `continue`, `cancel` or `linger:<duration>`, \
+                           for example `linger:60s`.";
+            Error::new(ErrorCode::InvalidValue, message).param("Everstream-On-Disconnect")
+        }),
+        None if meant_to_last => Ok(OnDisconnect::Continue),
+        None => Ok(caller.on_disconnect),
+    }
+}
+
+/// How often an SDK (openai, anthropic) has repeated this request by itself; `None` for others.
+fn retry_count(headers: &HeaderMap) -> Option<u32> {
+    headers.get("x-stainless-retry-count")?.to_str().ok()?.parse().ok()
+}
+
