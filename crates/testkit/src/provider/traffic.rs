@@ -6,7 +6,8 @@ use tokio::sync::watch;
 
 use super::request::ReceivedRequest;
 
-/// What came in and went out, counted while it happens.
+/// What came in and went out, counted while it happens. The default only counts requests, so that
+/// a benchmark may send millions; a [`FakeProvider`](super::FakeProvider) keeps them too.
 #[derive(Debug, Default)]
 pub struct Traffic {
     /// `None` when requests are only counted, not kept.
