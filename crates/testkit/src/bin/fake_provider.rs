@@ -10,8 +10,8 @@ use tokio::net::TcpListener;
 
 /// A model provider whose behaviour is in the name of the model.
 ///
-/// fake: 20 tokens, 5 ms apart. fake-<tokens>-<delay ms>, fake-cut-<n>, fake-error-<status>,
-/// fake-midstream-error-<n>, fake-nodone, fake-slow-first-<ms>; any of them with -x<k> for k
+/// fake: 20 tokens, 5 ms apart. fake-TOKENS-MS, fake-cut-N, fake-error-STATUS,
+/// fake-midstream-error-N, fake-nodone, fake-slow-first-MS; any of them with -xK for K
 /// events in one write. GET /_calls shows what came in, POST /_reset sets it to zero.
 #[derive(Parser)]
 struct Options {
