@@ -1,1 +1,6 @@
 //! What the tests stand on.
+
+pub mod client;
+mod http;
+pub mod provider;
+pub mod sse;
