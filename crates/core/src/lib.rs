@@ -4,9 +4,12 @@
 //! randomness; what needs time takes it as a parameter. That is what lets every state machine be
 //! tested at every split and every instant.
 
+pub mod cursor;
+pub mod dialect;
 pub mod error;
 pub mod event;
 pub mod frame;
 pub mod id;
 pub mod limits;
 pub mod record;
+pub mod suggest;

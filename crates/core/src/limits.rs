@@ -14,6 +14,10 @@ pub const STREAM_EVENTS: u64 = 200_000;
 pub const UNARY_PIECE_BYTES: usize = 1 << 20;
 /// Largest request body.
 pub const REQUEST_BODY_BYTES: usize = 32 << 20;
+/// Longest name of a model; it is kept for every stream, and shown in lists.
+pub const MODEL_BYTES: usize = 256;
+/// Longest text of an upstream's error that is passed on, in characters.
+pub const UPSTREAM_MESSAGE_CHARS: usize = 500;
 /// Longest time a client may take to send its request head, and then its body. Slow-loris clients
 /// hold a connection no longer than this.
 pub const REQUEST_READ_TIMEOUT: Duration = Duration::from_secs(30);

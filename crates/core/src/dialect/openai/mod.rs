@@ -1,0 +1,13 @@
+//! The OpenAI dialect: `/v1/chat/completions`, `/v1/completions`, `/v1/embeddings`.
+
+mod envelope;
+mod error;
+mod fold;
+mod identity;
+mod observe;
+
+pub use envelope::Envelope;
+pub use error::{UpstreamFault, error_body, fault_from_body};
+pub use fold::fold;
+pub use identity::{claim_key, fingerprint};
+pub use observe::{Kind, Observation, observe, observe_body};

@@ -1,0 +1,105 @@
+use std::borrow::Cow;
+
+const PREFIXES: [&str; 8] = ["sk-", "sk_", "gsk_", "xai-", "hf_", "AIza", "pk-", "sess-"];
+const MASK: &str = "[redacted]";
+/// Shorter words that start like a key are ordinary words.
+const KEY_CHARS: usize = 8;
+
+/// Replaces whatever looks like a credential: words that start as providers' keys do, what follows
+/// `Bearer` or `Basic`, and the value of a `key=`, `token=` or the like. Providers quote the key
+/// that they refuse, and their messages end up in logs and at clients.
+pub fn redact(text: &str) -> Cow<'_, str> {
+    let mut out = String::new();
+    let mut copied = 0;
+    let mut before = "";
+    for (start, word) in words(text) {
+        let end = start + word.len();
+        let named = text[..start].ends_with(['=', ':']) || text[..start].ends_with("= ");
+        let secret = is_key(word)
+            || is_scheme(before) && word.len() >= KEY_CHARS
+            || named && is_secret_name(before);
+        if secret {
+            out.push_str(&text[copied..start]);
+            out.push_str(MASK);
+            copied = end;
+        }
+        before = word;
+    }
+    if copied == 0 {
+        return Cow::Borrowed(text);
+    }
+    out.push_str(&text[copied..]);
+    Cow::Owned(out)
+}
+
+/// The runs of characters that credentials are made of, and where they start. Providers mask the
+/// middle of a key with stars or dots.
+fn words(text: &str) -> impl Iterator<Item = (usize, &str)> {
+    let separator = |c: char| {
+        !(c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '*' | '.' | '/' | '+' | '~'))
+    };
+    text.split(separator)
+        .filter(|word| !word.is_empty())
+        .map(move |word| (word.as_ptr().addr() - text.as_ptr().addr(), word))
+}
+
+fn is_key(word: &str) -> bool {
+    word.len() >= KEY_CHARS && PREFIXES.iter().any(|prefix| word.starts_with(prefix))
+}
+
+fn is_scheme(word: &str) -> bool {
+    word.eq_ignore_ascii_case("bearer") || word.eq_ignore_ascii_case("basic")
+}
+
+fn is_secret_name(word: &str) -> bool {
+    let names = ["key", "token", "secret", "password", "authorization"];
+    let word = word.to_ascii_lowercase();
+    names.iter().any(|name| word.ends_with(name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn credentials_are_masked() {
+        let cases = [
+            (
+                "Incorrect API key provided: sk-abcd****wxyz. You can find yours",
+                "Incorrect API key provided: [redacted] You can find yours",
+            ),
+            ("got 'Bearer abc.def-ghi/jk=='", "got 'Bearer [redacted]=='"),
+            (
+                "GET /v1/models?key=AIzaSyD-123456&x=1",
+                "GET /v1/models?key=[redacted]&x=1",
+            ),
+            ("api_key=hunter2, retry", "api_key=[redacted], retry"),
+            ("{\"x\":\"gsk_0123456789\"}", "{\"x\":\"[redacted]\"}"),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(redact(text), expected);
+        }
+    }
+
+    #[test]
+    fn ordinary_text_is_left_alone() {
+        for text in [
+            "The key is invalid.",
+            "max_tokens: 5 is too small",
+            "a sk-i trip",
+            "the bearer of bad news",
+            "",
+        ] {
+            assert!(matches!(redact(text), Cow::Borrowed(_)), "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_key_survives(before in "\\PC{0,20}", key in "sk-[A-Za-z0-9]{8,40}", after in "\\PC{0,20}") {
+            let text = format!("{before} {key} {after}");
+            prop_assert!(!redact(&text).contains(&key));
+        }
+    }
+}
