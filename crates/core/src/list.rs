@@ -100,10 +100,23 @@ impl ListQuery {
     ) -> Result<Self, Error> {
         let terms = query.unwrap_or_default().split_whitespace().map(str::parse);
         let terms = terms.collect::<Result<_, _>>()?;
-        let size = number("size", size, limits::LIST_PAGE_SIZE, limits::LIST_PAGE_SIZE_MAX)?;
+        let size = number(
+            "size",
+            size,
+            limits::LIST_PAGE_SIZE,
+            limits::LIST_PAGE_SIZE_MAX,
+        )?;
         let page = number("page", page, 1, WINDOW / size)?;
-        let sort = sort.filter(|sort| !sort.is_empty()).unwrap_or("created_at:desc").parse()?;
-        Ok(Self { terms, sort, page, size })
+        let sort = sort
+            .filter(|sort| !sort.is_empty())
+            .unwrap_or("created_at:desc")
+            .parse()?;
+        Ok(Self {
+            terms,
+            sort,
+            page,
+            size,
+        })
     }
 
     /// Whether a stream is meant.
@@ -122,7 +135,11 @@ impl ListQuery {
         };
         // The id makes the order total, so that no stream is on two pages.
         let order = order.then_with(|| a.id.cmp(&b.id));
-        if self.sort.descending { order.reverse() } else { order }
+        if self.sort.descending {
+            order.reverse()
+        } else {
+            order
+        }
     }
 }
 
@@ -137,7 +154,11 @@ pub struct Selection<'a> {
 impl<'a> Selection<'a> {
     /// Nothing seen yet.
     pub fn new(query: &'a ListQuery) -> Self {
-        Self { query, best: Vec::new(), total: 0 }
+        Self {
+            query,
+            best: Vec::new(),
+            total: 0,
+        }
     }
 
     /// Looks at one stream.
@@ -158,8 +179,18 @@ impl<'a> Selection<'a> {
     pub fn finish(mut self) -> ListPage {
         let ListQuery { page, size, .. } = *self.query;
         self.best.sort_unstable_by(|a, b| self.query.order(a, b));
-        let streams = self.best.into_iter().skip((page - 1) * size).take(size).collect();
-        ListPage { streams, total: self.total, page, size }
+        let streams = self
+            .best
+            .into_iter()
+            .skip((page - 1) * size)
+            .take(size)
+            .collect();
+        ListPage {
+            streams,
+            total: self.total,
+            page,
+            size,
+        }
     }
 }
 
@@ -186,14 +217,20 @@ impl FromStr for Term {
     fn from_str(word: &str) -> Result<Self, Error> {
         // A model's name may hold a colon (`qwen3:8b`), so only known fields are fields.
         let field = word.split_once(':').and_then(|(name, value)| {
-            let field = FIELDS.iter().find(|(known, _)| known.eq_ignore_ascii_case(name))?.1;
+            let field = FIELDS
+                .iter()
+                .find(|(known, _)| known.eq_ignore_ascii_case(name))?
+                .1;
             Some((field, value))
         });
         let (field, value) = match field {
             Some((field, value)) => (Some(field), value),
             None => (None, word),
         };
-        Ok(Self { field, value: value.to_lowercase() })
+        Ok(Self {
+            field,
+            value: value.to_lowercase(),
+        })
     }
 }
 
@@ -216,8 +253,14 @@ impl FromStr for Sort {
             return Err(Error::new(ErrorCode::InvalidValue, message).param("sort"));
         };
         match direction {
-            "asc" => Ok(Self { key, descending: false }),
-            "desc" => Ok(Self { key, descending: true }),
+            "asc" => Ok(Self {
+                key,
+                descending: false,
+            }),
+            "desc" => Ok(Self {
+                key,
+                descending: true,
+            }),
             _ => {
                 let message = "sort ends in `:asc` or `:desc`.";
                 Err(Error::new(ErrorCode::InvalidValue, message).param("sort"))
@@ -227,7 +270,9 @@ impl FromStr for Sort {
 }
 
 fn number(name: &str, text: Option<&str>, default: usize, most: usize) -> Result<usize, Error> {
-    let Some(text) = text.filter(|text| !text.is_empty()) else { return Ok(default) };
+    let Some(text) = text.filter(|text| !text.is_empty()) else {
+        return Ok(default);
+    };
     match text.parse() {
         Ok(number) if (1..=most).contains(&number) => Ok(number),
         _ => {
@@ -268,7 +313,9 @@ mod tests {
         let one = (0u64..50, model, status);
         proptest::collection::vec(one, 0..80).prop_map(|all| {
             let numbered = all.into_iter().enumerate();
-            numbered.map(|(id, (at, model, status))| info(id as u64, at, model, status)).collect()
+            numbered
+                .map(|(id, (at, model, status))| info(id as u64, at, model, status))
+                .collect()
         })
     }
 
@@ -317,11 +364,28 @@ mod tests {
     #[test]
     fn words_look_where_they_say() {
         let stream = info(1, 1, "qwen3:8b", Status::Running);
-        let hits = |query| ListQuery::parse(Some(query), None, None, None).unwrap().matches(&stream);
-        for query in ["", "qwen3:8b", "8B", "status:running model:qwen", "ollama", "upstream:oll"] {
+        let hits = |query| {
+            ListQuery::parse(Some(query), None, None, None)
+                .unwrap()
+                .matches(&stream)
+        };
+        for query in [
+            "",
+            "qwen3:8b",
+            "8B",
+            "status:running model:qwen",
+            "ollama",
+            "upstream:oll",
+        ] {
             assert!(hits(query), "{query}");
         }
-        for query in ["status:run", "model:8b", "surface:chat", "nothing", "ollama status:failed"] {
+        for query in [
+            "status:run",
+            "model:8b",
+            "surface:chat",
+            "nothing",
+            "ollama status:failed",
+        ] {
             assert!(!hits(query), "{query}");
         }
     }
@@ -329,12 +393,19 @@ mod tests {
     #[test]
     fn mistakes_name_the_parameter() {
         let param = |page, size, sort| {
-            ListQuery::parse(None, page, size, sort).unwrap_err().param.unwrap()
+            ListQuery::parse(None, page, size, sort)
+                .unwrap_err()
+                .param
+                .unwrap()
         };
         assert_eq!(param(Some("0"), None, None), "page");
         assert_eq!(param(None, Some("201"), None), "size");
         assert_eq!(param(None, None, Some("create_at")), "sort");
         let error = ListQuery::parse(None, None, None, Some("create_at:desc")).unwrap_err();
-        assert!(error.message.contains("Did you mean `created_at`?"), "{}", error.message);
+        assert!(
+            error.message.contains("Did you mean `created_at`?"),
+            "{}",
+            error.message
+        );
     }
 }

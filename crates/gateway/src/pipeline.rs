@@ -9,7 +9,7 @@
 use std::collections::HashMap;
 
 use bytes::Bytes;
-use everstream_core::config::Config;
+use everstream_core::config::{Config, key_hash};
 use everstream_core::cursor::Cursor;
 use everstream_core::dialect::openai::{self, Envelope};
 use everstream_core::error::{Error, ErrorCode};
@@ -73,7 +73,7 @@ impl Keys {
             Error::new(ErrorCode::Unauthorized, message)
         };
         let key = presented_key(headers).ok_or_else(missing)?;
-        let caller = self.by_hash.get(&openai::sha256(key));
+        let caller = self.by_hash.get(&key_hash(key));
         caller.cloned().ok_or_else(|| {
             let message = "This API key is not known here. Check that it is one of this gateway's \
                            keys, not a provider's.";
@@ -82,13 +82,12 @@ impl Keys {
     }
 }
 
-fn presented_key(headers: &HeaderMap) -> Option<&[u8]> {
+fn presented_key(headers: &HeaderMap) -> Option<&str> {
     let bearer = headers.get("authorization").and_then(|value| {
-        let value = value.as_bytes();
-        let (scheme, key) = value.split_at_checked(7)?;
-        scheme.eq_ignore_ascii_case(b"bearer ").then(|| key.trim_ascii())
+        let (scheme, key) = value.to_str().ok()?.split_at_checked(7)?;
+        scheme.eq_ignore_ascii_case("bearer ").then(|| key.trim())
     });
-    bearer.or_else(|| headers.get("x-api-key").or_else(|| headers.get("api-key")).map(|v| v.as_bytes()))
+    bearer.or_else(|| headers.get("x-api-key").or_else(|| headers.get("api-key"))?.to_str().ok())
 }
 
 /// A request that names a stream that may exist already, or wants a new one.
@@ -140,12 +139,13 @@ pub fn plan(
         surface,
         mode,
         show_usage: envelope.include_usage,
+        choices: envelope.choices,
         body: body.clone(),
         upstream_body,
         upstream,
         upstream_model: model,
         claim,
-        retry_digest: retry_count.map(|_| openai::claim_key(&caller.project, "retry", path, body)),
+        retry_digest: retry_count.map(|_| openai::repeat_key(&caller.project, path, body)),
         on_disconnect,
         traceparent: headers.get("traceparent").and_then(|v| v.to_str().ok()).map(str::to_owned),
         model: envelope.model,
@@ -180,8 +180,8 @@ fn claim(
     body: &Bytes,
 ) -> Result<Option<Claim>, Error> {
     let Some(value) = headers.get("idempotency-key") else { return Ok(None) };
-    let key = value.as_bytes();
-    let visible = key.iter().all(|byte| (0x21..=0x7e).contains(byte));
+    let key = value.to_str().unwrap_or_default();
+    let visible = key.bytes().all(|byte| byte.is_ascii_graphic());
     if key.is_empty() || key.len() > limits::IDEMPOTENCY_KEY_BYTES || !visible {
         let message = format!(
             "Idempotency-Key has 1 to {} visible ASCII characters.",

@@ -40,7 +40,9 @@ impl ReadTokens {
     pub fn verify(&self, stream: StreamId, token: &str, now: UnixMillis) -> Result<(), Error> {
         let refused = |why| Err(Error::new(ErrorCode::Unauthorized, why).param("token"));
         let wrong = "This read token is not for this stream. Ask for one at POST .../token.";
-        let Some((expiry, tag)) = token.split_once('.') else { return refused(wrong) };
+        let Some((expiry, tag)) = token.split_once('.') else {
+            return refused(wrong);
+        };
         let (Ok(expiry), Ok(tag)) = (expiry.parse::<u64>(), URL_SAFE_NO_PAD.decode(tag)) else {
             return refused(wrong);
         };
@@ -54,7 +56,8 @@ impl ReadTokens {
     }
 
     fn mac(&self, stream: StreamId, expiry: u64) -> Hmac<Sha256> {
-        let mut mac = <Hmac<Sha256>>::new((&self.secret).into());
+        let mut mac = <Hmac<Sha256>>::new_from_slice(&self.secret)
+            .expect("HMAC takes a key of any length");
         mac.update(b"everstream read token 1\n");
         mac.update(&stream.to_bits().to_be_bytes());
         mac.update(&expiry.to_be_bytes());
@@ -75,9 +78,17 @@ mod tests {
         let token = tokens.sign(stream, UnixMillis(1_005_000));
         assert!(tokens.verify(stream, &token, NOW).is_ok());
         assert!(tokens.verify(stream, &token, UnixMillis(1_005_999)).is_ok());
-        assert!(tokens.verify(stream, &token, UnixMillis(1_006_000)).is_err());
+        assert!(
+            tokens
+                .verify(stream, &token, UnixMillis(1_006_000))
+                .is_err()
+        );
         assert!(tokens.verify(StreamId::from_bits(43), &token, NOW).is_err());
-        assert!(ReadTokens::new([8; 32]).verify(stream, &token, NOW).is_err());
+        assert!(
+            ReadTokens::new([8; 32])
+                .verify(stream, &token, NOW)
+                .is_err()
+        );
     }
 
     #[test]

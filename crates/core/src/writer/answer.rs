@@ -7,6 +7,7 @@ use bytes::{Bytes, BytesMut};
 use super::outcome::{Outcome, status_says_not_run};
 use super::{Breakage, Plan, UpstreamHead};
 use crate::dialect::openai::{self, Kind, UpstreamFault};
+use crate::dialect::redact;
 use crate::error::{Error, ErrorCode};
 use crate::event::{Mode, Usage};
 use crate::frame::sse::{SseDecoder, SseError, SseEvent};
@@ -26,7 +27,10 @@ pub(super) struct Step {
 
 impl Step {
     fn end(outcome: Outcome) -> Self {
-        Self { outcome: Some(outcome), ..Self::default() }
+        Self {
+            outcome: Some(outcome),
+            ..Self::default()
+        }
     }
 }
 
@@ -40,7 +44,8 @@ pub(super) struct Answer {
     usage: Option<Usage>,
     /// Content events, which stand for tokens when the provider counts none.
     content_events: u64,
-    finished: bool,
+    /// Choices with a `finish_reason`.
+    finished: u32,
     /// Whether an event was handed on, so that an error comes after content.
     delivered: bool,
 }
@@ -66,20 +71,25 @@ enum Body {
 }
 
 impl Answer {
-    pub(super) fn new(_plan: &Plan) -> Self {
+    pub(super) fn new() -> Self {
         Self {
             pending: Vec::new(),
             body: Body::Unknown,
             head: UpstreamHead::default(),
             usage: None,
             content_events: 0,
-            finished: false,
+            finished: 0,
             delivered: false,
         }
     }
 
     pub(super) fn has_content(&self) -> bool {
         self.content_events > 0
+    }
+
+    /// Whether every choice has its end, so that only `[DONE]` can be missing.
+    fn is_whole(&self, plan: &Plan) -> bool {
+        self.finished >= plan.choices.max(1)
     }
 
     /// The name of the next event: a unary answer in pieces says so.
@@ -98,11 +108,19 @@ impl Answer {
                 plan.upstream,
                 excerpt(encoding.as_bytes()),
             );
-            return Err(Outcome::failed(Error::new(ErrorCode::UpstreamInvalid, message)));
+            return Err(Outcome::failed(Error::new(
+                ErrorCode::UpstreamInvalid,
+                message,
+            )));
         }
         let success = (200..300).contains(&head.status);
         let kind = head.content_type.as_deref().unwrap_or_default();
-        let kind = kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+        let kind = kind
+            .split(';')
+            .next()
+            .unwrap_or_default()
+            .trim()
+            .to_ascii_lowercase();
         // A missing type is taken for what was asked for: several local servers send none.
         let is_stream = kind == "text/event-stream" || kind.is_empty();
         self.body = match plan.mode {
@@ -112,8 +130,13 @@ impl Answer {
                 preamble: Vec::new(),
                 preamble_bytes: 0,
             },
-            Mode::Unary if success => Body::Whole { bytes: BytesMut::new(), pieces: 0 },
-            Mode::Stream | Mode::Unary => Body::Refusal { bytes: BytesMut::new() },
+            Mode::Unary if success => Body::Whole {
+                bytes: BytesMut::new(),
+                pieces: 0,
+            },
+            Mode::Stream | Mode::Unary => Body::Refusal {
+                bytes: BytesMut::new(),
+            },
         };
         self.head = head;
         Ok(())
@@ -125,11 +148,18 @@ impl Answer {
             Body::Refusal { bytes } => {
                 let room = limits::UPSTREAM_ERROR_BYTES.saturating_sub(bytes.len());
                 bytes.extend_from_slice(&chunk[..room.min(chunk.len())]);
-                if room <= chunk.len() { self.refused(plan) } else { Step::default() }
+                if room <= chunk.len() {
+                    self.refused(plan)
+                } else {
+                    Step::default()
+                }
             }
             Body::Whole { bytes, pieces } => {
                 bytes.extend_from_slice(chunk);
-                let mut step = Step { progress: true, ..Step::default() };
+                let mut step = Step {
+                    progress: true,
+                    ..Step::default()
+                };
                 while bytes.len() > limits::UNARY_PIECE_BYTES {
                     *pieces += 1;
                     let border = char_border(bytes, limits::UNARY_PIECE_BYTES);
@@ -139,7 +169,9 @@ impl Answer {
                 self.delivered |= !step.events.is_empty();
                 step
             }
-            Body::Events { decoder, decoded, .. } => {
+            Body::Events {
+                decoder, decoded, ..
+            } => {
                 let mut events = std::mem::take(decoded);
                 let result = decoder.push(chunk, &mut events);
                 self.take_events(plan, events, result)
@@ -152,18 +184,20 @@ impl Answer {
             Body::Unknown => Step::end(self.cut(plan, "closed the connection before an answer")),
             Body::Refusal { .. } => self.refused(plan),
             Body::Whole { .. } => self.whole(plan),
-            Body::Events { decoder, decoded, .. } => {
+            Body::Events {
+                decoder, decoded, ..
+            } => {
                 let mut events = std::mem::take(decoded);
                 let result = decoder.finish(&mut events);
                 let mut step = self.take_events(plan, events, result);
                 if step.outcome.is_none() {
-                    step.outcome = Some(if self.finished {
-                        // The answer is whole; only the dialect's end mark is missing.
-                        step.events.push(Bytes::from_static(b"[DONE]"));
-                        Outcome::completed()
+                    let rest = if self.is_whole(plan) {
+                        Self::closed()
                     } else {
-                        self.cut(plan, "ended its answer before the end (no finish_reason)")
-                    });
+                        Step::end(self.cut(plan, "ended its answer without a finish_reason"))
+                    };
+                    step.events.extend(rest.events);
+                    step.outcome = rest.outcome;
                 }
                 step
             }
@@ -171,23 +205,30 @@ impl Answer {
     }
 
     /// The connection broke, or was never made.
-    pub(super) fn broken(&mut self, plan: &Plan, breakage: Breakage) -> Outcome {
-        if self.finished && matches!(self.body, Body::Events { .. }) {
-            // All that was asked for is logged: what broke is the way to `[DONE]`.
-            return Outcome::completed();
-        }
-        if let Body::Refusal { .. } = &self.body {
-            if let Some(outcome) = self.refused(plan).outcome {
-                return outcome;
+    pub(super) fn broken(&mut self, plan: &Plan, breakage: Breakage) -> Step {
+        match &self.body {
+            Body::Events { .. } if self.is_whole(plan) => Self::closed(),
+            Body::Refusal { bytes } if !bytes.is_empty() => self.refused(plan),
+            _ => {
+                let mut outcome = Outcome::failed(Error::new(breakage.code, breakage.message));
+                outcome.nothing_ran = breakage.nothing_ran;
+                Step::end(outcome)
             }
         }
-        let mut outcome = Outcome::failed(Error::new(breakage.code, breakage.message));
-        outcome.nothing_ran = breakage.nothing_ran;
-        outcome
+    }
+
+    /// The answer is whole; only the dialect's end mark is missing.
+    fn closed() -> Step {
+        let events = vec![Bytes::from_static(b"[DONE]")];
+        Step { events, outcome: Some(Outcome::completed()), progress: true }
     }
 
     pub(super) fn silent(&self, plan: &Plan, patience: Duration) -> Outcome {
-        let what = if self.has_content() { "for the next event" } else { "for its first event" };
+        let what = if self.has_content() {
+            "for the next event"
+        } else {
+            "for its first event"
+        };
         let message = format!(
             "Upstream `{}` was silent for {} s {what}; it was given up.",
             plan.upstream,
@@ -251,7 +292,7 @@ impl Answer {
         if let Some(usage) = seen.usage {
             self.usage = Some(usage);
         }
-        self.finished |= seen.finish;
+        self.finished += seen.finished_choices;
         step.progress = true;
         match seen.kind {
             Kind::Preamble if !self.has_content() && !seen.usage_only => self.hold(data, step),
@@ -266,7 +307,7 @@ impl Answer {
                 self.content_events += 1;
                 step.events.push(data);
             }
-            Kind::Done if self.finished => {
+            Kind::Done if self.finished > 0 => {
                 self.commit(step);
                 step.events.push(data);
                 step.outcome = Some(Outcome::completed());
@@ -290,7 +331,14 @@ impl Answer {
 
     /// Holds a preamble event back; too many of them count as content, so that memory is bounded.
     fn hold(&mut self, data: Bytes, step: &mut Step) {
-        let Body::Events { preamble, preamble_bytes, .. } = &mut self.body else { return };
+        let Body::Events {
+            preamble,
+            preamble_bytes,
+            ..
+        } = &mut self.body
+        else {
+            return;
+        };
         *preamble_bytes += data.len();
         let over = *preamble_bytes > limits::PREAMBLE_BYTES;
         // A copy, so that a small role chunk does not hold the whole read buffer while the model
@@ -311,32 +359,49 @@ impl Answer {
 
     /// The whole of a unary body is here.
     fn whole(&mut self, plan: &Plan) -> Step {
-        let Body::Whole { bytes, pieces } = &mut self.body else { return Step::default() };
+        let Body::Whole { bytes, pieces } = &mut self.body else {
+            return Step::default();
+        };
         let rest = std::mem::take(bytes).freeze();
         if *pieces > 0 {
             self.content_events += 1;
-            let events = if rest.is_empty() { Vec::new() } else { vec![rest] };
-            return Step { events, outcome: Some(Outcome::completed()), progress: true };
+            let events = if rest.is_empty() {
+                Vec::new()
+            } else {
+                vec![rest]
+            };
+            return Step {
+                events,
+                outcome: Some(Outcome::completed()),
+                progress: true,
+            };
         }
-        match openai::observe_body(&rest) {
-            Ok(seen) => {
-                self.usage = seen;
+        let seen = openai::observe_body(&rest);
+        match seen.kind {
+            Kind::Error(fault) => Step::end(self.fault(plan, fault, None)),
+            Kind::Malformed | Kind::Done => Step::end(self.not_the_api(plan, &rest)),
+            Kind::Content | Kind::Preamble => {
+                self.usage = seen.usage;
                 self.content_events += 1;
                 self.delivered = true;
-                Step { events: vec![rest], outcome: Some(Outcome::completed()), progress: true }
+                Step {
+                    events: vec![rest],
+                    outcome: Some(Outcome::completed()),
+                    progress: true,
+                }
             }
-            Err(Kind::Error(fault)) => Step::end(self.fault(plan, fault, None)),
-            Err(_) => Step::end(self.not_the_api(plan, &rest)),
         }
     }
 
     /// The body of an error status, or of a 200 that is not a stream.
     fn refused(&mut self, plan: &Plan) -> Step {
-        let Body::Refusal { bytes } = &mut self.body else { return Step::default() };
+        let Body::Refusal { bytes } = &mut self.body else {
+            return Step::default();
+        };
         let body = std::mem::take(bytes).freeze();
         if (200..300).contains(&self.head.status) {
-            return Step::end(match openai::observe_body(&body) {
-                Err(Kind::Error(fault)) => self.fault(plan, fault, None),
+            return Step::end(match openai::observe_body(&body).kind {
+                Kind::Error(fault) => self.fault(plan, fault, None),
                 _ => self.not_the_api(plan, &body),
             });
         }
@@ -344,27 +409,45 @@ impl Answer {
         Step::end(self.fault(plan, fault, None))
     }
 
-    /// The provider itself reports an error: its reason is kept.
-    fn fault(&self, plan: &Plan, fault: UpstreamFault, event: Option<Bytes>) -> Outcome {
-        let status = fault.status.unwrap_or(if self.head.status >= 400 { self.head.status } else { 502 });
-        let error = fault.into_error(&plan.upstream, status);
-        let error = Error { retry_after: self.head.retry_after.map(Duration::from_secs), ..error };
-        let mut outcome = match event {
-            Some(event) if self.delivered => Outcome::passed_on(error, event),
-            _ => Outcome::failed(error),
-        };
-        outcome.http_status = Some(if (400..600).contains(&status) { status } else { 502 });
+    /// The provider itself reports an error: its words, type and code are kept.
+    fn fault(&self, plan: &Plan, mut fault: UpstreamFault, event: Option<Bytes>) -> Outcome {
+        let head_status = Some(self.head.status).filter(|status| *status >= 400);
+        let status = fault
+            .status
+            .or(head_status)
+            .filter(|s| (400..600).contains(s));
+        let status = status.unwrap_or(502);
+        if matches!(status, 401 | 403) {
+            // Else a client would look for the mistake in its own key.
+            let reason = &fault.message;
+            fault.message = format!(
+                "Upstream `{}` refused this gateway's key: {reason}",
+                plan.upstream
+            );
+        }
+        let mut error = Error::new(ErrorCode::UpstreamError, fault.message.clone());
+        error.retry_after = self.head.retry_after.map(Duration::from_secs);
+        let event = event.filter(|_| self.delivered);
+        let event = event.unwrap_or_else(|| openai::fault_body(&fault, error.code));
+        let mut outcome = Outcome::passed_on(error, event);
+        outcome.http_status = Some(status);
         outcome.nothing_ran = !self.delivered && status_says_not_run(status);
         outcome
     }
 
     fn cut(&self, plan: &Plan, what: &str) -> Outcome {
-        let message = format!("Upstream `{}` {what}; what came is not the whole answer.", plan.upstream);
+        let message = format!(
+            "Upstream `{}` {what}; what came is not the whole answer.",
+            plan.upstream
+        );
         Outcome::failed(Error::new(ErrorCode::UpstreamCut, message))
     }
 
     fn unreadable(&self, plan: &Plan, error: &SseError) -> Outcome {
-        let message = format!("Upstream `{}` sent an unreadable event: {error}.", plan.upstream);
+        let message = format!(
+            "Upstream `{}` sent an unreadable event: {error}.",
+            plan.upstream
+        );
         let code = match error {
             SseError::EventTooLarge { .. } => ErrorCode::EventTooLarge,
         };
@@ -376,7 +459,10 @@ impl Answer {
             "Upstream `{}` answered {} with `{}`, which is not the OpenAI API: {} Check its base_url.",
             plan.upstream,
             self.head.status,
-            self.head.content_type.as_deref().map_or("no Content-Type", |kind| kind),
+            self.head
+                .content_type
+                .as_deref()
+                .map_or("no Content-Type", |kind| kind),
             excerpt(body),
         );
         Outcome::failed(Error::new(ErrorCode::UpstreamInvalid, message))
@@ -393,5 +479,5 @@ fn char_border(bytes: &[u8], at: usize) -> usize {
 fn excerpt(bytes: &[u8]) -> String {
     let text = String::from_utf8_lossy(&bytes[..bytes.len().min(120)]);
     let text: String = text.chars().filter(|c| !c.is_control()).take(80).collect();
-    format!("\"{}\"", openai::redact(&text))
+    format!("\"{}\"", redact(&text))
 }

@@ -35,6 +35,8 @@ pub struct Plan {
     pub mode: Mode,
     /// Whether the client asked to see the usage chunk.
     pub show_usage: bool,
+    /// How many choices a whole answer has.
+    pub choices: u32,
     /// The configured name of the upstream to call.
     pub upstream: String,
     /// The model's name there.
@@ -166,14 +168,13 @@ enum Phase {
 impl Writer {
     /// A writer that waits for [`Input::Start`].
     pub fn new(plan: Plan, now: UnixMillis) -> Self {
-        let answer = Answer::new(&plan);
         Self {
             plan,
             phase: Phase::Idle,
             seq: Seq::ZERO,
             acknowledged: Seq::ZERO,
             bytes: 0,
-            answer,
+            answer: Answer::new(),
             progress_at: now,
             unread_until: None,
             cancel_wanted: false,
@@ -208,8 +209,8 @@ impl Writer {
             Input::Bytes(bytes) => self.on_bytes(now, &bytes, outputs),
             Input::Ended => self.on_ended(now, outputs),
             Input::Broken(breakage) => {
-                let outcome = self.answer.broken(&self.plan, breakage);
-                self.end_with(now, outcome, Vec::new(), outputs);
+                let step = self.answer.broken(&self.plan, breakage);
+                self.apply(now, step, outputs);
             }
             Input::Appended => self.on_appended(now, outputs),
             Input::AppendFailed(code) => self.on_append_failed(now, code, outputs),
@@ -237,8 +238,10 @@ impl Writer {
         }
         self.phase = Phase::Answering;
         self.progress_at = now;
-        let record =
-            Record::Head(Head { status: head.status, request_id: head.request_id.clone() });
+        let record = Record::Head(Head {
+            status: head.status,
+            request_id: head.request_id.clone(),
+        });
         match self.answer.head(&self.plan, head) {
             // It goes out with the first events: nobody waits for it, and it saves a write.
             Ok(()) => self.answer.pending.push(record),
@@ -294,14 +297,23 @@ impl Writer {
         let limits = &self.plan.limits;
         let bytes = self.bytes + data.len() as u64;
         if bytes > limits.stream_bytes {
-            return Err(self.answer.too_large("limits.stream_bytes", limits.stream_bytes));
+            return Err(self
+                .answer
+                .too_large("limits.stream_bytes", limits.stream_bytes));
         }
         if self.seq.get() >= limits.stream_events {
-            return Err(self.answer.too_large("limits.stream_events", limits.stream_events));
+            return Err(self
+                .answer
+                .too_large("limits.stream_events", limits.stream_events));
         }
         self.bytes = bytes;
         self.seq = self.seq.next();
-        Ok(Event { seq: self.seq, time: now, name: self.answer.event_name(), data })
+        Ok(Event {
+            seq: self.seq,
+            time: now,
+            name: self.answer.event_name(),
+            data,
+        })
     }
 
     /// Appends what is left, the dialect's error event if there is an error, and the terminal
@@ -325,7 +337,12 @@ impl Writer {
         if let Some(data) = outcome.event(&self.plan) {
             self.seq = self.seq.next();
             let name = Bytes::new();
-            records.push(Record::Event(Event { seq: self.seq, time: now, name, data }));
+            records.push(Record::Event(Event {
+                seq: self.seq,
+                time: now,
+                name,
+                data,
+            }));
         }
         let usage = self.answer.usage(&self.plan, outcome.nothing_ran);
         let end = Arc::new(outcome.end(&self.plan, usage, now));
@@ -371,7 +388,12 @@ impl Writer {
         // An end that was under way did not happen.
         self.phase = Phase::Answering;
         let message = "The stream log could not be written, so the answer was stopped.";
-        self.end_with(now, Outcome::failed(Error::new(code, message)), Vec::new(), outputs);
+        self.end_with(
+            now,
+            Outcome::failed(Error::new(code, message)),
+            Vec::new(),
+            outputs,
+        );
     }
 
     fn on_tick(&mut self, now: UnixMillis, outputs: &mut Vec<Output>) {

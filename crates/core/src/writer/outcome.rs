@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use super::Plan;
 use crate::dialect::openai;
-use crate::error::{Error, ErrorCode};
+use crate::error::Error;
 use crate::event::{Status, Usage};
 use crate::id::UnixMillis;
 use crate::record::End;
@@ -36,12 +36,19 @@ impl Outcome {
     }
 
     pub(super) fn failed(error: Error) -> Self {
-        Self { error: Some(error), hang_up: true, ..Self::completed() }
+        Self {
+            error: Some(error),
+            hang_up: true,
+            ..Self::completed()
+        }
     }
 
     /// The upstream reported an error inside its stream: its event goes through as it is.
     pub(super) fn passed_on(error: Error, event: Bytes) -> Self {
-        Self { own_event: Some(event), ..Self::failed(error) }
+        Self {
+            own_event: Some(event),
+            ..Self::failed(error)
+        }
     }
 
     /// The data of the last event, if the outcome has one of its own.
@@ -57,7 +64,11 @@ impl Outcome {
             status: code.map_or(Status::Completed, Status::of),
             reason: code.map(|code| code.as_str().to_owned()),
             http_status: code.map(|code| self.http_status.unwrap_or(code.status())),
-            retry_after: self.error.as_ref().and_then(|e| e.retry_after).map(|d| d.as_secs()),
+            retry_after: self
+                .error
+                .as_ref()
+                .and_then(|e| e.retry_after)
+                .map(|d| d.as_secs()),
             upstream: Some(plan.upstream.clone()),
             usage,
             release_claim: self.nothing_ran,

@@ -42,7 +42,8 @@ impl Batch {
         }
         let frames = frames.freeze();
         for (event, range) in events.iter_mut().zip(data) {
-            if let Some(range) = range {
+            // Data of several lines does not lie in one piece there.
+            if !range.is_empty() {
                 event.data = frames.slice(range);
             }
         }

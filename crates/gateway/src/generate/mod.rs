@@ -58,6 +58,8 @@ pub struct Request {
     pub model: String,
     /// Whether the client asked to see the usage chunk.
     pub show_usage: bool,
+    /// How many choices a whole answer has.
+    pub choices: u32,
     /// The body as the client sent it.
     pub body: Bytes,
     /// The body for the upstream.
@@ -132,6 +134,7 @@ impl Generator {
             surface: request.surface,
             mode: request.mode,
             show_usage: request.show_usage,
+            choices: request.choices,
             upstream: request.upstream.name().to_owned(),
             model: request.upstream_model.clone(),
             request_bytes: request.body.len(),

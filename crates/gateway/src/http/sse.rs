@@ -49,7 +49,7 @@ impl Body for SseBody {
                 // Not logged, so it has no id: a reader that comes back gets what the log says.
                 self.over = true;
                 let data = openai::error_body(&error.stream(self.reader.stream()));
-                SseMessage::new().data(&String::from_utf8_lossy(&data)).to_bytes()
+                SseMessage::new().data(data).to_bytes()
             }
             Poll::Pending => {
                 ready!(self.heartbeat.poll(cx));

@@ -29,6 +29,18 @@ pub fn error_body(error: &Error) -> Bytes {
     })
 }
 
+/// An upstream's failure as an error object, with its own words, `type` and `code`.
+pub fn fault_body(fault: &UpstreamFault, fallback: ErrorCode) -> Bytes {
+    json_line(&Body {
+        error: Object {
+            message: &fault.message,
+            kind: fault.kind.as_deref().unwrap_or(fallback.openai_type()),
+            param: None,
+            code: fault.code.as_deref().unwrap_or(fallback.as_str()),
+        },
+    })
+}
+
 /// Whether the error ended a generation, rather than refused a request about one.
 fn broke_off(code: ErrorCode) -> bool {
     match code {

@@ -51,6 +51,11 @@ impl From<Kind> for Observation {
     }
 }
 
+/// Whether this is the dialect's own end of a stream.
+pub fn is_done(data: &[u8]) -> bool {
+    data.trim_ascii() == b"[DONE]"
+}
+
 /// Looks at one streamed event's data.
 ///
 /// Before the first content (`seen_content` false) all of it is looked at. After that an event is
@@ -58,10 +63,10 @@ impl From<Kind> for Observation {
 /// `error`), as spelt without escapes. In both cases data that is not one JSON object, from its
 /// first brace to its last, is [`Kind::Malformed`]; an object of unknown shape is not.
 pub fn observe(data: &[u8], seen_content: bool) -> Observation {
-    let data = data.trim_ascii();
-    if data == b"[DONE]" {
+    if is_done(data) {
         return Kind::Done.into();
     }
+    let data = data.trim_ascii();
     if seen_content && !is_notable(data) {
         let whole = data.starts_with(b"{") && serde_json::from_slice::<IgnoredAny>(data).is_ok();
         let kind = if whole {

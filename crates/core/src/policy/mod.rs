@@ -1,0 +1,3 @@
+//! Decisions, and nothing but decisions.
+
+pub mod disconnect;
