@@ -4,9 +4,13 @@
 //! randomness; what needs time takes it as a parameter. That is what lets every state machine be
 //! tested at every split and every instant.
 
+pub mod config;
 pub mod error;
 pub mod event;
 pub mod frame;
 pub mod id;
 pub mod limits;
+pub mod policy;
 pub mod record;
+pub mod secret;
+pub mod units;
