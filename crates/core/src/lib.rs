@@ -4,18 +4,13 @@
 //! randomness; what needs time takes it as a parameter. That is what lets every state machine be
 //! tested at every split and every instant.
 
-pub mod cursor;
-pub mod dialect;
+pub mod config;
 pub mod error;
 pub mod event;
 pub mod frame;
 pub mod id;
 pub mod limits;
-pub mod list;
 pub mod policy;
 pub mod record;
 pub mod secret;
-pub mod sign;
-pub mod suggest;
 pub mod units;
-pub mod writer;

@@ -65,6 +65,9 @@ pub const RETENTION: Duration = Duration::from_secs(24 * 3600);
 pub const TOMBSTONE: Duration = Duration::from_secs(7 * 24 * 3600);
 /// Size of the log on disk.
 pub const LOG_BYTES: u64 = 10 << 30;
+/// How often what was written is forced to the disk at `sync = interval`: what a power loss may cost.
+/// One sync takes some 0.3 ms of CPU, so 20 a second stay below 1 % of a core.
+pub const SYNC_INTERVAL: Duration = Duration::from_millis(50);
 /// Size of a segment file: retention drops whole segments, so this is its grain.
 pub const SEGMENT_BYTES: u64 = 64 << 20;
 /// How long a read token is good for unless the request says otherwise, and at most.

@@ -1,3 +1,3 @@
-//! Decisions, and nothing but decisions.
+//! Decisions, without the deeds: what to do is worked out here, from values alone.
 
 pub mod disconnect;

@@ -1,0 +1,153 @@
+//! What must hold between fields.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::mistake::{Fault, Place, did_you_mean, nearest};
+use super::read::Reader;
+use super::{Config, KeyConfig, values};
+use crate::units::show_size;
+
+/// The variable with keys of clients.
+const API_KEYS: &str = "EVERSTREAM_API_KEYS";
+
+/// Adds the keys of [`API_KEYS`], each with a project of its own.
+pub(super) fn add_keys_of_environment(config: &mut Config, reader: &mut Reader<'_>) {
+    let Some(list) = reader.env().non_empty(API_KEYS) else {
+        return;
+    };
+    for (index, key) in values::keys_of_variable(list).into_iter().enumerate() {
+        let fault = match key {
+            Ok((project, hash)) if config.keys.iter().all(|key| key.hash != hash) => {
+                config.keys.push(KeyConfig {
+                    project,
+                    hash,
+                    on_disconnect: None,
+                });
+                continue;
+            }
+            Ok(_) => format!("key {} is configured twice", index + 1).into(),
+            Err(fault) => fault,
+        };
+        reader.note(Place::Variable(API_KEYS.to_owned()), "keys", fault, None);
+    }
+}
+
+/// Checks all that more than one field has a say in. Resolves aliases of aliases.
+pub(super) fn check(config: &mut Config, reader: &mut Reader<'_>) {
+    at_most(
+        reader,
+        ("log.segment_bytes", config.log.segment_bytes),
+        ("log.max_bytes", config.log.max_bytes),
+    );
+    let event_bytes = u64::try_from(config.limits.event_bytes).unwrap_or(u64::MAX);
+    at_most(
+        reader,
+        ("limits.event_bytes", event_bytes),
+        ("limits.stream_bytes", config.limits.stream_bytes),
+    );
+    public_needs_keys(config, reader);
+    if !reader.doubtful("aliases") {
+        aliases(config, reader);
+    }
+}
+
+fn at_most(reader: &mut Reader<'_>, small: (&str, u64), large: (&str, u64)) {
+    if small.1 <= large.1 || reader.doubtful(small.0) || reader.doubtful(large.0) {
+        return;
+    }
+    // Reported where something was written: the other one may be a default.
+    let [(at, value), (other, bound)] = if reader.is_written(small.0) {
+        [small, large]
+    } else {
+        [large, small]
+    };
+    let relation = if value > bound { "larger" } else { "smaller" };
+    let (value, bound) = (show_size(value), show_size(bound));
+    reader.note_at(
+        at,
+        format!("{value} is {relation} than {other}, which is {bound}").into(),
+    );
+}
+
+fn public_needs_keys(config: &Config, reader: &mut Reader<'_>) {
+    let public = !config.listen.ip().to_canonical().is_loopback();
+    if public && config.keys.is_empty() && !reader.doubtful("listen") && !reader.doubtful("keys") {
+        let problem = "this address can be reached from other machines, and no keys are configured";
+        let hint = "make a key with `everstream key new --project NAME`, or listen on 127.0.0.1";
+        reader.note_at("listen", Fault::from(problem).hint(hint));
+    }
+}
+
+fn aliases(config: &mut Config, reader: &mut Reader<'_>) {
+    let mut resolved = BTreeMap::new();
+    for alias in config.aliases.keys() {
+        match follow(alias, &config.aliases) {
+            Ok(model) => {
+                resolved.insert(alias.clone(), model.to_owned());
+            }
+            Err(circle) if circle.first() == Some(alias) => {
+                let way: Vec<String> = circle.iter().map(|name| format!("`{name}`")).collect();
+                let problem = format!(
+                    "the alias leads back to itself, by way of {}",
+                    way.join(", ")
+                );
+                reader.note_at(&format!("aliases.{alias}"), problem.into());
+            }
+            // The circle is reported once, at another alias.
+            Err(_) => {}
+        }
+    }
+    if !config.upstreams.is_empty() {
+        for (alias, model) in &config.aliases {
+            if !config.aliases.contains_key(model) {
+                upstream_exists(alias, model, config, reader);
+            }
+        }
+    }
+    config.aliases = resolved;
+}
+
+/// The model that an alias stands for in the end; or the circle, from its first name in order.
+fn follow<'c>(
+    alias: &'c str,
+    aliases: &'c BTreeMap<String, String>,
+) -> Result<&'c str, BTreeSet<String>> {
+    let mut name = alias;
+    let mut seen = BTreeSet::new();
+    while let Some(next) = aliases.get(name) {
+        if !seen.insert(name.to_owned()) {
+            // From here on only the circle itself, without the way that led into it.
+            let mut circle = BTreeSet::new();
+            while circle.insert(name.to_owned()) {
+                name = &aliases[name];
+            }
+            return Err(circle);
+        }
+        name = next;
+    }
+    Ok(name)
+}
+
+fn upstream_exists(alias: &str, model: &str, config: &Config, reader: &mut Reader<'_>) {
+    let Some((upstream, _)) = model.split_once('/') else {
+        return;
+    };
+    let listed = |models: &Vec<String>| models.iter().any(|listed| listed == model);
+    if config
+        .upstreams
+        .iter()
+        .any(|upstream| upstream.models.as_ref().is_some_and(listed))
+    {
+        return;
+    }
+    let names: Vec<&str> = reader.claimed("upstreams[].name").collect();
+    if names.contains(&upstream) {
+        return;
+    }
+    let hint = match nearest(upstream, names.iter().copied()) {
+        Some(near) => did_you_mean(near),
+        None => format!("the upstreams are: {}", names.join(", ")),
+    };
+    let fault = Fault::from("the part before `/` is not the name of an upstream").hint(hint);
+    reader.note_at(&format!("aliases.{alias}"), fault);
+}

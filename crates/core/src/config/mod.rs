@@ -1,0 +1,268 @@
+//! The configuration: one TOML file and the environment in, either a frozen [`Config`] or every
+//! mistake out.
+//!
+//! What there is to set is declared once, in this file, by `settings!`. The checks, the JSON Schema
+//! and the documentation all come from that declaration.
+
+mod check;
+mod describe;
+mod env;
+mod expand;
+mod kinds;
+mod mistake;
+mod read;
+mod reference;
+mod spec;
+#[cfg(test)]
+mod tests;
+mod values;
+
+use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use describe::{Settings as _, choices, settings};
+use kinds::{choice, duration, flag, size, whole};
+use spec::{list, map, section, sections};
+
+pub use env::Env;
+pub use mistake::{ConfigErrors, Mistake, Place};
+pub use reference::{example, json_schema, markdown};
+pub use values::{key_hash, show_key_hash};
+
+use crate::id::ProjectId;
+use crate::limits;
+use crate::policy::disconnect::OnDisconnect;
+use crate::record::Digest;
+use crate::secret::Secret;
+use crate::units::MAX_DURATION;
+
+const MS: Duration = Duration::from_millis(1);
+const SECOND: Duration = Duration::from_secs(1);
+const HOUR: Duration = Duration::from_hours(1);
+const DAY: Duration = Duration::from_hours(24);
+
+settings! {
+    /// Everything that can be configured, resolved and checked.
+    pub struct Config {
+        /// The address that clients connect to. Beyond loopback, keys are required.
+        listen: SocketAddr = values::listen()
+            .or(SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)))
+            .variable("EVERSTREAM_LISTEN");
+        /// This node's number, part of the ids of its streams: no two nodes that share streams may
+        /// have the same one. Drawn at random if absent.
+        node: Option<u16> = whole(0..=1023).example(1).optional();
+        /// The directory for all state. If absent, `$XDG_DATA_HOME/everstream` or
+        /// `~/.local/share/everstream`.
+        data_dir: Option<PathBuf> = values::path()
+            .example("/var/lib/everstream")
+            .variable("EVERSTREAM_DATA_DIR")
+            .optional();
+        /// Origins of web pages whose scripts may call this gateway; `*` stands for all.
+        cors_origins: Vec<String> = list(values::origin().example("https://app.example.org"));
+        /// What the program says about itself.
+        telemetry: TelemetryConfig = section();
+        /// Where streams are kept, and for how long.
+        log: LogConfig = section();
+        /// How large things may be.
+        limits: LimitsConfig = section();
+        /// How streams are delivered, and when they end.
+        streams: StreamsConfig = section();
+        /// Model providers and servers. If there are none, those found at start are used: keys in
+        /// the environment, model servers on this machine.
+        upstreams: Vec<UpstreamConfig> = sections();
+        /// Other names for models, such as `fast = "openai/gpt-4o-mini"`: a model of one upstream
+        /// (`upstream/model`), a model that is routed by its name, or another alias.
+        aliases: BTreeMap<String, String> = map(
+            "names of models, each with the model it stands for",
+            values::model_name,
+            values::model(),
+            ("fast", "openai/gpt-4o-mini"),
+        );
+        /// Keys of clients, stored as hashes: `everstream key new` makes them. More can come from
+        /// `EVERSTREAM_API_KEYS`, separated by commas, each with a project of its own. Without any,
+        /// the gateway is open to all programs on this machine, and to nobody else.
+        keys: Vec<KeyConfig> = sections();
+    }
+}
+
+settings! {
+    /// `[telemetry]`
+    pub struct TelemetryConfig {
+        /// How much is logged: a level, or several for parts of the program, such as
+        /// `info,everstream=debug`.
+        level: String = values::level().or("info".to_owned()).variable("EVERSTREAM_LOG");
+        /// How it is written.
+        format: LogFormat = choice().or(LogFormat::Text);
+    }
+}
+
+choices! {
+    /// How log lines are written.
+    pub enum LogFormat {
+        /// Lines for people.
+        Text = "text",
+        /// One JSON object a line.
+        Json = "json",
+    }
+}
+
+settings! {
+    /// `[log]`: the stream log.
+    pub struct LogConfig {
+        /// `disk`, or `memory`, which is empty after a restart.
+        backend: Backend = choice().or(Backend::Disk);
+        /// When what was written is forced to the disk. No setting loses anything when the process
+        /// is killed. A power loss costs what the system had not written yet at `none`, at most
+        /// `sync_interval` at `interval`, nothing at `always`.
+        sync: Sync = choice().or(Sync::Interval);
+        /// See `sync`. A sync costs some 0.3 ms of CPU.
+        sync_interval: Duration = duration(MS..=10 * SECOND).or(limits::SYNC_INTERVAL);
+        /// The size of all streams, on the disk or in memory; beyond it the oldest are dropped.
+        max_bytes: u64 = size(1 << 20..=1 << 50).or(limits::LOG_BYTES);
+        /// The size of one file. Old streams are dropped by whole files.
+        segment_bytes: u64 = size(64 << 10..=4 << 30).or(limits::SEGMENT_BYTES);
+        /// How long a stream can be read after its end.
+        retention: Duration = duration(SECOND..=MAX_DURATION).or(limits::RETENTION);
+        /// How long after that it is remembered that the stream existed: until then its readers
+        /// get 410, later 404.
+        tombstone: Duration = duration(Duration::ZERO..=MAX_DURATION).or(limits::TOMBSTONE);
+    }
+}
+
+choices! {
+    /// Where streams are kept.
+    pub enum Backend {
+        /// In segment files.
+        Disk = "disk",
+        /// Nowhere else than in the process.
+        Memory = "memory",
+    }
+}
+
+choices! {
+    /// When what was written is forced to the disk.
+    pub enum Sync {
+        /// When the operating system likes to.
+        None = "none",
+        /// Every `sync_interval`, if there is something.
+        Interval = "interval",
+        /// Before anybody sees it.
+        Always = "always",
+    }
+}
+
+settings! {
+    /// `[limits]`: how large things may be.
+    pub struct LimitsConfig {
+        /// The largest event.
+        event_bytes: usize = size(1 << 10..=1 << 30).or(limits::EVENT_BYTES);
+        /// The largest stream, counted as the data of all its events.
+        stream_bytes: u64 = size(1 << 10..=1 << 40).or(limits::STREAM_BYTES);
+        /// The most events in a stream.
+        stream_events: u64 = whole(1..=1_000_000_000).or(limits::STREAM_EVENTS);
+        /// The largest body of a request.
+        request_body_bytes: usize = size(1 << 10..=1 << 30).or(limits::REQUEST_BODY_BYTES);
+        /// The most readers of one stream at a time.
+        readers_per_stream: usize = whole(1..=1_000_000).or(limits::STREAM_READERS);
+    }
+}
+
+settings! {
+    /// `[streams]`: how streams are delivered, and when they end.
+    pub struct StreamsConfig {
+        /// How long the head of a streamed response waits for the first content, so that a failing
+        /// upstream can still be replaced, or its own status be given.
+        head_hold: Duration = duration(Duration::ZERO..=30 * SECOND).or(limits::HEAD_HOLD);
+        /// The silence after which a reader gets a comment, for proxies not to hang up.
+        heartbeat: Duration = duration(SECOND..=60 * SECOND).or(limits::HEARTBEAT);
+        /// What becomes of a generation without readers: `continue`, `cancel`, or
+        /// `linger:<duration>`, which cancels it unless a reader comes in time.
+        on_disconnect: OnDisconnect = values::on_disconnect()
+            .or(OnDisconnect::Linger(limits::LINGER));
+        /// How long after the start of a generation that nobody reads an SDK's own retry is led to
+        /// it instead of starting another.
+        retry_attach: Duration = duration(Duration::ZERO..=HOUR).or(limits::RETRY_ATTACH);
+        /// How long a token for reading one stream is good, unless the request says otherwise.
+        read_token_ttl: Duration = duration(SECOND..=limits::READ_TOKEN_MAX).or(limits::READ_TOKEN);
+        /// How long a client may take no bytes before its connection is closed.
+        write_stall: Duration = duration(SECOND..=HOUR).or(limits::WRITE_STALL);
+    }
+}
+
+settings! {
+    /// `[[upstreams]]`: one model provider or server.
+    pub struct UpstreamConfig {
+        /// What it is called: in `name/model`, in logs, in the header `Everstream-Upstream`.
+        name: String = values::name().example("openai").unique();
+        /// Where its OpenAI-compatible API is. Usually ends in `/v1`.
+        base_url: String = values::base_url().example("https://api.openai.com/v1");
+        /// The key to call it with, sent as `Authorization: Bearer`.
+        api_key: Option<Secret> = values::secret().example("${OPENAI_API_KEY}").optional();
+        /// Headers to send with every request, such as `{ "x-team" = "search" }`.
+        headers: Vec<(String, Secret)> = map(
+            "names of headers, each with its value",
+            values::header_name,
+            values::header_value(),
+            ("x-team", "search"),
+        );
+        /// The models it serves. If absent, it is asked.
+        models: Option<Vec<String>> = list(values::model().example("gpt-4o-mini")).or_all();
+        /// Whether it is asked for the usage of every stream (`stream_options.include_usage`).
+        /// Switch it off for servers that refuse the field.
+        include_usage: bool = flag().or(true);
+        /// Certificates to trust beside those of the system: a file in PEM format.
+        ca_file: Option<PathBuf> = values::path().example("/etc/ssl/private-ca.pem").optional();
+        /// The longest time for connecting, TLS included.
+        connect_timeout: Duration = duration(MS..=HOUR).or(limits::UPSTREAM_CONNECT_TIMEOUT);
+        /// The longest silence before the first event. Reasoning models think for minutes.
+        first_event_timeout: Duration = duration(MS..=DAY)
+            .or(limits::UPSTREAM_FIRST_EVENT_TIMEOUT);
+        /// The longest silence between two events; heartbeats do not count.
+        event_timeout: Duration = duration(MS..=DAY).or(limits::UPSTREAM_EVENT_TIMEOUT);
+    }
+}
+
+settings! {
+    /// `[[keys]]`: a client's key.
+    pub struct KeyConfig {
+        /// The project it belongs to. Streams belong to projects: all keys of one see them all.
+        project: ProjectId = values::project().example("web");
+        /// The hash of the key. The key itself is kept by the client alone.
+        hash: Digest = values::hash()
+            .example(format!("sha256:{}", "0".repeat(64)))
+            .unique();
+        /// For generations of this key, instead of `streams.on_disconnect`.
+        on_disconnect: Option<OnDisconnect> = values::on_disconnect()
+            .example("continue")
+            .optional();
+    }
+}
+
+/// The text of a configuration file, and what to call it in messages.
+#[derive(Clone, Copy, Debug)]
+pub struct Source<'a> {
+    /// The file's name.
+    pub name: &'a str,
+    /// What it holds.
+    pub text: &'a str,
+}
+
+impl Config {
+    /// Reads a configuration from a file, if there is one, and the environment.
+    ///
+    /// # Errors
+    /// All mistakes, not only the first.
+    pub fn parse(source: Option<Source<'_>>, env: &Env) -> Result<Self, ConfigErrors> {
+        let mut reader = read::Reader::new(source, env);
+        let document = reader.parse();
+        let mut config = Self::read(reader.root(&document));
+        reader.refuse_unknown_variables(&describe::variables(&Self::fields()));
+        if let Some(config) = &mut config {
+            check::add_keys_of_environment(config, &mut reader);
+            check::check(config, &mut reader);
+        }
+        reader.finish(config)
+    }
+}

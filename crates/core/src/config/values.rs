@@ -1,0 +1,336 @@
+//! Values that belong to particular fields: names, addresses, keys.
+
+use std::fmt::Write as _;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+
+use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
+
+use super::describe::Native;
+use super::kinds::text;
+use super::mistake::{Fault, did_you_mean, nearest};
+use super::spec::Scalar;
+use crate::id::ProjectId;
+use crate::policy::disconnect::OnDisconnect;
+use crate::record::Digest;
+use crate::secret::Secret;
+
+/// The digest of a client's key: what the configuration keeps of it, and what it is looked up by.
+pub fn key_hash(key: &str) -> Digest {
+    Digest(Sha256::digest(key.as_bytes()).into())
+}
+
+/// A key's digest as the configuration writes it, `sha256:<64 hexadecimal digits>`.
+pub fn show_key_hash(hash: Digest) -> String {
+    let mut text = String::from(HASH_PREFIX);
+    for byte in hash.0 {
+        let _infallible = write!(text, "{byte:02x}");
+    }
+    text
+}
+
+const HASH_PREFIX: &str = "sha256:";
+
+/// `EVERSTREAM_API_KEYS`: each key with the name of the project it gets.
+pub(super) fn keys_of_variable(list: &str) -> Vec<Result<(ProjectId, Digest), Fault>> {
+    let keys = list.split(',').map(str::trim).filter(|key| !key.is_empty());
+    keys.enumerate()
+        .map(|(index, key)| {
+            let hash = key_hash(key);
+            let [a, b, c, d, ..] = hash.0;
+            let project = format!("key-{a:02x}{b:02x}{c:02x}{d:02x}");
+            match project.parse() {
+                Ok(project) if key.bytes().all(|b| b.is_ascii_graphic()) => Ok((project, hash)),
+                _ => {
+                    Err(format!("key {} has characters other than visible ASCII", index + 1).into())
+                }
+            }
+        })
+        .collect()
+}
+
+pub(super) fn hash() -> Scalar<Digest> {
+    let parse = |text: &str| {
+        let Some(digits) = text.strip_prefix(HASH_PREFIX) else {
+            return Err(
+                Fault::from("not a hash").hint("`everstream key new` makes a key and its hash")
+            );
+        };
+        hex(digits)
+            .map(Digest)
+            .ok_or_else(|| "not 64 hexadecimal digits after `sha256:`".into())
+    };
+    let schema = json!({"type": "string", "pattern": "^sha256:[0-9a-fA-F]{64}$"});
+    let show = |hash: &Digest| show_key_hash(*hash).into();
+    let allowed = "the SHA-256 of a key, `sha256:<64 hexadecimal digits>`";
+    Scalar::new(Native::String, allowed, schema, parse, show)
+}
+
+fn hex(digits: &str) -> Option<[u8; 32]> {
+    let digits = digits.as_bytes();
+    let mut bytes = [0; 32];
+    if digits.len() != 2 * bytes.len() {
+        return None;
+    }
+    for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
+        let [high, low] = [pair[0], pair[1]].map(|digit| char::from(digit).to_digit(16));
+        *byte = u8::try_from(high? * 16 + low?).ok()?;
+    }
+    Some(bytes)
+}
+
+/// A key that goes into a request's header.
+pub(super) fn secret() -> Scalar<Secret> {
+    let parse = |text: &str| {
+        if text.is_empty() {
+            Err("the key is empty".into())
+        } else if text.bytes().all(|b| b.is_ascii_graphic()) {
+            Ok(Secret::new(text))
+        } else {
+            Err("the key has blanks, line ends or characters other than visible ASCII".into())
+        }
+    };
+    let allowed = "a key, best as a reference to the environment (`\"${NAME}\"`)";
+    Scalar::new(
+        Native::String,
+        allowed,
+        json!({"type": "string"}),
+        parse,
+        |_| Value::Null,
+    )
+}
+
+/// The value of a header.
+pub(super) fn header_value() -> Scalar<Secret> {
+    let parse = |text: &str| {
+        let blank = |c: char| c == ' ' || c == '\t';
+        if text.contains(|c| !(blank(c) || c.is_ascii_graphic())) {
+            Err("a header's value cannot hold line ends or characters other than ASCII".into())
+        } else if text.starts_with(blank) || text.ends_with(blank) {
+            Err("a header's value cannot start or end with blanks".into())
+        } else {
+            Ok(Secret::new(text))
+        }
+    };
+    let schema = json!({"type": "string"});
+    Scalar::new(
+        Native::String,
+        "the value of a header",
+        schema,
+        parse,
+        |_| Value::Null,
+    )
+}
+
+/// Headers that Everstream has to set itself, for the message to be what it is.
+const OWN_HEADERS: [&str; 12] = [
+    "accept",
+    "accept-encoding",
+    "connection",
+    "content-encoding",
+    "content-length",
+    "content-type",
+    "expect",
+    "host",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+];
+
+/// The name of a header, in lower case.
+pub(super) fn header_name(name: &str) -> Result<String, Fault> {
+    // RFC 9110, section 5.6.2: a token.
+    let token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
+    let lower = name.to_ascii_lowercase();
+    if name.is_empty() || !name.bytes().all(token) {
+        Err("not the name of a header".into())
+    } else if OWN_HEADERS.contains(&lower.as_str()) {
+        Err("Everstream sets this header itself".into())
+    } else {
+        Ok(lower)
+    }
+}
+
+/// The name of an upstream.
+pub(super) fn name() -> Scalar<String> {
+    text("1 to 64 characters of A-Z a-z 0-9 . _ -", |name| {
+        let allowed = |b: u8| b.is_ascii_alphanumeric() || b"._-".contains(&b);
+        if (1..=64).contains(&name.len()) && name.bytes().all(allowed) {
+            Ok(name.to_owned())
+        } else {
+            Err("not a name".into())
+        }
+    })
+}
+
+/// The name of a model, as clients or upstreams spell it.
+pub(super) fn model() -> Scalar<String> {
+    text(
+        "the name of a model, 1 to 256 visible characters",
+        model_name,
+    )
+}
+
+/// See [`model`].
+pub(super) fn model_name(name: &str) -> Result<String, Fault> {
+    let odd = |c: char| c.is_control() || c.is_whitespace();
+    if (1..=256).contains(&name.len()) && !name.contains(odd) {
+        Ok(name.to_owned())
+    } else {
+        Err("not the name of a model".into())
+    }
+}
+
+pub(super) fn project() -> Scalar<ProjectId> {
+    text("1 to 64 characters of A-Z a-z 0-9 . _ -", |name| {
+        name.parse().map_err(|_| "not the name of a project".into())
+    })
+}
+
+/// An upstream's address, without a slash at its end.
+pub(super) fn base_url() -> Scalar<String> {
+    text(
+        "`http://` or `https://`, a host, and the path up to `/v1`",
+        |url| {
+            let (scheme, rest) = split_scheme(url)?;
+            let (authority, path) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
+            check_authority(authority)?;
+            if path.contains(['?', '#']) {
+                return Err("a base URL has no query and no fragment".into());
+            }
+            if path.bytes().any(|b| !b.is_ascii_graphic()) {
+                return Err("a URL has visible ASCII characters only".into());
+            }
+            Ok(format!("{scheme}://{}", rest.trim_end_matches('/')))
+        },
+    )
+}
+
+/// The origin of a web page: scheme, host and port.
+pub(super) fn origin() -> Scalar<String> {
+    text(
+        "an origin such as `https://app.example.org`, or `*`",
+        |origin| {
+            if origin == "*" {
+                return Ok(origin.to_owned());
+            }
+            let (scheme, authority) = split_scheme(origin)?;
+            check_authority(authority)?;
+            Ok(format!("{scheme}://{}", authority.to_ascii_lowercase()))
+        },
+    )
+}
+
+fn split_scheme(url: &str) -> Result<(&'static str, &str), Fault> {
+    let (scheme, rest) = url.split_once("://").ok_or("not a URL")?;
+    match scheme.to_ascii_lowercase().as_str() {
+        "http" => Ok(("http", rest)),
+        "https" => Ok(("https", rest)),
+        _ => Err("the URL's scheme is neither http nor https".into()),
+    }
+}
+
+/// A host, perhaps with a port (RFC 3986, section 3.2), without user information.
+fn check_authority(authority: &str) -> Result<(), Fault> {
+    if authority.contains('@') {
+        return Err(Fault::from("a URL here holds no user and no password")
+            .hint("put the key into `api_key`, other credentials into `headers`"));
+    }
+    let (host, port) = match authority.rfind(':') {
+        Some(colon) if !authority.ends_with(']') => {
+            (&authority[..colon], Some(&authority[colon + 1..]))
+        }
+        _ => (authority, None),
+    };
+    let literal = host
+        .strip_prefix('[')
+        .and_then(|host| host.strip_suffix(']'));
+    let good = match literal {
+        Some(address) => address.parse::<std::net::Ipv6Addr>().is_ok(),
+        None => {
+            !host.is_empty()
+                && host
+                    .bytes()
+                    .all(|b| b.is_ascii_alphanumeric() || b"-._".contains(&b))
+        }
+    };
+    if !good {
+        return Err("the URL's host is not a host name or an IP address".into());
+    }
+    match port.map(str::parse::<u16>) {
+        Some(Err(_) | Ok(0)) => Err("the URL's port is not a number from 1 to 65535".into()),
+        _ => Ok(()),
+    }
+}
+
+pub(super) fn listen() -> Scalar<SocketAddr> {
+    text(
+        "an IP address and a port, such as `127.0.0.1:8080`",
+        |address| {
+            if let Some(port) = address.strip_prefix("localhost:") {
+                let port = port.parse().map_err(|_| "not a port")?;
+                return Ok(SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
+            }
+            address.parse().map_err(|_| {
+                let fault = Fault::from("not an address");
+                match address.strip_prefix(':').map(str::parse::<u16>) {
+                    Some(Ok(port)) => fault.hint(format!(
+                        "write `127.0.0.1:{port}`, or `0.0.0.0:{port}` for all interfaces"
+                    )),
+                    _ => fault,
+                }
+            })
+        },
+    )
+}
+
+pub(super) fn path() -> Scalar<PathBuf> {
+    let parse = |text: &str| match text {
+        "" => Err("the path is empty".into()),
+        _ if text.contains('\0') => Err("a path cannot hold a NUL".into()),
+        _ if text == "~" || text.starts_with("~/") => {
+            Err(Fault::from("`~` means nothing here").hint("write `${HOME}`"))
+        }
+        _ => Ok(PathBuf::from(text)),
+    };
+    let show = |path: &PathBuf| path.to_string_lossy().into();
+    Scalar::new(
+        Native::String,
+        "a path",
+        json!({"type": "string"}),
+        parse,
+        show,
+    )
+}
+
+const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
+
+/// How much is logged: a level, or several for parts of the program.
+pub(super) fn level() -> Scalar<String> {
+    let allowed = format!("one of {}, or a list of `part=level`", LEVELS.join(", "));
+    text(allowed, |filter| {
+        for directive in filter.split(',') {
+            let level = match directive.split_once('=') {
+                Some((part, level)) if model_name(part).is_ok() => level,
+                Some(_) => return Err("a `part=level` without its part".into()),
+                None => directive,
+            };
+            let level = level.to_ascii_lowercase();
+            if !LEVELS.contains(&level.as_str()) {
+                return Err(Fault {
+                    problem: "no such level".to_owned(),
+                    suggestion: nearest(&level, LEVELS).map(did_you_mean),
+                });
+            }
+        }
+        Ok(filter.to_owned())
+    })
+}
+
+pub(super) fn on_disconnect() -> Scalar<OnDisconnect> {
+    text("`continue`, `cancel` or `linger:<duration>`", |text| {
+        text.parse().map_err(|_| "no such policy".into())
+    })
+}
