@@ -9,4 +9,6 @@ pub mod event;
 pub mod frame;
 pub mod id;
 pub mod limits;
+pub mod policy;
 pub mod record;
+pub mod secret;

@@ -1,0 +1,3 @@
+//! Decisions: names, lists and counts in, a verdict out.
+
+pub mod route;
