@@ -13,4 +13,3 @@ pub mod limits;
 pub mod policy;
 pub mod record;
 pub mod secret;
-pub mod units;

@@ -33,6 +33,10 @@ pub const UPSTREAM_ERROR_BYTES: usize = 64 << 10;
 pub const UPSTREAM_HEAD_BYTES: usize = 64 << 10;
 /// Headers in the head of an upstream's answer.
 pub const UPSTREAM_HEADERS: usize = 128;
+/// One chunk's extension: skipped, and no known upstream sends any.
+pub const UPSTREAM_CHUNK_EXTENSION_BYTES: usize = 1 << 10;
+/// Trailers of a chunked answer: skipped, and no known upstream sends any.
+pub const UPSTREAM_TRAILER_BYTES: usize = 8 << 10;
 /// One read from an upstream: all it brings goes into one append.
 pub const UPSTREAM_READ_BYTES: usize = 16 << 10;
 /// Events a reader takes from the log at once, and their bytes: one page, one write.
@@ -84,6 +88,18 @@ pub const UPSTREAM_CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 pub const UPSTREAM_FIRST_EVENT_TIMEOUT: Duration = Duration::from_secs(600);
 /// Silence of an upstream between two events; its heartbeats do not count as progress.
 pub const UPSTREAM_EVENT_TIMEOUT: Duration = Duration::from_secs(120);
+/// An upstream's list of models: the longest known one, of 400 models, has 600 KiB.
+pub const UPSTREAM_MODELS_BYTES: usize = 4 << 20;
+/// Longest time an upstream may take to send its list of models: a start waits for it.
+pub const UPSTREAM_MODELS_TIMEOUT: Duration = Duration::from_secs(5);
+/// How old an upstream's list of models may grow.
+pub const UPSTREAM_MODELS_REFRESH: Duration = Duration::from_mins(5);
+/// How soon an upstream is asked again while its list is unknown.
+pub const UPSTREAM_MODELS_RETRY: Duration = Duration::from_secs(15);
+/// How long a start looks for model servers on this machine.
+pub const DISCOVERY_TIMEOUT: Duration = Duration::from_millis(300);
+/// Longest model name for which similar ones are looked up: the work grows with its square.
+pub const MODEL_NAME_BYTES: usize = 256;
 /// Page size of the list of streams: default and largest.
 pub const LIST_PAGE_SIZE: usize = 20;
 /// See [`LIST_PAGE_SIZE`].

@@ -1,3 +1,3 @@
-//! Decisions, without the deeds: what to do is worked out here, from values alone.
+//! Decisions: names, lists and counts in, a verdict out.
 
-pub mod disconnect;
+pub mod route;
