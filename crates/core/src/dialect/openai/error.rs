@@ -168,3 +168,6 @@ fn safe(text: &str) -> String {
         None => line.into_owned(),
     }
 }
+
+#[cfg(test)]
+mod tests;

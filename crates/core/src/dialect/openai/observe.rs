@@ -243,3 +243,6 @@ fn tokens(value: &str) -> Option<u64> {
     });
     whole.parse().ok()
 }
+
+#[cfg(test)]
+mod tests;
