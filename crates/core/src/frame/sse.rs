@@ -6,6 +6,8 @@
 mod decode;
 mod encode;
 #[cfg(test)]
+mod fixtures;
+#[cfg(test)]
 mod tests;
 
 pub use decode::{SseDecoder, SseError, SseEvent, one_line};

@@ -328,3 +328,6 @@ impl From<serde_json::Error> for Refused {
         Self(not_json(&error))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -180,3 +180,6 @@ fn safe(text: &str) -> String {
         None => line.into_owned(),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -205,3 +205,6 @@ fn extend_lists(slot: &mut Value, logprobs: Map<String, Value>) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

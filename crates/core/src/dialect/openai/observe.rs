@@ -248,3 +248,6 @@ fn tokens(value: &str) -> Option<u64> {
     });
     whole.parse().ok()
 }
+
+#[cfg(test)]
+mod tests;

@@ -113,6 +113,12 @@ impl SseDecoder {
         Ok(())
     }
 
+    /// Bytes that are held for the event in progress.
+    #[cfg(test)]
+    pub(super) fn buffered(&self) -> usize {
+        self.partial.capacity() + self.name.len() + self.data.as_slice().len()
+    }
+
     fn keep(&mut self, part: &[u8]) -> Result<(), SseError> {
         self.check(self.partial.len() + part.len(), LINE_OVERHEAD)?;
         self.partial.extend_from_slice(part);

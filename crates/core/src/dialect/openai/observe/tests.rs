@@ -1,0 +1,314 @@
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use super::*;
+
+fn both(data: &str) -> [Observation; 2] {
+    [false, true].map(|seen_content| observe(data.as_bytes(), seen_content))
+}
+
+fn chunk(choices: &Value) -> String {
+    json!({"id": "c", "object": "chat.completion.chunk", "choices": choices}).to_string()
+}
+
+fn delta(delta: &Value) -> String {
+    chunk(&json!([{"index": 0, "delta": delta, "finish_reason": null, "logprobs": null}]))
+}
+
+#[test]
+fn done_is_seen_with_spaces() {
+    for data in ["[DONE]", " [DONE]  "] {
+        assert_eq!(both(data), [Kind::Done.into(), Kind::Done.into()]);
+    }
+}
+
+#[test]
+fn a_role_or_an_empty_delta_is_preamble() {
+    for data in [
+        delta(&json!({"role": "assistant"})),
+        delta(&json!({"role": "assistant", "content": "", "refusal": null, "tool_calls": []})),
+        delta(&json!({})),
+        delta(&json!(null)),
+        chunk(&json!([])),
+        chunk(&json!(null)),
+        r#"{"choices":[{"text":"","index":0,"logprobs":null,"finish_reason":null}]}"#.to_owned(),
+        r#"{"choices":[],"prompt_filter_results":[{"prompt_index":0}]}"#.to_owned(),
+        r#"{"type":"keepalive"}"#.to_owned(),
+        "{}".to_owned(),
+    ] {
+        let seen = observe(data.as_bytes(), false);
+        assert_eq!(seen, Kind::Preamble.into(), "{data}");
+    }
+}
+
+#[test]
+fn any_part_of_an_answer_is_content() {
+    for data in [
+        delta(&json!({"content": "x"})),
+        delta(&json!({"content": " "})),
+        delta(&json!({"role": "assistant", "content": "x"})),
+        delta(&json!({"reasoning_content": "x"})),
+        delta(&json!({"reasoning": "x"})),
+        delta(&json!({"refusal": "x"})),
+        delta(&json!({"tool_calls": [{"index": 0}]})),
+        delta(&json!({"function_call": {"name": "f"}})),
+        delta(&json!({"audio": {"id": "a"}})),
+        delta(&json!({"never_heard_of": 0})),
+        r#"{"choices":[{"text":"x","index":0}]}"#.to_owned(),
+        // Nothing of an unknown shape may be taken for preamble.
+        chunk(&json!("x")),
+        chunk(&json!(["x"])),
+        delta(&json!("x")),
+    ] {
+        assert_eq!(
+            both(&data),
+            [Kind::Content.into(), Kind::Content.into()],
+            "{data}"
+        );
+    }
+}
+
+#[test]
+fn finishes_are_counted() {
+    let data = chunk(&json!([
+        {"index": 0, "delta": {}, "finish_reason": "stop"},
+        {"index": 1, "delta": {"content": "x"}, "finish_reason": null},
+        {"index": 2, "delta": {}, "finish_reason": "length"},
+    ]));
+    for seen in both(&data) {
+        assert_eq!(
+            (seen.kind, seen.finish, seen.finished_choices),
+            (Kind::Content, true, 2)
+        );
+    }
+    let spaced = "{\"choices\" : [{\"finish_reason\" \n:\t\"stop\"}]}";
+    assert!(both(spaced).iter().all(|seen| seen.finish));
+}
+
+#[test]
+fn usage_is_found_wherever_it_comes() {
+    let expected = Usage {
+        input_tokens: 9,
+        output_tokens: 12,
+        cached_tokens: 4,
+        reasoning_tokens: 5,
+        estimated: false,
+    };
+    let usage = json!({
+        "prompt_tokens": 9, "completion_tokens": 12.0, "total_tokens": 21,
+        "prompt_tokens_details": {"cached_tokens": 4, "audio_tokens": 0},
+        "completion_tokens_details": {"reasoning_tokens": 5},
+    });
+    for (choices, only) in [
+        (json!([]), true),
+        (json!(null), true),
+        (
+            json!([{"index": 0, "delta": {}, "finish_reason": "stop"}]),
+            false,
+        ),
+        (
+            json!([{"index": 0, "delta": {"content": "x"}, "finish_reason": null}]),
+            false,
+        ),
+        (json!([{"index": 0, "delta": {"content": ""}}]), false),
+    ] {
+        let data = json!({"choices": choices, "usage": usage}).to_string();
+        for seen in both(&data) {
+            assert_eq!(seen.usage.as_ref(), Some(&expected), "{data}");
+            assert_eq!(seen.usage_only, only, "{data}");
+        }
+    }
+    let alone = json!({ "usage": usage }).to_string();
+    assert!(both(&alone).iter().all(|seen| seen.usage_only));
+}
+
+#[test]
+fn odd_usage_is_read_as_far_as_it_goes() {
+    let usage = |usage: Value| {
+        observe(
+            json!({"choices": [], "usage": usage})
+                .to_string()
+                .as_bytes(),
+            true,
+        )
+        .usage
+    };
+    assert_eq!(usage(json!(null)), None);
+    assert_eq!(usage(json!({})), None);
+    assert_eq!(usage(json!("9")), None);
+    assert_eq!(usage(json!({"total_tokens": 3})), None);
+    let zero = usage(
+        json!({"prompt_tokens": 0, "completion_tokens": null, "prompt_tokens_details": null}),
+    );
+    assert_eq!(zero, Some(Usage::default()));
+    let odd =
+        usage(json!({"prompt_tokens": -1, "completion_tokens": 2, "prompt_cache_hit_tokens": 1}));
+    assert_eq!(
+        odd,
+        Some(Usage {
+            output_tokens: 2,
+            cached_tokens: 1,
+            ..Usage::default()
+        })
+    );
+}
+
+#[test]
+fn errors_are_seen_before_and_after_content() {
+    for data in [
+        r#"{"error":{"message":"overloaded","type":"server_error","code":503}}"#,
+        r#"{"error" : "overloaded"}"#,
+        r#"{"choices":[],"error":{"message":"overloaded"}}"#,
+        r#"{"object":"error","message":"overloaded","type":"x","code":503}"#,
+    ] {
+        for seen in both(data) {
+            let Kind::Error(fault) = seen.kind else {
+                panic!("{data}: {seen:?}");
+            };
+            assert_eq!(fault.message, "overloaded", "{data}");
+        }
+    }
+    let null = r#"{"error":null,"choices":[{"delta":{"content":"x"}}]}"#;
+    assert_eq!(both(null), [Kind::Content.into(), Kind::Content.into()]);
+}
+
+#[test]
+fn words_in_a_text_are_only_words() {
+    for text in [
+        r#""error": {"message": "x"}, "usage": {"prompt_tokens": 1}, "finish_reason": "stop""#,
+        "error",
+        "usage",
+        "finish_reason",
+        "[DONE]",
+    ] {
+        let data =
+            delta(&json!({"content": text, "tool_calls": [{"function": {"arguments": text}}]}));
+        assert_eq!(
+            both(&data),
+            [Kind::Content.into(), Kind::Content.into()],
+            "{data}"
+        );
+        // Names further in are not the answer's.
+        let nested =
+            delta(&json!({"content": "x", "y": {"usage": {"prompt_tokens": 1}, "error": "e"}}));
+        assert_eq!(both(&nested), [Kind::Content.into(), Kind::Content.into()]);
+    }
+}
+
+#[test]
+fn a_repeated_or_escaped_member_hides_nothing() {
+    let data = r#"{"usage":{"prompt_tokens":1},"usage":null,"choices":[{"finish_reason":"stop"}]}"#;
+    for seen in both(data) {
+        assert!(seen.finish);
+        assert_eq!(seen.usage.map(|usage| usage.input_tokens), Some(1));
+    }
+    let escaped = r#"{"\u0065rror":"x"}"#;
+    assert!(matches!(
+        observe(escaped.as_bytes(), false).kind,
+        Kind::Error(_)
+    ));
+}
+
+#[test]
+fn what_is_not_one_object_is_malformed() {
+    let deep = "[".repeat(100_000);
+    for data in [
+        "",
+        "hello",
+        "<html></html>",
+        "[]",
+        "1",
+        "null",
+        "\"x\"",
+        "{",
+        "}",
+        "{}{}",
+        "{} x",
+        "{\"a\":}",
+        "{\"error\":",
+        "{\"choices\":[}",
+        "{'a':1}",
+        "\u{1}\u{2}",
+        &deep,
+    ] {
+        assert_eq!(
+            both(data),
+            [Kind::Malformed.into(), Kind::Malformed.into()],
+            "{data}"
+        );
+    }
+}
+
+#[test]
+fn nesting_costs_no_stack() {
+    let data = format!(
+        "{{\"choices\":[{{\"delta\":{}{}}}]}}",
+        "[".repeat(100_000),
+        "]".repeat(100_000)
+    );
+    assert_eq!(both(&data), [Kind::Content.into(), Kind::Content.into()]);
+}
+
+#[test]
+fn bodies_are_content_or_an_error() {
+    let chat = observe_body(
+        br#" {"object":"chat.completion","choices":[{"message":{"role":"assistant","content":null},
+            "finish_reason":"stop"}],"usage":{"prompt_tokens":3,"completion_tokens":0}} "#,
+    );
+    assert_eq!((chat.kind, chat.finished_choices), (Kind::Content, 1));
+    assert_eq!(chat.usage.map(|usage| usage.input_tokens), Some(3));
+
+    let embeddings = observe_body(
+        br#"{"object":"list","data":[],"usage":{"prompt_tokens":8,"total_tokens":8}}"#,
+    );
+    assert_eq!(
+        (embeddings.kind, embeddings.usage_only),
+        (Kind::Content, false)
+    );
+    assert_eq!(embeddings.usage.map(|usage| usage.input_tokens), Some(8));
+
+    let error = observe_body(br#"{"error":{"message":"no","code":"x"}}"#);
+    assert!(matches!(error.kind, Kind::Error(fault) if fault.code.as_deref() == Some("x")));
+    for body in ["<html>", "", "{\"choices\":[", "[1]", "[DONE]"] {
+        assert_eq!(
+            observe_body(body.as_bytes()).kind,
+            Kind::Malformed,
+            "{body}"
+        );
+    }
+}
+
+proptest! {
+    #[test]
+    fn every_cut_event_is_malformed(content in "\\PC{0,30}", finish: bool, at: prop::sample::Index, seen: bool) {
+        let finish = if finish { json!("stop") } else { json!(null) };
+        let data = chunk(&json!([{"delta": {"content": content}, "finish_reason": finish}]));
+        let cut = &data.as_bytes()[..at.index(data.len())];
+        prop_assert_eq!(observe(cut, seen).kind, Kind::Malformed);
+        prop_assert_eq!(observe_body(cut).kind, Kind::Malformed);
+    }
+
+    #[test]
+    fn after_content_the_quick_look_sees_the_same(
+        content in "\\PC{1,30}",
+        finish in prop::option::of("[a-z]{1,8}"),
+        tokens in prop::option::of(any::<u32>()),
+        error in prop::option::of("[a-z]{1,8}"),
+    ) {
+        let usage = tokens.map(|tokens| json!({"prompt_tokens": tokens, "completion_tokens": 1}));
+        let data = json!({
+            "choices": [{"delta": {"content": content}, "finish_reason": finish}],
+            "usage": usage,
+            "error": error,
+        })
+        .to_string();
+        let [first, later] = both(&data);
+        prop_assert_eq!(first, later);
+    }
+
+    #[test]
+    fn no_data_panics(data: Vec<u8>, seen: bool) {
+        observe(&data, seen);
+        observe_body(&data);
+    }
+}
