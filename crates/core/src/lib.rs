@@ -5,11 +5,18 @@
 //! tested at every split and every instant.
 
 pub mod config;
+pub mod cursor;
+pub mod dialect;
 pub mod error;
 pub mod event;
 pub mod frame;
 pub mod id;
 pub mod limits;
+pub mod list;
 pub mod policy;
 pub mod record;
 pub mod secret;
+pub mod sign;
+pub mod suggest;
+pub mod units;
+pub mod writer;

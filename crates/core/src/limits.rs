@@ -58,15 +58,15 @@ pub const HEARTBEAT: Duration = Duration::from_secs(15);
 /// Longest time the head of a streamed response waits for the first content event.
 pub const HEAD_HOLD: Duration = Duration::from_secs(5);
 /// How long a generation goes on without a reader.
-pub const LINGER: Duration = Duration::from_secs(60);
+pub const LINGER: Duration = Duration::from_mins(1);
 /// How long a socket may refuse bytes before it is closed.
-pub const WRITE_STALL: Duration = Duration::from_secs(60);
+pub const WRITE_STALL: Duration = Duration::from_mins(1);
 /// How long after its start an unread generation still belongs to an SDK's own retry.
-pub const RETRY_ATTACH: Duration = Duration::from_secs(60);
+pub const RETRY_ATTACH: Duration = Duration::from_mins(1);
 /// How long a stream can be read after its end.
-pub const RETENTION: Duration = Duration::from_secs(24 * 3600);
+pub const RETENTION: Duration = Duration::from_hours(24);
 /// How long a stream that is past retention is still known to have existed (410, not 404).
-pub const TOMBSTONE: Duration = Duration::from_secs(7 * 24 * 3600);
+pub const TOMBSTONE: Duration = Duration::from_hours(7 * 24);
 /// Size of the log on disk.
 pub const LOG_BYTES: u64 = 10 << 30;
 /// How often what was written is forced to the disk at `sync = interval`: what a power loss may cost.
@@ -75,9 +75,9 @@ pub const SYNC_INTERVAL: Duration = Duration::from_millis(50);
 /// Size of a segment file: retention drops whole segments, so this is its grain.
 pub const SEGMENT_BYTES: u64 = 64 << 20;
 /// How long a read token is good for unless the request says otherwise, and at most.
-pub const READ_TOKEN: Duration = Duration::from_secs(600);
+pub const READ_TOKEN: Duration = Duration::from_mins(10);
 /// See [`READ_TOKEN`].
-pub const READ_TOKEN_MAX: Duration = Duration::from_secs(24 * 3600);
+pub const READ_TOKEN_MAX: Duration = Duration::from_hours(24);
 /// Idle upstream connections kept per host, and how long.
 pub const UPSTREAM_IDLE_CONNECTIONS: usize = 100;
 /// See [`UPSTREAM_IDLE_CONNECTIONS`].
@@ -85,9 +85,9 @@ pub const UPSTREAM_IDLE_TIMEOUT: Duration = Duration::from_secs(90);
 /// Connecting to an upstream, TLS included.
 pub const UPSTREAM_CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Silence of an upstream before its first event. Reasoning models think for minutes.
-pub const UPSTREAM_FIRST_EVENT_TIMEOUT: Duration = Duration::from_secs(600);
+pub const UPSTREAM_FIRST_EVENT_TIMEOUT: Duration = Duration::from_mins(10);
 /// Silence of an upstream between two events; its heartbeats do not count as progress.
-pub const UPSTREAM_EVENT_TIMEOUT: Duration = Duration::from_secs(120);
+pub const UPSTREAM_EVENT_TIMEOUT: Duration = Duration::from_mins(2);
 /// An upstream's list of models: the longest known one, of 400 models, has 600 KiB.
 pub const UPSTREAM_MODELS_BYTES: usize = 4 << 20;
 /// Longest time an upstream may take to send its list of models: a start waits for it.
@@ -105,6 +105,6 @@ pub const LIST_PAGE_SIZE: usize = 20;
 /// See [`LIST_PAGE_SIZE`].
 pub const LIST_PAGE_SIZE_MAX: usize = 200;
 /// How long a list may wait for a match, or a live feed of it may last.
-pub const LIST_TIMEOUT_MAX: Duration = Duration::from_secs(3600);
+pub const LIST_TIMEOUT_MAX: Duration = Duration::from_hours(1);
 /// Changes that a live feed of the list may be behind before it is shown the whole page again.
 pub const LIST_FEED_BACKLOG: usize = 256;

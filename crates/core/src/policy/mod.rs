@@ -1,3 +1,4 @@
 //! Decisions: names, lists and counts in, a verdict out.
 
+pub mod disconnect;
 pub mod route;

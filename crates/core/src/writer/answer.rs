@@ -100,7 +100,7 @@ impl Answer {
         }
     }
 
-    pub(super) fn head(&mut self, plan: &Plan, head: UpstreamHead) -> Result<(), Outcome> {
+    pub(super) fn head(&mut self, plan: &Plan, head: UpstreamHead) -> Result<(), Box<Outcome>> {
         let encoding = head.content_encoding.as_deref().unwrap_or("identity");
         if !encoding.eq_ignore_ascii_case("identity") {
             let message = format!(
@@ -108,10 +108,7 @@ impl Answer {
                 plan.upstream,
                 excerpt(encoding.as_bytes()),
             );
-            return Err(Outcome::failed(Error::new(
-                ErrorCode::UpstreamInvalid,
-                message,
-            )));
+            return Err(Outcome::failed(Error::new(ErrorCode::UpstreamInvalid, message)).into());
         }
         let success = (200..300).contains(&head.status);
         let kind = head.content_type.as_deref().unwrap_or_default();
@@ -181,7 +178,7 @@ impl Answer {
 
     pub(super) fn ended(&mut self, plan: &Plan) -> Step {
         match &mut self.body {
-            Body::Unknown => Step::end(self.cut(plan, "closed the connection before an answer")),
+            Body::Unknown => Step::end(Outcome::cut(plan, "closed the connection before an answer")),
             Body::Refusal { .. } => self.refused(plan),
             Body::Whole { .. } => self.whole(plan),
             Body::Events {
@@ -194,7 +191,7 @@ impl Answer {
                     let rest = if self.is_whole(plan) {
                         Self::closed()
                     } else {
-                        Step::end(self.cut(plan, "ended its answer without a finish_reason"))
+                        Step::end(Outcome::cut(plan, "ended its answer without a finish_reason"))
                     };
                     step.events.extend(rest.events);
                     step.outcome = rest.outcome;
@@ -237,18 +234,6 @@ impl Answer {
         Outcome::failed(Error::new(ErrorCode::UpstreamTimeout, message))
     }
 
-    pub(super) fn cancelled(&self, nothing_ran: bool) -> Outcome {
-        let message = "The generation was cancelled before its end.";
-        let mut outcome = Outcome::failed(Error::new(ErrorCode::Cancelled, message));
-        outcome.nothing_ran = nothing_ran;
-        outcome
-    }
-
-    pub(super) fn too_large(&self, what: &str, limit: u64) -> Outcome {
-        let message = format!("The answer is larger than {what} = {limit}; it was stopped there.");
-        Outcome::failed(Error::new(ErrorCode::StreamTooLarge, message).param(what))
-    }
-
     /// The provider's figures, or an estimate that says so.
     pub(super) fn usage(&self, plan: &Plan, nothing_ran: bool) -> Usage {
         match &self.usage {
@@ -282,7 +267,7 @@ impl Answer {
             *decoded = events;
         }
         if let (Err(error), None) = (result, &step.outcome) {
-            step.outcome = Some(self.unreadable(plan, &error));
+            step.outcome = Some(Outcome::unreadable(plan, error));
         }
         step
     }
@@ -295,7 +280,7 @@ impl Answer {
         self.finished += seen.finished_choices;
         step.progress = true;
         match seen.kind {
-            Kind::Preamble if !self.has_content() && !seen.usage_only => self.hold(data, step),
+            Kind::Preamble if !self.has_content() && !seen.usage_only => self.hold(&data, step),
             Kind::Preamble | Kind::Content if seen.usage_only => {
                 if plan.show_usage {
                     self.commit(step);
@@ -314,7 +299,7 @@ impl Answer {
             }
             Kind::Done => {
                 let what = "sent [DONE] without a finish_reason";
-                step.outcome = Some(self.cut(plan, what));
+                step.outcome = Some(Outcome::cut(plan, what));
             }
             Kind::Error(fault) => step.outcome = Some(self.fault(plan, fault, Some(data))),
             Kind::Malformed => {
@@ -330,7 +315,7 @@ impl Answer {
     }
 
     /// Holds a preamble event back; too many of them count as content, so that memory is bounded.
-    fn hold(&mut self, data: Bytes, step: &mut Step) {
+    fn hold(&mut self, data: &[u8], step: &mut Step) {
         let Body::Events {
             preamble,
             preamble_bytes,
@@ -343,7 +328,7 @@ impl Answer {
         let over = *preamble_bytes > limits::PREAMBLE_BYTES;
         // A copy, so that a small role chunk does not hold the whole read buffer while the model
         // thinks.
-        preamble.push(Bytes::copy_from_slice(&data));
+        preamble.push(Bytes::copy_from_slice(data));
         if over {
             self.content_events += 1;
             self.commit(step);
@@ -433,25 +418,6 @@ impl Answer {
         outcome.http_status = Some(status);
         outcome.nothing_ran = !self.delivered && status_says_not_run(status);
         outcome
-    }
-
-    fn cut(&self, plan: &Plan, what: &str) -> Outcome {
-        let message = format!(
-            "Upstream `{}` {what}; what came is not the whole answer.",
-            plan.upstream
-        );
-        Outcome::failed(Error::new(ErrorCode::UpstreamCut, message))
-    }
-
-    fn unreadable(&self, plan: &Plan, error: &SseError) -> Outcome {
-        let message = format!(
-            "Upstream `{}` sent an unreadable event: {error}.",
-            plan.upstream
-        );
-        let code = match error {
-            SseError::EventTooLarge { .. } => ErrorCode::EventTooLarge,
-        };
-        Outcome::failed(Error::new(code, message))
     }
 
     fn not_the_api(&self, plan: &Plan, body: &[u8]) -> Outcome {

@@ -245,7 +245,7 @@ impl Writer {
         match self.answer.head(&self.plan, head) {
             // It goes out with the first events: nobody waits for it, and it saves a write.
             Ok(()) => self.answer.pending.push(record),
-            Err(outcome) => self.end_with(now, outcome, vec![record], outputs),
+            Err(outcome) => self.end_with(now, &outcome, vec![record], outputs),
         }
     }
 
@@ -280,31 +280,27 @@ impl Writer {
                     records.push(Record::Event(event));
                 }
                 Err(full) => {
-                    outcome = Some(full);
+                    outcome = Some(*full);
                     break;
                 }
             }
         }
         match outcome {
-            Some(outcome) => self.end_with(now, outcome, records, outputs),
+            Some(outcome) => self.end_with(now, &outcome, records, outputs),
             None if records.is_empty() => {}
             None => outputs.push(Output::Append(records)),
         }
     }
 
     /// Numbers an event, or says which bound it would break.
-    fn event(&mut self, now: UnixMillis, data: Bytes) -> Result<Event, Outcome> {
+    fn event(&mut self, now: UnixMillis, data: Bytes) -> Result<Event, Box<Outcome>> {
         let limits = &self.plan.limits;
         let bytes = self.bytes + data.len() as u64;
         if bytes > limits.stream_bytes {
-            return Err(self
-                .answer
-                .too_large("limits.stream_bytes", limits.stream_bytes));
+            return Err(Outcome::too_large("limits.stream_bytes", limits.stream_bytes).into());
         }
         if self.seq.get() >= limits.stream_events {
-            return Err(self
-                .answer
-                .too_large("limits.stream_events", limits.stream_events));
+            return Err(Outcome::too_large("limits.stream_events", limits.stream_events).into());
         }
         self.bytes = bytes;
         self.seq = self.seq.next();
@@ -321,7 +317,7 @@ impl Writer {
     fn end_with(
         &mut self,
         now: UnixMillis,
-        outcome: Outcome,
+        outcome: &Outcome,
         mut records: Vec<Record>,
         outputs: &mut Vec<Output>,
     ) {
@@ -357,8 +353,8 @@ impl Writer {
         match self.phase {
             Phase::Dialling if self.cancel_wanted => {
                 // Nothing was sent yet, so nothing can have been charged.
-                let outcome = self.answer.cancelled(true);
-                self.end_with(now, outcome, Vec::new(), outputs);
+                let outcome = Outcome::cancelled(true);
+                self.end_with(now, &outcome, Vec::new(), outputs);
             }
             Phase::Dialling => {
                 self.phase = Phase::Asked;
@@ -390,7 +386,7 @@ impl Writer {
         let message = "The stream log could not be written, so the answer was stopped.";
         self.end_with(
             now,
-            Outcome::failed(Error::new(code, message)),
+            &Outcome::failed(Error::new(code, message)),
             Vec::new(),
             outputs,
         );
@@ -408,7 +404,7 @@ impl Writer {
         let asked = matches!(self.phase, Phase::Asked | Phase::Answering);
         if asked && self.progress_at.plus(self.patience()) <= now {
             let outcome = self.answer.silent(&self.plan, self.patience());
-            self.end_with(now, outcome, Vec::new(), outputs);
+            self.end_with(now, &outcome, Vec::new(), outputs);
         }
     }
 
@@ -416,8 +412,8 @@ impl Writer {
         match self.phase {
             Phase::Idle | Phase::Dialling => self.cancel_wanted = true,
             Phase::Asked | Phase::Answering => {
-                let outcome = self.answer.cancelled(false);
-                self.end_with(now, outcome, Vec::new(), outputs);
+                let outcome = Outcome::cancelled(false);
+                self.end_with(now, &outcome, Vec::new(), outputs);
             }
             Phase::Ending | Phase::Over => {}
         }

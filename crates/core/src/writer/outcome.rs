@@ -4,8 +4,9 @@ use bytes::Bytes;
 
 use super::Plan;
 use crate::dialect::openai;
-use crate::error::Error;
+use crate::error::{Error, ErrorCode};
 use crate::event::{Status, Usage};
+use crate::frame::sse::SseError;
 use crate::id::UnixMillis;
 use crate::record::End;
 
@@ -49,6 +50,31 @@ impl Outcome {
             own_event: Some(event),
             ..Self::failed(error)
         }
+    }
+
+    pub(super) fn cancelled(nothing_ran: bool) -> Self {
+        let error = Error::new(ErrorCode::Cancelled, "The generation was cancelled before its end.");
+        Self { nothing_ran, ..Self::failed(error) }
+    }
+
+    pub(super) fn too_large(what: &str, limit: u64) -> Self {
+        let message = format!("The answer is larger than {what} = {limit}; it was stopped there.");
+        Self::failed(Error::new(ErrorCode::StreamTooLarge, message).param(what))
+    }
+
+    /// The upstream's answer has no end.
+    pub(super) fn cut(plan: &Plan, what: &str) -> Self {
+        let message =
+            format!("Upstream `{}` {what}; what came is not the whole answer.", plan.upstream);
+        Self::failed(Error::new(ErrorCode::UpstreamCut, message))
+    }
+
+    pub(super) fn unreadable(plan: &Plan, error: SseError) -> Self {
+        let message = format!("Upstream `{}` sent an unreadable event: {error}.", plan.upstream);
+        let code = match error {
+            SseError::EventTooLarge { .. } => ErrorCode::EventTooLarge,
+        };
+        Self::failed(Error::new(code, message))
     }
 
     /// The data of the last event, if the outcome has one of its own.
