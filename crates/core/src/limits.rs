@@ -3,6 +3,27 @@
 
 use std::time::Duration;
 
+/// What one stream may hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StreamLimits {
+    /// Bytes of data of one event: `limits.event_bytes`.
+    pub event_bytes: usize,
+    /// Bytes of data of all events: `limits.stream_bytes`.
+    pub stream_bytes: u64,
+    /// Events: `limits.stream_events`.
+    pub stream_events: u64,
+}
+
+impl Default for StreamLimits {
+    fn default() -> Self {
+        Self {
+            event_bytes: EVENT_BYTES,
+            stream_bytes: STREAM_BYTES,
+            stream_events: STREAM_EVENTS,
+        }
+    }
+}
+
 /// Largest event, bytes of data. A base64 image in one chunk fits; a runaway line does not.
 pub const EVENT_BYTES: usize = 8 << 20;
 /// Largest stream, bytes of data of all its events.

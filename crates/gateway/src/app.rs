@@ -1,15 +1,19 @@
 //! The one place that constructs things.
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use everstream_core::config::{Config, LogBackend, LogConfig, SyncMode};
+use everstream_core::config::{Backend, Config, Sync};
+use everstream_core::limits;
 use everstream_core::sign::read_token::ReadTokens;
-use everstream_core::writer::StreamLimits;
 use everstream_store::StreamLog;
+use everstream_store::config::{self as store, MemoryConfig, SegmentConfig};
+use everstream_store::disk::RealDisk;
 use everstream_store::memory::MemoryLog;
-use everstream_store::segment::{SegmentLog};
+use everstream_store::segment::SegmentLog;
+use tokio::sync::broadcast;
 use tokio_util::task::TaskTracker;
 
 use crate::clock::Clock;
@@ -17,10 +21,11 @@ use crate::generate::registry::Registry;
 use crate::generate::{Generator, recover};
 use crate::lifecycle::Lifecycle;
 use crate::pipeline::Keys;
+use crate::secret_file;
 use crate::upstream::models::ModelDirectory;
 
 /// How often retention runs.
-const RETAIN_EVERY: Duration = Duration::from_secs(60);
+const RETAIN_EVERY: Duration = Duration::from_mins(1);
 /// How often streams of processes that died beside this one are looked for.
 const RECOVER_EVERY: Duration = Duration::from_secs(5);
 
@@ -42,4 +47,144 @@ pub struct App {
     pub clock: Clock,
     /// Whether new requests are wanted, and the background tasks.
     pub lifecycle: Lifecycle,
+}
+
+impl App {
+    /// Opens the log, resolves what a process that died left behind, and starts the background
+    /// tasks. Needs a runtime's context.
+    pub async fn start(config: Config, models: Arc<ModelDirectory>) -> io::Result<Arc<Self>> {
+        let clock = Clock::start();
+        let (log, secret) = open_log(&config, clock)?;
+        let node = match config.node {
+            Some(node) => node,
+            None => random_bits()? as u16,
+        };
+        let (changes, _) = broadcast::channel(limits::LIST_FEED_BACKLOG);
+        let generator = Generator {
+            log: Arc::clone(&log),
+            registry: Arc::new(Registry::default()),
+            clock,
+            node,
+            limits: stream_limits(&config),
+            retry_window: config.streams.retry_attach,
+            changes,
+            tasks: TaskTracker::new(),
+        };
+        recover::recover(&generator).await;
+        let app = Arc::new(Self {
+            keys: Keys::new(&config),
+            tokens: ReadTokens::new(secret),
+            lifecycle: Lifecycle::default(),
+            config,
+            log,
+            generator,
+            models,
+            clock,
+        });
+        app.start_background();
+        Ok(app)
+    }
+
+    /// Lets running generations end, for `patience` at most, then everything else.
+    pub async fn stop(&self, patience: Duration) {
+        self.lifecycle.drain();
+        self.generator.tasks.close();
+        if tokio::time::timeout(patience, self.generator.tasks.wait()).await.is_err() {
+            let left = self.generator.tasks.len();
+            tracing::warn!(left, "generations were still running at the end of the drain time");
+        }
+        self.lifecycle.stop().await;
+        if let Err(error) = self.log.close().await {
+            tracing::error!(%error, "the stream log did not close properly");
+        }
+    }
+
+    fn start_background(&self) {
+        let log = Arc::clone(&self.log);
+        self.lifecycle.every(RETAIN_EVERY, move || {
+            let log = Arc::clone(&log);
+            async move {
+                match log.retain().await {
+                    Ok(dropped) if dropped.streams > 0 => tracing::info!(?dropped, "retention"),
+                    Ok(_) => {}
+                    Err(error) => tracing::error!(%error, "retention failed"),
+                }
+            }
+        });
+        let generator = self.generator.clone();
+        self.lifecycle.every(RECOVER_EVERY, move || {
+            let generator = generator.clone();
+            async move {
+                recover::recover(&generator).await;
+            }
+        });
+    }
+}
+
+/// The directory for all state: configured, `$XDG_DATA_HOME/everstream` or
+/// `~/.local/share/everstream`.
+pub fn data_dir(config: &Config) -> PathBuf {
+    let home = || std::env::var_os("HOME").map(|home| Path::new(&home).join(".local/share"));
+    let base = || std::env::var_os("XDG_DATA_HOME").map(PathBuf::from).or_else(home);
+    let default = || base().unwrap_or_else(std::env::temp_dir).join("everstream");
+    config.data_dir.clone().unwrap_or_else(default)
+}
+
+/// The log, and the secret of read tokens, which lies beside it so that every process on this
+/// directory knows the others' tokens.
+fn open_log(config: &Config, clock: Clock) -> io::Result<(Arc<dyn StreamLog>, [u8; 32])> {
+    let now: store::Clock = Arc::new(move || clock.now());
+    let limits = log_limits(config);
+    let (retain_after_end, tombstone_for) = (config.log.retention, config.log.tombstone);
+    let max_bytes = config.log.max_bytes;
+    match config.log.backend {
+        Backend::Memory => {
+            let config = MemoryConfig { max_bytes, retain_after_end, tombstone_for, limits };
+            Ok((Arc::new(MemoryLog::open(config, now)), secret_file::fresh()?))
+        }
+        Backend::Disk => {
+            let dir = data_dir(config);
+            std::fs::create_dir_all(&dir)?;
+            let secret = secret_file::load_or_create(&dir.join("secret"))?;
+            let config = SegmentConfig {
+                dir,
+                sync: match config.log.sync {
+                    Sync::None => store::Sync::None,
+                    Sync::Interval => store::Sync::Interval(config.log.sync_interval),
+                    Sync::Always => store::Sync::Always,
+                },
+                segment_bytes: config.log.segment_bytes,
+                max_bytes,
+                retain_after_end,
+                tombstone_for,
+                limits,
+            };
+            let log = SegmentLog::open(config, Arc::new(RealDisk), now);
+            let log = log.map_err(|error| io::Error::other(error.to_string()))?;
+            Ok((Arc::new(log), secret))
+        }
+    }
+}
+
+fn stream_limits(config: &Config) -> limits::StreamLimits {
+    limits::StreamLimits {
+        event_bytes: config.limits.event_bytes,
+        stream_bytes: config.limits.stream_bytes,
+        stream_events: config.limits.stream_events,
+    }
+}
+
+/// The log refuses what the writer would not send; it leaves room for the error event that reports
+/// a limit.
+fn log_limits(config: &Config) -> limits::StreamLimits {
+    let own = stream_limits(config);
+    limits::StreamLimits {
+        event_bytes: own.event_bytes.max(limits::UPSTREAM_ERROR_BYTES),
+        stream_bytes: own.stream_bytes + limits::UPSTREAM_ERROR_BYTES as u64,
+        stream_events: own.stream_events + 1,
+    }
+}
+
+fn random_bits() -> io::Result<u64> {
+    getrandom::u64().map_err(io::Error::other)
 }

@@ -11,6 +11,7 @@ pub mod http;
 pub mod lifecycle;
 pub mod pipeline;
 pub mod read;
+mod secret_file;
 pub mod server;
 pub mod upstream;
 

@@ -19,6 +19,7 @@ use bytes::Bytes;
 use crate::error::{Error, ErrorCode};
 use crate::event::{Event, Mode, Status, Surface};
 use crate::id::{Seq, StreamId, UnixMillis};
+use crate::limits::StreamLimits;
 use crate::policy::disconnect::OnDisconnect;
 use crate::record::{Dialled, End, Head, Record};
 use answer::{Answer, Step};
@@ -51,18 +52,6 @@ pub struct Plan {
     pub event_timeout: Duration,
     /// Bounds of the stream.
     pub limits: StreamLimits,
-}
-
-/// Bounds of one stream. The log has the same ones and a little more, so that the error event that
-/// reports a bound still fits.
-#[derive(Clone, Copy, Debug)]
-pub struct StreamLimits {
-    /// Largest event, bytes of data.
-    pub event_bytes: usize,
-    /// Largest stream, bytes of data.
-    pub stream_bytes: u64,
-    /// Most events.
-    pub stream_events: u64,
 }
 
 /// What happened.

@@ -5,6 +5,7 @@ use bytes::Bytes;
 use proptest::prelude::*;
 
 use super::*;
+use crate::limits::StreamLimits;
 use crate::record::{Accepted, Tail};
 
 const NOW: UnixMillis = UnixMillis(1_000_000);

@@ -6,6 +6,7 @@ pub mod recover;
 pub mod registry;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use everstream_core::error::{Error, ErrorCode};
@@ -14,7 +15,8 @@ use everstream_core::id::{ProjectId, Seq, StreamId};
 use everstream_core::limits;
 use everstream_core::policy::disconnect::OnDisconnect;
 use everstream_core::record::{Accepted, Claim, Digest};
-use everstream_core::writer::{Plan, StreamLimits, Writer};
+use everstream_core::limits::StreamLimits;
+use everstream_core::writer::{Plan, Writer};
 use everstream_store::{Claimed, Created, LogError, StreamLog};
 use tokio::sync::broadcast;
 use tokio_util::task::TaskTracker;
@@ -39,6 +41,8 @@ pub struct Generator {
     pub node: u16,
     /// Bounds of one stream.
     pub limits: StreamLimits,
+    /// How long an SDK's own retry finds the generation it belongs to.
+    pub retry_window: Duration,
     /// The ids of streams that begin, answer or end here, for whoever watches the list.
     pub changes: broadcast::Sender<StreamId>,
     /// Every running generation; the lifecycle waits for it to be empty.
@@ -120,7 +124,7 @@ impl Generator {
         // Nobody may be watching.
         let _ = self.changes.send(id);
         if let Some(digest) = request.retry_digest {
-            self.registry.remember(digest, &live, self.clock.now(), limits::RETRY_ATTACH);
+            self.registry.remember(digest, &live, self.clock.now(), self.retry_window);
         }
         let writer = Writer::new(self.plan(id, &request), self.clock.now());
         let driver = Driver::new(self.clone(), live, lease, writer, call_of(request));

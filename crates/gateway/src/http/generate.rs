@@ -86,7 +86,7 @@ async fn generate(app: &App, caller: &Caller, generation: Generation) -> Result<
             return attach_claimed(app, caller, wanted, claimed, claim.fingerprint).await;
         }
     } else if let (true, Some(digest)) = (is_retry, request.retry_digest) {
-        let (now, window) = (app.clock.now(), app.config.streams.retry_attach);
+        let (now, window) = (app.clock.now(), app.generator.retry_window);
         if let Some(stream) = app.generator.registry.retried(digest, now, window) {
             return attach(app, caller, wanted, stream).await;
         }
