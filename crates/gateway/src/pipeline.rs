@@ -131,7 +131,7 @@ pub fn plan(
     // What runs in the background is always streamed from the provider, so that its progress is
     // logged.
     let mode = if envelope.stream || envelope.background { Mode::Stream } else { Mode::Unary };
-    let ask_usage = mode == Mode::Stream && upstream.asks_for_usage();
+    let ask_usage = mode == Mode::Stream && upstream.spec().include_usage;
     let upstream_body = envelope.upstream_body(&model, ask_usage, envelope.background);
     let retry_count = retry_count(headers);
     let request = generate::Request {

@@ -7,7 +7,8 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
-use everstream_core::error::ErrorCode;
+use bytes::Bytes;
+use everstream_core::error::{Error, ErrorCode};
 use everstream_core::id::{Seq, UnixMillis};
 use everstream_core::record::Record;
 use everstream_core::writer::{Breakage, Input, Output, UpstreamHead, Writer};
@@ -17,7 +18,7 @@ use tokio::time::{Sleep, sleep_until, timeout};
 use super::Generator;
 use super::live::{Ending, Live};
 use crate::store_error;
-use crate::upstream::{self, Upstream, UpstreamError};
+use crate::upstream::{self, Upstream, UpstreamError, UpstreamErrorKind};
 
 /// How long a connection may take to end properly after the answer is whole, so that it can be
 /// used again.
@@ -28,7 +29,9 @@ const FIRST: Seq = Seq::new(1);
 /// The call that the writer's [`Output::Dial`] makes.
 pub(super) struct Call {
     pub(super) upstream: Arc<Upstream>,
-    pub(super) request: upstream::Request,
+    pub(super) path: &'static str,
+    pub(super) headers: Vec<(&'static str, String)>,
+    pub(super) body: Bytes,
 }
 
 pub(super) struct Driver {
@@ -39,7 +42,7 @@ pub(super) struct Driver {
     call: Option<Call>,
     connection: Connection,
     /// The error of the last append, for readers if the log takes nothing any more.
-    append_error: Option<everstream_core::error::Error>,
+    append_error: Option<Error>,
 }
 
 type Sending = Pin<Box<dyn Future<Output = Result<upstream::Response, UpstreamError>> + Send>>;
@@ -116,7 +119,7 @@ impl Driver {
                     if end.is_none() {
                         let error = self.append_error.take().unwrap_or_else(|| {
                             let message = "The stream log could not be written.";
-                            everstream_core::error::Error::new(ErrorCode::StoreUnavailable, message)
+                            Error::new(ErrorCode::StoreUnavailable, message)
                         });
                         self.live.publish(Vec::new(), Some(Ending::Lost(error)));
                     }
@@ -164,8 +167,13 @@ impl Driver {
     }
 
     fn dial(&mut self) {
-        if let Some(Call { upstream, request }) = self.call.take() {
-            let sending = Box::pin(async move { upstream.send(request).await });
+        if let Some(Call { upstream, path, headers, body }) = self.call.take() {
+            let sending = Box::pin(async move {
+                let headers: Vec<_> =
+                    headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
+                let headers = &headers;
+                upstream.send(upstream::Request { method: "POST", path, headers, body: Some(body) }).await
+            });
             self.connection = Connection::Sending(sending);
         }
     }
@@ -209,9 +217,11 @@ impl Connection {
 
     fn broken(&mut self, error: &UpstreamError) -> Input {
         *self = Self::None;
+        tracing::warn!(%error, "upstream failed");
         Input::Broken(Breakage {
-            code: error.code(),
-            message: error.to_string(),
+            code: code_of(&error.kind),
+            // Without the address, which is the operator's business.
+            message: format!("Upstream `{}`: {}.", error.upstream, error.kind),
             nothing_ran: error.nothing_was_sent(),
         })
     }
@@ -240,13 +250,20 @@ impl Drop for Farewell {
     }
 }
 
+fn code_of(kind: &UpstreamErrorKind) -> ErrorCode {
+    match kind {
+        kind if kind.is_cut() => ErrorCode::UpstreamCut,
+        UpstreamErrorKind::Protocol(_) => ErrorCode::UpstreamInvalid,
+        _ => ErrorCode::UpstreamUnreachable,
+    }
+}
+
 fn upstream_head(head: &everstream_core::frame::http1::ResponseHead) -> UpstreamHead {
-    let text = |name| head.header(name).and_then(|value| std::str::from_utf8(value).ok());
     UpstreamHead {
         status: head.status,
-        content_type: text("content-type").map(str::to_owned),
-        content_encoding: text("content-encoding").map(str::to_owned),
-        retry_after: text("retry-after").and_then(|value| value.trim().parse().ok()),
-        request_id: text("x-request-id").map(|id| id.chars().take(128).collect()),
+        content_type: head.get_str("content-type").map(str::to_owned),
+        content_encoding: head.get_str("content-encoding").map(str::to_owned),
+        retry_after: head.get_str("retry-after").and_then(|value| value.trim().parse().ok()),
+        request_id: head.get_str("x-request-id").map(|id| id.chars().take(128).collect()),
     }
 }

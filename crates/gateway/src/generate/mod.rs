@@ -23,7 +23,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::clock::Clock;
 use crate::store_error;
-use crate::upstream::{self, Upstream};
+use crate::upstream::Upstream;
 use driver::Driver;
 use live::{Attachment, Live};
 use registry::Registry;
@@ -143,8 +143,8 @@ impl Generator {
             model: request.upstream_model.clone(),
             request_bytes: request.body.len(),
             on_disconnect: request.on_disconnect,
-            first_event_timeout: request.upstream.first_event_timeout(),
-            event_timeout: request.upstream.event_timeout(),
+            first_event_timeout: request.upstream.spec().first_event_timeout,
+            event_timeout: request.upstream.spec().event_timeout,
             limits: self.limits,
         }
     }
@@ -170,11 +170,10 @@ fn call_of(request: Request) -> driver::Call {
     if let Some(traceparent) = request.traceparent {
         headers.push(("traceparent", traceparent));
     }
-    let request_ = upstream::Request {
-        method: "POST",
-        path: request.surface.upstream_path().to_owned(),
+    driver::Call {
+        path: request.surface.upstream_path(),
+        upstream: request.upstream,
         headers,
         body: request.upstream_body,
-    };
-    driver::Call { upstream: request.upstream, request: request_ }
+    }
 }
