@@ -1,1 +1,3 @@
 //! Everstream as a library and a binary.
+
+pub mod upstream;
