@@ -18,22 +18,22 @@ struct Answer {
 /// Feeds the pieces one by one, as so many reads, and then the end of the connection.
 fn decode(method: &str, pieces: &[&[u8]]) -> Result<Answer, Http1Error> {
     let mut heads = HeadDecoder::new(method);
-    let mut decoded: Option<(ResponseHead, BodyDecoder)> = None;
+    let mut parts: Option<(ResponseHead, BodyDecoder)> = None;
     let mut body = Vec::new();
     for piece in pieces {
         let mut piece = piece.to_vec();
-        if decoded.is_none() {
+        if parts.is_none() {
             let Some(found) = heads.push(&piece)? else {
                 continue;
             };
             piece = found.rest;
-            decoded = Some((found.head, found.body));
+            parts = Some((found.head, found.body));
         }
-        if let Some((_, decoder)) = &mut decoded {
+        if let Some((_, decoder)) = &mut parts {
             body.extend_from_slice(decoder.push(&mut piece));
         }
     }
-    let Some((head, decoder)) = decoded else {
+    let Some((head, decoder)) = parts else {
         return Err(heads.finish().expect("something was sent"));
     };
     Ok(Answer {

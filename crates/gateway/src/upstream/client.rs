@@ -1,0 +1,435 @@
+use std::fmt;
+use std::future::poll_fn;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use everstream_core::frame::http1::{
+    BodyDecoder, BodyState, Decoded, Fields, HeadDecoder, Http1Error, RequestError, ResponseHead,
+    request_head,
+};
+use tokio::net::TcpStream;
+use tokio::time::Instant;
+
+use super::connection::{Connection, Outgoing};
+use super::pool::Pool;
+use super::tls::{Tls, TlsError};
+use super::{BaseUrl, SpecError, UpstreamError, UpstreamErrorKind, UpstreamSpec};
+
+/// One provider's API: where it is, how to talk to it, and its idle connections.
+pub struct Upstream {
+    spec: UpstreamSpec,
+    base: BaseUrl,
+    /// The headers that every request has, the key among them.
+    fields: Fields,
+    tls: Option<Tls>,
+    pool: Pool,
+}
+
+/// What to ask of an upstream.
+#[derive(Clone, Debug)]
+pub struct Request<'a> {
+    /// The method, in upper case.
+    pub method: &'a str,
+    /// The path below the base URL, with its slash.
+    pub path: &'a str,
+    /// Headers beside those of the upstream.
+    pub headers: &'a [(&'a str, &'a str)],
+    /// The body; `None` for methods that have none.
+    pub body: Option<Bytes>,
+}
+
+/// An answer: its head is there, its body is still to be read.
+#[derive(Debug)]
+pub struct Response {
+    /// Status and headers.
+    pub head: ResponseHead,
+    /// The rest. Dropping it before its end closes the connection, which tells the upstream to
+    /// stop.
+    pub body: Body,
+}
+
+impl Upstream {
+    /// Checks `spec` and reads its certificates; connects to nothing.
+    pub fn new(spec: UpstreamSpec) -> Result<Self, SpecError> {
+        let name = || spec.name.clone();
+        let base: BaseUrl = (spec.base_url.parse()).map_err(|error| SpecError::BaseUrl {
+            name: name(),
+            error,
+        })?;
+        let fields = standing_fields(&spec, &base).map_err(|error| SpecError::Header {
+            name: name(),
+            error,
+        })?;
+        let tls = base
+            .is_https()
+            .then(|| Tls::new(&base, spec.ca_file.as_deref()));
+        let tls = tls.transpose().map_err(|error| match error {
+            TlsError::CaFile(reason) => SpecError::CaFile {
+                name: name(),
+                path: spec.ca_file.clone().unwrap_or_default(),
+                reason,
+            },
+            TlsError::Other(reason) => SpecError::Tls {
+                name: name(),
+                reason,
+            },
+        })?;
+        Ok(Self {
+            spec,
+            base,
+            fields,
+            tls,
+            pool: Pool::default(),
+        })
+    }
+
+    /// Its configured name.
+    pub fn name(&self) -> &str {
+        &self.spec.name
+    }
+
+    /// Its address.
+    pub fn base_url(&self) -> &BaseUrl {
+        &self.base
+    }
+
+    /// What it was made from: timeouts, models, abilities.
+    pub fn spec(&self) -> &UpstreamSpec {
+        &self.spec
+    }
+
+    /// Sends a request and waits for the head of its answer, whatever the status. Only the time to
+    /// connect is bounded here; dropping the future closes the connection.
+    ///
+    /// The request is written a second time only when the first connection came from the pool and
+    /// took no part of it.
+    pub async fn send(self: &Arc<Self>, request: Request<'_>) -> Result<Response, UpstreamError> {
+        let mut outgoing = self.outgoing(&request)?;
+        if let Some(connection) = self.pool.take() {
+            let result = self
+                .exchange(connection, request.method, &mut outgoing)
+                .await;
+            if !matches!(&result, Err(error) if error.nothing_was_sent()) {
+                return result.map(|decoded| decoded.response(self, outgoing));
+            }
+        }
+        let connection = self.connect().await?;
+        let result = self
+            .exchange(connection, request.method, &mut outgoing)
+            .await;
+        result.map(|decoded| decoded.response(self, outgoing))
+    }
+
+    /// Closes connections that nobody used for too long; requests do so in passing.
+    pub(super) fn close_expired(&self) {
+        self.pool.drop_expired();
+    }
+
+    #[cfg(test)]
+    pub(super) fn idle_connections(&self) -> usize {
+        self.pool.len()
+    }
+
+    fn outgoing(&self, request: &Request<'_>) -> Result<Outgoing, UpstreamError> {
+        let refused = |error| self.unsent(UpstreamErrorKind::Request(error));
+        let mut own = Fields::default();
+        for (name, value) in request.headers {
+            own.push(name, value).map_err(refused)?;
+        }
+        let target = format!("{}{}", self.base.prefix(), request.path);
+        let length = request.body.as_ref().map(Bytes::len);
+        let head = request_head(request.method, &target, &[&self.fields, &own], length);
+        let body = request.body.clone().unwrap_or_default();
+        Ok(Outgoing::new(head.map_err(refused)?, body))
+    }
+
+    async fn connect(&self) -> Result<Connection, UpstreamError> {
+        let limit = self.spec.connect_timeout;
+        let result = tokio::time::timeout(limit, self.dial(Instant::now() + limit)).await;
+        let result = result.unwrap_or(Err(UpstreamErrorKind::ConnectTimeout(limit)));
+        result.map_err(|kind| self.unsent(kind))
+    }
+
+    async fn dial(&self, deadline: Instant) -> Result<Connection, UpstreamErrorKind> {
+        let target = (self.base.host(), self.base.port());
+        let addresses = tokio::net::lookup_host(target).await;
+        let addresses: Vec<SocketAddr> = addresses.map_err(UpstreamErrorKind::Dns)?.collect();
+        let stream = first_reachable(&addresses, deadline).await?;
+        stream
+            .set_nodelay(true)
+            .map_err(UpstreamErrorKind::Connect)?;
+        let Some(tls) = self.tls.clone() else {
+            return Ok(Connection::Plain(stream));
+        };
+        let stream = tls.connector.connect(tls.name, stream).await;
+        let stream = stream.map_err(UpstreamErrorKind::Tls)?;
+        Ok(Connection::Tls(Box::new(stream)))
+    }
+
+    /// Writes the request and reads the head of the answer at the same time: an upstream may answer
+    /// before it has read a large body, and may wait for its answer to be taken.
+    async fn exchange(
+        &self,
+        mut connection: Connection,
+        method: &str,
+        outgoing: &mut Outgoing,
+    ) -> Result<Exchanged, UpstreamError> {
+        let mut decoder = HeadDecoder::new(method);
+        let mut unwritten = None;
+        let result = poll_fn(|cx| {
+            if unwritten.is_none()
+                && let Poll::Ready(Err(error)) = outgoing.poll(cx, &mut connection)
+            {
+                if !outgoing.started() {
+                    return Poll::Ready(Err(UpstreamErrorKind::Write(error)));
+                }
+                // Who stops reading a request may have said why before.
+                unwritten = Some(error);
+            }
+            poll_head(cx, &mut connection, &mut decoder).map_err(|broken| match unwritten.take() {
+                Some(error) => UpstreamErrorKind::Write(error),
+                None => broken,
+            })
+        })
+        .await;
+        match result {
+            Ok(decoded) => Ok(Exchanged {
+                connection,
+                decoded,
+            }),
+            Err(kind) => Err(self.error(kind, outgoing.started())),
+        }
+    }
+
+    fn unsent(&self, kind: UpstreamErrorKind) -> UpstreamError {
+        self.error(kind, false)
+    }
+
+    fn error(&self, kind: UpstreamErrorKind, sent: bool) -> UpstreamError {
+        UpstreamError {
+            upstream: self.spec.name.clone(),
+            base_url: self.base.to_string(),
+            kind,
+            sent,
+        }
+    }
+}
+
+impl fmt::Debug for Upstream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Upstream({} at {})", self.spec.name, self.base)
+    }
+}
+
+/// Host, key and the like: the headers that are the same for every request.
+fn standing_fields(spec: &UpstreamSpec, base: &BaseUrl) -> Result<Fields, RequestError> {
+    let mut fields = Fields::default();
+    let mut push_default = |name: &str, value: &str| {
+        let replaced = spec
+            .headers
+            .iter()
+            .any(|(n, _)| n.eq_ignore_ascii_case(name));
+        if replaced {
+            Ok(())
+        } else {
+            fields.push(name, value)
+        }
+    };
+    push_default("host", &base.authority())?;
+    push_default(
+        "user-agent",
+        concat!("everstream/", env!("CARGO_PKG_VERSION")),
+    )?;
+    push_default("accept-encoding", "identity")?;
+    if let Some(key) = &spec.api_key {
+        push_default("authorization", &format!("Bearer {}", key.expose()))?;
+    }
+    for (name, value) in &spec.headers {
+        fields.push(name, value)?;
+    }
+    Ok(fields)
+}
+
+/// Connects to the first address that answers; each gets its share of the time that is left, so
+/// that a dead one cannot use up all of it.
+async fn first_reachable(
+    addresses: &[SocketAddr],
+    deadline: Instant,
+) -> Result<TcpStream, UpstreamErrorKind> {
+    let mut failure = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+    for (tried, address) in addresses.iter().enumerate() {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let share = left / u32::try_from(addresses.len() - tried).unwrap_or(u32::MAX);
+        match tokio::time::timeout(share, TcpStream::connect(address)).await {
+            Ok(Ok(stream)) => return Ok(stream),
+            Ok(Err(error)) => failure = error,
+            Err(_) => failure = io::ErrorKind::TimedOut.into(),
+        }
+    }
+    Err(match failure.kind() {
+        io::ErrorKind::NotFound => UpstreamErrorKind::Dns(failure),
+        io::ErrorKind::ConnectionRefused => UpstreamErrorKind::Refused,
+        _ => UpstreamErrorKind::Connect(failure),
+    })
+}
+
+fn poll_head(
+    cx: &mut Context<'_>,
+    connection: &mut Connection,
+    decoder: &mut HeadDecoder,
+) -> Poll<Result<Decoded, UpstreamErrorKind>> {
+    loop {
+        let read = connection.poll_read(cx, |input| match input {
+            [] => Err(decoder
+                .finish()
+                .map_or(UpstreamErrorKind::Closed, UpstreamErrorKind::Protocol)),
+            _ => decoder.push(input).map_err(UpstreamErrorKind::Protocol),
+        });
+        if let Some(decoded) = ready!(read).map_err(UpstreamErrorKind::Reset)?? {
+            return Poll::Ready(Ok(decoded));
+        }
+    }
+}
+
+struct Exchanged {
+    connection: Connection,
+    decoded: Decoded,
+}
+
+impl Exchanged {
+    fn response(self, upstream: &Arc<Upstream>, outgoing: Outgoing) -> Response {
+        let Decoded {
+            head,
+            body: decoder,
+            mut rest,
+        } = self.decoded;
+        let mut body = Body {
+            upstream: Arc::clone(upstream),
+            connection: Some(self.connection),
+            failure: None,
+            outgoing: Some(outgoing),
+            decoder,
+            early: None,
+            reusable: head.keep_alive,
+            promised: promised_lifetime(&head),
+        };
+        body.early = piece(body.decoder.push(&mut rest));
+        body.settle();
+        Response { head, body }
+    }
+}
+
+/// `Keep-Alive: timeout=5` says how long the upstream keeps an idle connection.
+fn promised_lifetime(head: &ResponseHead) -> Option<Duration> {
+    let mut parameters = head.get_str("keep-alive")?.split(',');
+    let seconds = parameters.find_map(|p| p.trim().strip_prefix("timeout="))?;
+    seconds.parse().ok().map(Duration::from_secs)
+}
+
+/// The body of an answer, read piece by piece.
+pub struct Body {
+    upstream: Arc<Upstream>,
+    /// Gone once the answer has ended, one way or the other.
+    connection: Option<Connection>,
+    /// Why it did not end properly.
+    failure: Option<Http1Error>,
+    /// What is left of the request, if the answer began before it was written.
+    outgoing: Option<Outgoing>,
+    decoder: BodyDecoder,
+    /// What came together with the head.
+    early: Option<Bytes>,
+    reusable: bool,
+    promised: Option<Duration>,
+}
+
+impl Body {
+    /// All that one read of the socket brings, without HTTP's framing; `None` at the proper end,
+    /// when the connection has gone back to the pool by itself. An answer that stops before its end
+    /// is an error, after all that came of it was given.
+    ///
+    /// Dropping the future loses nothing.
+    pub async fn read(&mut self) -> Result<Option<Bytes>, UpstreamError> {
+        poll_fn(|cx| self.poll_read(cx)).await
+    }
+
+    /// Like [`read`](Self::read), for use in a `poll` function.
+    pub fn poll_read(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Option<Bytes>, UpstreamError>> {
+        if let Some(piece) = self.early.take() {
+            return Poll::Ready(Ok(Some(piece)));
+        }
+        loop {
+            let Some(connection) = &mut self.connection else {
+                let ended = self.failure.map_or(Ok(None), |failure| {
+                    let kind = UpstreamErrorKind::Protocol(failure);
+                    Err(self.upstream.error(kind, true))
+                });
+                return Poll::Ready(ended);
+            };
+            if let Some(outgoing) = &mut self.outgoing
+                && let Poll::Ready(Err(_)) = outgoing.poll(cx, connection)
+            {
+                // The answer counts, not whether the upstream wanted all of the request.
+                self.outgoing = None;
+            }
+            let decoder = &mut self.decoder;
+            let read =
+                connection.poll_read(cx, |input| (input.is_empty(), piece(decoder.push(input))));
+            match ready!(read) {
+                Ok((true, _)) => self.close(self.decoder.finish().err()),
+                Ok((false, piece)) => {
+                    self.settle();
+                    if piece.is_some() {
+                        return Poll::Ready(Ok(piece));
+                    }
+                }
+                Err(error) => {
+                    self.close(Some(Http1Error::Truncated("the connection broke")));
+                    let kind = UpstreamErrorKind::Reset(error);
+                    return Poll::Ready(Err(self.upstream.error(kind, true)));
+                }
+            }
+        }
+    }
+
+    /// Lets go of the connection as soon as the answer is whole or its framing broken.
+    fn settle(&mut self) {
+        match self.decoder.state() {
+            BodyState::Open => {}
+            BodyState::Failed(error) => self.close(Some(error)),
+            BodyState::Done => {
+                let written = self.outgoing.as_ref().is_some_and(Outgoing::is_done);
+                let reusable = self.reusable && written && !self.decoder.surplus();
+                if let Some(connection) = self.connection.take().filter(|_| reusable) {
+                    self.upstream.pool.put(connection, self.promised);
+                }
+            }
+        }
+    }
+
+    fn close(&mut self, failure: Option<Http1Error>) {
+        self.connection = None;
+        self.failure = failure;
+    }
+}
+
+impl fmt::Debug for Body {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "Body(of {:?}, {:?})",
+            self.upstream,
+            self.decoder.state()
+        )
+    }
+}
+
+fn piece(bytes: &[u8]) -> Option<Bytes> {
+    (!bytes.is_empty()).then(|| Bytes::copy_from_slice(bytes))
+}

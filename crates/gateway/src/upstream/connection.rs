@@ -1,0 +1,155 @@
+use std::cell::RefCell;
+use std::io::{self, IoSlice};
+use std::mem::MaybeUninit;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::{Buf, Bytes};
+use everstream_core::limits::UPSTREAM_READ_BYTES;
+use socket2::SockRef;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio_rustls::client::TlsStream;
+
+thread_local! {
+    /// What a socket has is read here and copied out at its right size, so that a stream that
+    /// waits holds no buffer and a small event does not keep a large one alive.
+    static SCRATCH: RefCell<Vec<u8>> = RefCell::new(vec![0; UPSTREAM_READ_BYTES]);
+}
+
+/// A connection to an upstream. Dropping it closes the socket at once.
+pub(super) enum Connection {
+    Plain(TcpStream),
+    Tls(Box<TlsStream<TcpStream>>),
+}
+
+impl Connection {
+    /// Waits until the socket has something and hands over all that one read brings; an empty slice
+    /// is the end of the connection.
+    pub(super) fn poll_read<R>(
+        &mut self,
+        cx: &mut Context<'_>,
+        take: impl FnOnce(&mut [u8]) -> R,
+    ) -> Poll<io::Result<R>> {
+        SCRATCH.with_borrow_mut(|scratch| {
+            let mut buffer = ReadBuf::new(scratch);
+            match self {
+                Self::Plain(stream) => ready!(Pin::new(stream).poll_read(cx, &mut buffer))?,
+                Self::Tls(stream) => ready!(poll_records(stream, cx, &mut buffer))?,
+            }
+            Poll::Ready(Ok(take(buffer.filled_mut())))
+        })
+    }
+
+    fn poll_write(
+        &mut self,
+        cx: &mut Context<'_>,
+        parts: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        match self {
+            Self::Plain(stream) => Pin::new(stream).poll_write_vectored(cx, parts),
+            Self::Tls(stream) => Pin::new(stream).poll_write_vectored(cx, parts),
+        }
+    }
+
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Self::Plain(stream) => Pin::new(stream).poll_flush(cx),
+            Self::Tls(stream) => Pin::new(stream).poll_flush(cx),
+        }
+    }
+
+    /// Whether an idle connection is open and has nothing to read. It asks the kernel, as the
+    /// runtime may not have heard of the other side's close yet.
+    pub(super) fn is_quiet(&mut self) -> bool {
+        let socket = match self {
+            Self::Plain(stream) => &*stream,
+            Self::Tls(stream) => {
+                let (socket, session) = stream.get_mut();
+                match session.process_new_packets() {
+                    Ok(state)
+                        if state.plaintext_bytes_to_read() == 0 && !state.peer_has_closed() => {}
+                    _ => return false,
+                }
+                &*socket
+            }
+        };
+        let mut byte = [MaybeUninit::uninit(); 1];
+        let peeked = SockRef::from(socket).peek(&mut byte);
+        matches!(peeked, Err(error) if error.kind() == io::ErrorKind::WouldBlock)
+    }
+}
+
+/// The session takes in some 4 KiB at a time: this goes on until the socket is empty, which after a
+/// short read costs no system call.
+fn poll_records(
+    stream: &mut TlsStream<TcpStream>,
+    cx: &mut Context<'_>,
+    buffer: &mut ReadBuf<'_>,
+) -> Poll<io::Result<()>> {
+    while buffer.remaining() > 0 {
+        let before = buffer.filled().len();
+        match Pin::new(&mut *stream).poll_read(cx, buffer) {
+            Poll::Ready(Ok(())) if buffer.filled().len() > before => {}
+            // An end or an error after some data: the session reports it again at the next read.
+            _ if before > 0 => break,
+            first => return first,
+        }
+    }
+    Poll::Ready(Ok(()))
+}
+
+/// A request on its way out.
+pub(super) struct Outgoing {
+    head: Bytes,
+    body: Bytes,
+    started: bool,
+    flushed: bool,
+}
+
+impl Outgoing {
+    pub(super) fn new(head: Vec<u8>, body: Bytes) -> Self {
+        Self {
+            head: head.into(),
+            body,
+            started: false,
+            flushed: false,
+        }
+    }
+
+    /// Whether the connection took any part of the request.
+    pub(super) fn started(&self) -> bool {
+        self.started
+    }
+
+    /// Whether the connection took all of it.
+    pub(super) fn is_done(&self) -> bool {
+        self.flushed
+    }
+
+    /// Writes as much as the connection takes; ready when nothing is left.
+    pub(super) fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        connection: &mut Connection,
+    ) -> Poll<io::Result<()>> {
+        while self.head.has_remaining() || self.body.has_remaining() {
+            let parts = [IoSlice::new(&self.head), IoSlice::new(&self.body)];
+            let written = ready!(connection.poll_write(cx, &parts))?;
+            if written == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            self.started = true;
+            let of_head = written.min(self.head.len());
+            self.head.advance(of_head);
+            self.body.advance(written - of_head);
+        }
+        if !self.flushed {
+            ready!(connection.poll_flush(cx))?;
+            // An answer may stream for minutes; the request's buffers need not live as long.
+            (self.head, self.body) = (Bytes::new(), Bytes::new());
+            self.flushed = true;
+        }
+        Poll::Ready(Ok(()))
+    }
+}

@@ -1,0 +1,113 @@
+use std::io;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use everstream_core::frame::http1::{Http1Error, RequestError};
+
+use super::UrlError;
+
+/// Why an exchange with an upstream failed. The text names the upstream and what to look at, and
+/// never a key.
+#[derive(Debug, thiserror::Error)]
+#[error("upstream {upstream} ({base_url}): {kind}")]
+pub struct UpstreamError {
+    /// The upstream's configured name.
+    pub upstream: String,
+    /// Where it was looked for.
+    pub base_url: String,
+    /// What happened.
+    pub kind: UpstreamErrorKind,
+    pub(super) sent: bool,
+}
+
+impl UpstreamError {
+    /// True when the upstream surely got no request, not even a part of one: asking again, here or
+    /// elsewhere, cannot be charged twice.
+    pub fn nothing_was_sent(&self) -> bool {
+        !self.sent
+    }
+}
+
+/// What happened to an exchange with an upstream.
+#[derive(Debug, thiserror::Error)]
+pub enum UpstreamErrorKind {
+    /// The request cannot be written as HTTP.
+    #[error("the request cannot be sent: {0}")]
+    Request(#[source] RequestError),
+    /// The host's name has no address.
+    #[error("its host name cannot be resolved ({0}): check base_url and the DNS")]
+    Dns(#[source] io::Error),
+    /// Nobody listens there.
+    #[error("the connection was refused: is the server running, and the port right?")]
+    Refused,
+    /// The network said no.
+    #[error("it cannot be reached: {0}")]
+    Connect(#[source] io::Error),
+    /// No connection within the time.
+    #[error("no connection within {0:?} (connect_timeout)")]
+    ConnectTimeout(Duration),
+    /// TLS could not be agreed on, or a certificate is not trusted.
+    #[error("TLS failed: {0}. For a private certificate authority set ca_file")]
+    Tls(#[source] io::Error),
+    /// The request could not be written to its end.
+    #[error("it stopped taking the request: {0}")]
+    Write(#[source] io::Error),
+    /// The connection ended before one byte of an answer.
+    #[error("it closed the connection without an answer")]
+    Closed,
+    /// The connection broke.
+    #[error("the connection broke: {0}")]
+    Reset(#[source] io::Error),
+    /// The answer is not what HTTP allows, or not whole.
+    #[error("{0}")]
+    Protocol(#[source] Http1Error),
+}
+
+impl UpstreamErrorKind {
+    /// True when an answer began and did not come to its proper end.
+    pub fn is_cut(&self) -> bool {
+        matches!(
+            self,
+            Self::Closed | Self::Reset(_) | Self::Protocol(Http1Error::Truncated(_))
+        )
+    }
+}
+
+/// An upstream that cannot be set up as it is described.
+#[derive(Debug, thiserror::Error)]
+pub enum SpecError {
+    /// `base_url` is wrong.
+    #[error("upstream {name}: {error}")]
+    BaseUrl {
+        /// The upstream.
+        name: String,
+        /// What is wrong.
+        error: UrlError,
+    },
+    /// A header or the key cannot be sent.
+    #[error("upstream {name}: {error}")]
+    Header {
+        /// The upstream.
+        name: String,
+        /// What is wrong.
+        error: RequestError,
+    },
+    /// `ca_file` has no certificate that can be used.
+    #[error("upstream {name}: ca_file {}: {reason}", path.display())]
+    CaFile {
+        /// The upstream.
+        name: String,
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+    /// TLS cannot be set up at all.
+    #[error("upstream {name}: TLS cannot be set up: {reason}")]
+    Tls {
+        /// The upstream.
+        name: String,
+        /// What is wrong.
+        reason: String,
+    },
+}

@@ -1,0 +1,83 @@
+//! The way to the model providers: an HTTP/1.1 client that reads a socket in the task that uses
+//! what it brings, the pool of its connections, and the directory of who serves which model.
+//!
+//! A general client hands each HTTP chunk over to another task, one by one; here all that one read
+//! brought comes as one piece, and a stream that waits holds no read buffer.
+
+mod client;
+mod connection;
+
+mod error;
+
+mod pool;
+#[cfg(test)]
+mod tests;
+mod tls;
+mod url;
+
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use everstream_core::limits;
+use everstream_core::secret::Secret;
+
+pub use client::{Body, Request, Response, Upstream};
+
+pub use error::{SpecError, UpstreamError, UpstreamErrorKind};
+
+pub use url::{BaseUrl, UrlError};
+
+/// What there is to say about an upstream, from the configuration or from discovery.
+#[derive(Clone)]
+pub struct UpstreamSpec {
+    /// Its name in routes, headers, errors and the log.
+    pub name: String,
+    /// Scheme, host, port and path prefix, which usually ends in `/v1`.
+    pub base_url: String,
+    /// Sent as `Authorization: Bearer`, unless `headers` has an `Authorization` of its own.
+    pub api_key: Option<Secret>,
+    /// Further headers of every request; each replaces the one that Everstream would send.
+    pub headers: Vec<(String, String)>,
+    /// Its models; without them the upstream is asked.
+    pub models: Option<Vec<String>>,
+    /// Longest time to resolve its name, connect and agree on TLS.
+    pub connect_timeout: Duration,
+    /// PEM file of certificates to trust for this upstream beside the system's.
+    pub ca_file: Option<PathBuf>,
+    /// Whether it understands `stream_options.include_usage`.
+    pub include_usage: bool,
+    /// Longest silence before its first event.
+    pub first_event_timeout: Duration,
+    /// Longest silence between two events.
+    pub event_timeout: Duration,
+}
+
+impl UpstreamSpec {
+    /// An upstream with the default timeouts, no key and no list of models.
+    pub fn new(name: impl Into<String>, base_url: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            base_url: base_url.into(),
+            api_key: None,
+            headers: Vec::new(),
+            models: None,
+            connect_timeout: limits::UPSTREAM_CONNECT_TIMEOUT,
+            ca_file: None,
+            include_usage: true,
+            first_event_timeout: limits::UPSTREAM_FIRST_EVENT_TIMEOUT,
+            event_timeout: limits::UPSTREAM_EVENT_TIMEOUT,
+        }
+    }
+}
+
+impl fmt::Debug for UpstreamSpec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The values of headers may be keys, and an unchecked URL may hold a password.
+        let headers: Vec<_> = self.headers.iter().map(|(name, _)| name).collect();
+        f.debug_struct("UpstreamSpec")
+            .field("name", &self.name)
+            .field("headers", &headers)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,72 @@
+use std::collections::VecDeque;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use everstream_core::limits::{UPSTREAM_IDLE_CONNECTIONS, UPSTREAM_IDLE_TIMEOUT};
+use tokio::time::Instant;
+
+use super::connection::Connection;
+
+/// The idle connections of one upstream. The one used last is used first, so that the others grow
+/// old and go.
+#[derive(Default)]
+pub(super) struct Pool {
+    idle: Mutex<VecDeque<Idle>>,
+}
+
+struct Idle {
+    connection: Connection,
+    expires: Instant,
+}
+
+impl Pool {
+    /// A connection that is alive as far as can be known without using it.
+    pub(super) fn take(&self) -> Option<Connection> {
+        loop {
+            let idle = self.lock().pop_back()?;
+            let mut connection = idle.connection;
+            if idle.expires > Instant::now() && connection.is_quiet() {
+                return Some(connection);
+            }
+        }
+    }
+
+    /// Keeps a connection whose last answer was read to its end. `promised` is how long the
+    /// upstream says it will keep it open.
+    pub(super) fn put(&self, mut connection: Connection, promised: Option<Duration>) {
+        if !connection.is_quiet() {
+            return;
+        }
+        let lifetime = promised.map_or(UPSTREAM_IDLE_TIMEOUT, |promised| {
+            // A request that leaves in the last second may cross the upstream's close.
+            let safe = promised.saturating_sub(Duration::from_secs(1));
+            safe.min(UPSTREAM_IDLE_TIMEOUT)
+        });
+        let expires = Instant::now() + lifetime;
+        self.drop_expired();
+        let mut idle = self.lock();
+        idle.push_back(Idle {
+            connection,
+            expires,
+        });
+        if idle.len() > UPSTREAM_IDLE_CONNECTIONS {
+            idle.pop_front();
+        }
+    }
+
+    /// Closes what was idle for too long.
+    pub(super) fn drop_expired(&self) {
+        let now = Instant::now();
+        self.lock().retain(|idle| idle.expires > now);
+    }
+
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.lock().len()
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, VecDeque<Idle>> {
+        // Nothing that runs under the lock can leave the list half changed.
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
