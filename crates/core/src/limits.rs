@@ -86,3 +86,5 @@ pub const UPSTREAM_EVENT_TIMEOUT: Duration = Duration::from_secs(120);
 pub const LIST_PAGE_SIZE: usize = 20;
 /// See [`LIST_PAGE_SIZE`].
 pub const LIST_PAGE_SIZE_MAX: usize = 200;
+/// Largest configuration file; a path such as `/dev/zero` is no configuration.
+pub const CONFIG_FILE_BYTES: u64 = 1 << 20;
