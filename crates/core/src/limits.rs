@@ -129,3 +129,5 @@ pub const LIST_PAGE_SIZE_MAX: usize = 200;
 pub const LIST_TIMEOUT_MAX: Duration = Duration::from_hours(1);
 /// Changes that a live feed of the list may be behind before it is shown the whole page again.
 pub const LIST_FEED_BACKLOG: usize = 256;
+/// Largest configuration file; a path such as `/dev/zero` is no configuration.
+pub const CONFIG_FILE_BYTES: u64 = 1 << 20;

@@ -6,6 +6,7 @@
 pub mod app;
 pub mod cli;
 pub mod clock;
+mod config;
 pub mod generate;
 pub mod http;
 pub mod lifecycle;
@@ -19,6 +20,7 @@ use everstream_core::error::{Error, ErrorCode};
 use everstream_store::LogError;
 
 pub use app::App;
+pub use config::{config_from, environment};
 pub use http::router;
 
 /// What a client is told when the log refuses. The cause is for the operator's log, not for it.

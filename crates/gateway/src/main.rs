@@ -1,2 +1,11 @@
 //! The `everstream` binary.
-fn main() {}
+
+use std::process::ExitCode;
+
+#[cfg(feature = "mimalloc")]
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    everstream::cli::run()
+}

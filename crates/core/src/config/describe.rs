@@ -152,7 +152,7 @@ pub(super) trait Settings: Sized {
 
     /// Takes what it holds out of `table`. `None` if a required field is not usable, which was then
     /// reported.
-    fn read(table: super::read::Table<'_, '_>) -> Option<Self>;
+    fn read(table: super::slot::Table<'_, '_>) -> Option<Self>;
 }
 
 /// Declares settings once: the struct for the program, the description for checks and documents,
@@ -174,7 +174,7 @@ macro_rules! settings {
                 },)+]
             }
 
-            fn read(mut table: $crate::config::read::Table<'_, '_>) -> Option<Self> {
+            fn read(mut table: $crate::config::slot::Table<'_, '_>) -> Option<Self> {
                 $(let $field = table.field(stringify!($field), &$spec);)+
                 table.refuse_unknown(&[$(stringify!($field)),+]);
                 Some(Self { $($field: $field?,)+ })

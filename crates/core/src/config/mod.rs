@@ -12,6 +12,7 @@ mod kinds;
 mod mistake;
 mod read;
 mod reference;
+mod slot;
 mod spec;
 #[cfg(test)]
 mod tests;
@@ -247,6 +248,13 @@ pub struct Source<'a> {
     pub name: &'a str,
     /// What it holds.
     pub text: &'a str,
+}
+
+/// What holds where nothing is configured.
+impl Default for Config {
+    fn default() -> Self {
+        Self::parse(None, &Env::default()).expect("the defaults are free of mistakes")
+    }
 }
 
 impl Config {

@@ -1,23 +1,23 @@
 //! From the parsed file and the environment to values, with every mistake on the way noted.
 
-use std::borrow::Cow;
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
-use serde_json::Value;
 use toml::Spanned;
-use toml::de::{DeTable, DeValue};
+use toml::de::DeTable;
 
 use super::Source;
-use super::describe::{Form, Native, Settings as _, Shape, VARIABLES, whereabouts};
+use super::describe::VARIABLES;
 use super::env::Env;
-use super::expand::expand;
 use super::mistake::{ConfigErrors, Fault, Mistake, Place, did_you_mean, nearest};
-use super::spec::Spec;
+use super::slot::Table;
 
 /// Reads one configuration.
 pub(super) struct Reader<'a> {
     source: Option<Source<'a>>,
+    /// Where each line of it starts.
+    lines: Vec<usize>,
     env: &'a Env,
     mistakes: Vec<Mistake>,
     /// Where each field that was read came from.
@@ -30,8 +30,11 @@ pub(super) struct Reader<'a> {
 
 impl<'a> Reader<'a> {
     pub(super) fn new(source: Option<Source<'a>>, env: &'a Env) -> Self {
+        let text = source.map_or("", |source| source.text);
+        let after_newlines = text.match_indices('\n').map(|(newline, _)| newline + 1);
         Self {
             source,
+            lines: std::iter::once(0).chain(after_newlines).collect(),
             env,
             mistakes: Vec::new(),
             places: BTreeMap::new(),
@@ -47,9 +50,8 @@ impl<'a> Reader<'a> {
         let (table, errors) = DeTable::parse_recoverable(text);
         for error in errors {
             self.torn = true;
-            let place = error
-                .span()
-                .map_or_else(|| self.document(), |span| self.place(&span));
+            let span = error.span();
+            let place = span.map_or_else(|| self.document(), |span| self.place(&span));
             self.note(place, "", error.message().into(), None);
         }
         table
@@ -57,14 +59,7 @@ impl<'a> Reader<'a> {
 
     /// The file as a section.
     pub(super) fn root<'r>(&'r mut self, root: &'a Spanned<DeTable<'a>>) -> Table<'r, 'a> {
-        let place = self.document();
-        Table {
-            reader: self,
-            path: String::new(),
-            variables: Some(VARIABLES.to_owned()),
-            entries: Some(root.get_ref()),
-            place,
-        }
+        Table::new(self, root.get_ref())
     }
 
     pub(super) fn env(&self) -> &'a Env {
@@ -79,17 +74,31 @@ impl<'a> Reader<'a> {
         if self.torn {
             // What the parser made of a broken line is of no interest beside the break itself.
             let syntax = |mistake: &&Mistake| mistake.field.is_empty();
-            let broken: BTreeSet<_> = self.mistakes.iter().filter(syntax).map(line).collect();
+            let broken = self.mistakes.iter().filter(syntax).filter_map(line);
+            let broken: BTreeSet<_> = broken.collect();
+            let on_broken =
+                |mistake: &Mistake| line(mistake).is_some_and(|line| broken.contains(&line));
             self.mistakes
-                .retain(|m| m.field.is_empty() || !broken.contains(&line(m)));
+                .retain(|m| m.field.is_empty() || !on_broken(m));
         }
         Err(ConfigErrors::new(self.mistakes))
     }
 
-    /// All values that were given to a `unique` field.
+    /// Notes that `field` has this value at this place; gives the place that had it before, if any.
+    pub(super) fn claim(&mut self, field: String, value: String, place: &Place) -> Option<Place> {
+        match self.claims.entry((field, value)) {
+            Entry::Occupied(first) => Some(first.get().clone()),
+            Entry::Vacant(free) => {
+                free.insert(place.clone());
+                None
+            }
+        }
+    }
+
+    /// All values that were claimed for `field`.
     pub(super) fn claimed(&self, field: &str) -> impl Iterator<Item = &str> {
         let claims = self.claims.keys().filter(move |(of, _)| of == field);
-        claims.map(|(_, value)| value.trim_matches('"'))
+        claims.map(|(_, value)| value.as_str())
     }
 
     /// Refuses variables of the form `EVERSTREAM__...` that name nothing.
@@ -138,39 +147,49 @@ impl<'a> Reader<'a> {
         });
     }
 
+    /// True when something may be absent only because it could not be parsed.
+    pub(super) fn is_torn(&self) -> bool {
+        self.torn
+    }
+
+    /// Keeps where `field` was written.
+    pub(super) fn keep_place(&mut self, field: &str, place: &Place) {
+        self.places.insert(field.to_owned(), place.clone());
+    }
+
     /// True when `field` does not have its default.
     pub(super) fn is_written(&self, field: &str) -> bool {
         self.places.contains_key(field)
     }
 
     /// Where `field` was written; the document if it was not.
-    pub(super) fn place_of(&self, field: &str) -> Place {
-        self.places
-            .get(field)
-            .cloned()
-            .unwrap_or_else(|| self.document())
+    fn place_of(&self, field: &str) -> Place {
+        let place = self.places.get(field).cloned();
+        place.unwrap_or_else(|| self.document())
     }
 
-    fn document(&self) -> Place {
+    /// The file, as the place of what is not in it.
+    pub(super) fn document(&self) -> Place {
         match self.source {
             Some(source) => Place::Document(source.name.to_owned()),
             None => Place::Defaults,
         }
     }
 
-    fn place(&self, span: &Range<usize>) -> Place {
+    /// The place of a part of the file.
+    pub(super) fn place(&self, span: &Range<usize>) -> Place {
         let Some(source) = self.source else {
             return Place::Defaults;
         };
-        let before = source.text.get(..span.start).unwrap_or(source.text);
-        let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
+        let line = self.lines.partition_point(|&start| start <= span.start);
+        let start = self.lines.get(line.saturating_sub(1)).copied();
+        let before = source
+            .text
+            .get(start.unwrap_or(0)..span.start)
+            .unwrap_or("");
         Place::File {
-            line: before.matches('\n').count() + 1,
-            column: before[line_start..]
-                .trim_start_matches('\u{feff}')
-                .chars()
-                .count()
-                + 1,
+            line,
+            column: before.trim_start_matches('\u{feff}').chars().count() + 1,
             file: source.name.to_owned(),
         }
     }
@@ -180,281 +199,5 @@ fn line(mistake: &Mistake) -> Option<usize> {
     match mistake.place {
         Place::File { line, .. } => Some(line),
         _ => None,
-    }
-}
-
-/// A section that is being read.
-pub(super) struct Table<'r, 'a> {
-    reader: &'r mut Reader<'a>,
-    path: String,
-    /// The prefix of the environment variables of its fields.
-    variables: Option<String>,
-    entries: Option<&'a DeTable<'a>>,
-    place: Place,
-}
-
-impl<'a> Table<'_, 'a> {
-    /// Takes one field. `None` if it is not usable, which was then reported.
-    pub(super) fn field<S: Spec>(&mut self, name: &'static str, spec: &S) -> Option<S::Value> {
-        let shape = spec.shape();
-        let prefix = self.variables.as_deref();
-        let variable = prefix.and_then(|prefix| shape.variable(prefix, name));
-        let entry = self.entries.and_then(|entries| entries.get_key_value(name));
-        let path = join(&self.path, name);
-        let place = match entry {
-            Some((key, _)) => self.reader.place(&key.span()),
-            None => self.place.clone(),
-        };
-        if entry.is_some() {
-            self.reader.places.insert(path.clone(), place.clone());
-        }
-        spec.read(Slot {
-            path,
-            variable,
-            value: entry.map(|(_, value)| value),
-            place,
-            reader: self.reader,
-            shape: &shape,
-        })
-    }
-
-    /// Reports every field that is not `known`.
-    pub(super) fn refuse_unknown(&mut self, known: &[&'static str]) {
-        for key in self.entries.into_iter().flat_map(DeTable::keys) {
-            if known.contains(&key.get_ref().as_ref()) {
-                continue;
-            }
-            let name = key.get_ref();
-            let hint = match nearest(name, known.iter().copied()) {
-                Some(near) => Some(did_you_mean(near)),
-                None => whereabouts(&super::Config::fields(), name),
-            };
-            let fault = Fault {
-                problem: "no such field".to_owned(),
-                suggestion: hint,
-            };
-            let place = self.reader.place(&key.span());
-            self.reader
-                .note(place, &join(&self.path, name), fault, None);
-        }
-    }
-}
-
-/// A value that is being read, if there is one, and all that a report needs.
-pub(super) struct Slot<'r, 'a> {
-    pub(super) path: String,
-    reader: &'r mut Reader<'a>,
-    variable: Option<String>,
-    value: Option<&'a Spanned<DeValue<'a>>>,
-    /// Of the value; of the section around it while there is none.
-    place: Place,
-    shape: &'r Shape,
-}
-
-impl<'a> Slot<'_, 'a> {
-    /// The text of a scalar, from the environment or the file; `Ok(None)` if it is in neither and
-    /// may be absent.
-    pub(super) fn scalar(&mut self) -> Result<Option<Cow<'a, str>>, Reported> {
-        if let Some(name) = &self.variable
-            && let Some(value) = self.reader.env.non_empty(name)
-        {
-            self.place = Place::Variable(self.reader.env.spelling(name).to_owned());
-            self.keep_place();
-            return Ok(Some(Cow::Borrowed(value)));
-        }
-        let Some(value) = self.value else {
-            return match self.shape.required && !self.reader.torn {
-                true => Err(self.report("the field is missing".into())),
-                false => Ok(None),
-            };
-        };
-        self.place = self.reader.place(&value.span());
-        self.keep_place();
-        self.text_of(value.get_ref()).map(Some)
-    }
-
-    fn text_of(&mut self, value: &'a DeValue<'a>) -> Result<Cow<'a, str>, Reported> {
-        let Form::Scalar(native) = self.shape.form else {
-            return Err(self.wrong_type(value));
-        };
-        match (value, native) {
-            (DeValue::String(text), _) if native.is_string() || text.contains("${") => {
-                expand(text, self.reader.env).map_err(|problems| {
-                    for problem in problems {
-                        self.note(problem.into());
-                    }
-                    Reported
-                })
-            }
-            (DeValue::Integer(number), Native::Integer | Native::StringOrInteger) => {
-                let number = i128::from_str_radix(number.as_str(), number.radix());
-                let number = number.map(|number| Cow::Owned(number.to_string()));
-                number.map_err(|_| self.report("the number is too large".into()))
-            }
-            (DeValue::Boolean(flag), Native::Boolean) => {
-                Ok(Cow::Borrowed(if *flag { "true" } else { "false" }))
-            }
-            _ => Err(self.wrong_type(value)),
-        }
-    }
-
-    /// Gives each entry of a list to `each`, as a slot for a value of `shape`. False if there is no
-    /// list, which was then reported unless nothing is there.
-    pub(super) fn list(&mut self, shape: &Shape, mut each: impl FnMut(Slot<'_, 'a>)) -> bool {
-        match self.value.map(Spanned::get_ref) {
-            None => false,
-            Some(DeValue::Array(items)) => {
-                for (index, item) in items.iter().enumerate() {
-                    let path = format!("{}[{index}]", self.path);
-                    each(self.child(path, &item.span(), item, shape));
-                }
-                true
-            }
-            Some(other) => {
-                self.wrong_type(other);
-                false
-            }
-        }
-    }
-
-    /// Gives each entry of a map to `each`, with its name, as a slot for a value of `shape`.
-    pub(super) fn map(&mut self, shape: &Shape, mut each: impl FnMut(&'a str, Slot<'_, 'a>)) {
-        match self.value.map(Spanned::get_ref) {
-            None => {}
-            Some(DeValue::Table(entries)) => {
-                for (key, item) in entries {
-                    let path = join(&self.path, key.get_ref());
-                    each(key.get_ref(), self.child(path, &key.span(), item, shape));
-                }
-            }
-            Some(other) => {
-                self.wrong_type(other);
-            }
-        }
-    }
-
-    /// The slot as a section, empty if it is none. Its fields can be overridden by environment
-    /// variables that start with `variables`.
-    pub(super) fn section(&mut self, variables: Option<String>) -> Table<'_, 'a> {
-        let entries = match self.value.map(Spanned::get_ref) {
-            None => None,
-            Some(DeValue::Table(entries)) => Some(entries),
-            Some(other) => {
-                self.wrong_type(other);
-                None
-            }
-        };
-        Table {
-            place: self.place.clone(),
-            path: self.path.clone(),
-            variables,
-            entries,
-            reader: self.reader,
-        }
-    }
-
-    /// True for a section; anything else is reported.
-    pub(super) fn is_section(&mut self) -> bool {
-        match self.value.map(Spanned::get_ref) {
-            Some(DeValue::Table(_)) => true,
-            Some(other) => {
-                self.wrong_type(other);
-                false
-            }
-            None => false,
-        }
-    }
-
-    pub(super) fn is_empty_list(&self) -> bool {
-        let list = self.value.and_then(|value| value.get_ref().as_array());
-        list.is_some_and(|items| items.is_empty())
-    }
-
-    /// Notes that this entry of a list has `value`, and reports it if another one has it too.
-    pub(super) fn claim(&mut self, value: &Value) {
-        let claim = (without_indices(&self.path), value.to_string());
-        match self.reader.claims.get(&claim) {
-            Some(first) => {
-                let problem = format!("the same as at {first}");
-                self.note(problem.into());
-            }
-            None => {
-                self.reader.claims.insert(claim, self.place.clone());
-            }
-        }
-    }
-
-    /// Notes what is wrong with the value, and what would be right.
-    pub(super) fn report(&mut self, fault: Fault) -> Reported {
-        let allowed = Some(self.shape.allowed.clone());
-        let place = self.place.clone();
-        self.reader.note(place, &self.path, fault, allowed);
-        Reported
-    }
-
-    /// Notes what is wrong with something else than the value.
-    pub(super) fn note(&mut self, fault: Fault) {
-        let place = self.place.clone();
-        self.reader.note(place, &self.path, fault, None);
-    }
-
-    fn wrong_type(&mut self, found: &DeValue<'_>) -> Reported {
-        let name = found.type_str();
-        let article = if name.starts_with(['a', 'i']) {
-            "an"
-        } else {
-            "a"
-        };
-        let mut fault = Fault::from(format!("this is {article} {name}"));
-        fault.suggestion = match (&self.shape.form, found) {
-            (Form::Sections(_), DeValue::Table(_)) => Some(format!("write `[[{}]]`", self.path)),
-            (Form::Section(_), DeValue::Array(_)) => Some(format!("write `[{}]`", self.path)),
-            _ => None,
-        };
-        self.report(fault)
-    }
-
-    fn keep_place(&mut self) {
-        let places = &mut self.reader.places;
-        places.insert(self.path.clone(), self.place.clone());
-    }
-
-    fn child<'s>(
-        &'s mut self,
-        path: String,
-        span: &Range<usize>,
-        item: &'a Spanned<DeValue<'a>>,
-        shape: &'s Shape,
-    ) -> Slot<'s, 'a> {
-        let place = self.reader.place(span);
-        self.reader.places.insert(path.clone(), place.clone());
-        Slot {
-            reader: self.reader,
-            path,
-            variable: None,
-            value: Some(item),
-            place,
-            shape,
-        }
-    }
-}
-
-/// Shows that a mistake was noted, and that there is no value.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Reported;
-
-/// `upstreams[].name` for `upstreams[3].name`.
-fn without_indices(path: &str) -> String {
-    let parts = path
-        .split('[')
-        .map(|part| part.trim_start_matches(|c: char| c.is_ascii_digit()));
-    parts.collect::<Vec<_>>().join("[")
-}
-
-fn join(path: &str, name: &str) -> String {
-    if path.is_empty() {
-        name.to_owned()
-    } else {
-        format!("{path}.{name}")
     }
 }

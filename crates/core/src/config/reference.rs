@@ -169,7 +169,7 @@ pub fn example() -> String {
             .shape
             .example
             .iter()
-            .flat_map(|value| value.as_object())
+            .filter_map(Value::as_object)
             .flatten()
         {
             let _infallible = writeln!(file, "#{name} = {}", toml(value));

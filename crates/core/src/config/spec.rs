@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::describe::{Form, Native, Settings, Shape, section_variables};
 use super::mistake::Fault;
-use super::read::Slot;
+use super::slot::Slot;
 
 /// One kind of setting.
 pub(super) trait Spec {
@@ -27,10 +27,12 @@ pub(super) fn shape_of<T>(spec: &impl Spec<Value = T>) -> Shape {
     spec.shape()
 }
 
+type Parse<T> = Box<dyn Fn(&str) -> Result<T, Fault>>;
+
 /// A single value, read from its text.
 pub(super) struct Scalar<T> {
     shape: Shape,
-    parse: Box<dyn Fn(&str) -> Result<T, Fault>>,
+    parse: Parse<T>,
     show: fn(&T) -> Value,
     default: Option<T>,
     unique: bool,

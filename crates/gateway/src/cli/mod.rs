@@ -1,0 +1,158 @@
+//! The command line: what can be asked, and how the answer becomes an exit code.
+
+mod check;
+mod completions;
+mod config;
+mod doctor;
+mod key;
+mod serve;
+mod streams;
+#[cfg(test)]
+mod tests;
+mod upstreams;
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+use everstream_core::config::{Config, ConfigErrors, Env};
+use everstream_core::secret::Secret;
+
+/// Runs the program with this process's arguments, environment and standard streams.
+pub fn run() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(usage) => {
+            // Nobody is left to tell if this cannot be printed.
+            let _closed = usage.print();
+            return ExitCode::from(u8::try_from(usage.exit_code()).unwrap_or(2));
+        }
+    };
+    let done = execute(cli, crate::environment(), &mut io::stdout().lock());
+    report(done, &mut io::stderr().lock())
+}
+
+/// A streaming AI gateway in which a model's answer is a durable, resumable resource.
+#[derive(Debug, Parser)]
+#[command(name = "everstream", version, arg_required_else_help = true, after_help = EXAMPLES)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  everstream serve                          with the providers and model servers found here
+  everstream serve --config everstream.toml
+  everstream config example > everstream.toml && everstream check --config everstream.toml
+  everstream key new --project web          a key for a client, and what to configure for it
+  everstream streams tail 0k3v9f2m7qx4c     watch an answer as it is written
+  everstream doctor                         does a stream really stream, from here to the model?
+
+Exit codes: 0 done, 2 bad configuration or usage, 1 anything else.
+`everstream help COMMAND` says more about each; docs/configuration.md lists all settings.";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the gateway
+    Serve(serve::ServeArgs),
+    /// Check the configuration, show every mistake and what would run
+    Check(ConfigArgs),
+    /// Describe the configuration file: schema, example, reference
+    #[command(subcommand)]
+    Config(config::ConfigCommand),
+    /// Make keys for clients
+    #[command(subcommand)]
+    Key(key::KeyCommand),
+    /// Show the upstreams that would be used, those found on this machine included
+    Upstreams(upstreams::UpstreamsArgs),
+    /// List, show, follow or cancel the streams of a running gateway
+    #[command(subcommand)]
+    Streams(streams::StreamsCommand),
+    /// Test whether a stream really streams, through everything between here and the model
+    Doctor(doctor::DoctorArgs),
+    /// Print completions for a shell
+    Completions(completions::CompletionsArgs),
+}
+
+/// Where the configuration is.
+#[derive(Debug, Args)]
+struct ConfigArgs {
+    /// The configuration file [env: EVERSTREAM_CONFIG]; without one, the defaults hold
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+impl ConfigArgs {
+    /// The file that is meant, by argument or by environment.
+    fn file(&self, env: &Env) -> Option<PathBuf> {
+        let by_environment = || env.non_empty("EVERSTREAM_CONFIG").map(PathBuf::from);
+        self.config.clone().or_else(by_environment)
+    }
+
+    fn load(&self, env: &Env) -> Result<Config, ConfigErrors> {
+        crate::config_from(self.file(env).as_deref(), env)
+    }
+}
+
+/// Which running gateway to talk to.
+#[derive(Debug, Args)]
+struct GatewayArgs {
+    /// The gateway's address
+    #[arg(long, env = "EVERSTREAM_URL", default_value = "http://127.0.0.1:8080")]
+    url: String,
+    /// The key to call it with
+    #[arg(long, env = "EVERSTREAM_API_KEY", hide_env_values = true, value_parser = secret)]
+    api_key: Option<Secret>,
+}
+
+fn secret(text: &str) -> Result<Secret, std::convert::Infallible> {
+    Ok(Secret::new(text))
+}
+
+/// Why a command did not do what it was asked to.
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    #[error(transparent)]
+    Config(#[from] ConfigErrors),
+    #[error("the output cannot be written: {0}")]
+    Output(#[from] io::Error),
+    #[error("{0}")]
+    Other(String),
+}
+
+fn execute(cli: Cli, env: Env, out: &mut dyn Write) -> Result<(), Failure> {
+    match cli.command {
+        Command::Check(args) => check::run(&args, &env, out),
+        Command::Config(command) => config::run(&command, out),
+        Command::Key(command) => key::run(&command, out),
+        Command::Completions(args) => completions::run(&args, out),
+        Command::Serve(args) => serve::run(&args, env),
+        Command::Upstreams(args) => upstreams::run(&args, &env),
+        Command::Streams(command) => streams::run(&command),
+        Command::Doctor(args) => doctor::run(&args),
+    }
+}
+
+/// Tells what went wrong, if something did, and gives the exit code.
+fn report(done: Result<(), Failure>, err: &mut dyn Write) -> ExitCode {
+    let (code, message) = match done {
+        Ok(()) => return ExitCode::SUCCESS,
+        // The reader of a pipe has seen enough.
+        Err(Failure::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => {
+            return ExitCode::SUCCESS;
+        }
+        Err(Failure::Config(errors)) => {
+            let count = match errors.mistakes().len() {
+                1 => "a mistake".to_owned(),
+                several => format!("{several} mistakes"),
+            };
+            (2, format!("the configuration has {count}:\n{errors}"))
+        }
+        Err(failure @ (Failure::Output(_) | Failure::Other(_))) => (1, failure.to_string()),
+    };
+    // Nobody is left to tell if this cannot be printed.
+    let _closed = writeln!(err, "error: {message}");
+    ExitCode::from(code)
+}
