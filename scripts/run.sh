@@ -30,7 +30,7 @@ start_small_model() {
   base=$(scripts/small-model.sh start) || outcome=$?
   if [ "$outcome" -ne 0 ]; then
     own_model=''
-    say "The small model cannot run here. Set OPENAI_API_KEY, or OPENAI_BASE_URL to any OpenAI-compatible server."
+    say "No small model. Set OPENAI_API_KEY, or OPENAI_BASE_URL to any OpenAI-compatible server, and run this again."
     exit 1
   fi
   export OPENAI_BASE_URL=$base OPENAI_API_KEY=none
@@ -85,15 +85,14 @@ set -m
 "$everstream" serve "$@" </dev/null &
 server=$!
 set +m
-for name in INT TERM HUP; do
-  # shellcheck disable=SC2064
-  trap "signal_server $name" "$name"
-done
-trap 'signal_server TERM' HUP
+trap 'signal_server INT' INT
+trap 'signal_server TERM' TERM HUP
 if [ -z "${EVERSTREAM_CONFIG:-}" ] && [ $# -eq 0 ]; then
   announce &
   announcer=$!
 fi
+code=0
+wait "$server" || code=$?
 # A trapped signal ends `wait` before the server has ended.
 while kill -0 "$server" 2>/dev/null; do
   code=0

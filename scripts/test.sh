@@ -31,7 +31,7 @@ run() {
   child=''
   return "$code"
 }
-# sum PATTERN: the sum of the numbers before (or after) a word in the output, as `grep -oE` finds them.
+# sum PATTERN: the sum of the numbers in what the pattern matches in the output.
 sum() { grep -oE "$1" "$output" | grep -oE '[0-9]+' | awk '{ n += $1 } END { print n + 0 }'; }
 # count NAME CODE PASSED FAILED SKIPPED: a command that failed before it counted anything is a failure.
 count() {
@@ -62,7 +62,7 @@ node_tests() {
   local code=0
   heading "node --test $1"
   run env -C "$1" node --test --test-reporter=spec || code=$?
-  count "node --test $1" "$code" "$(sum '^. pass [0-9]+')" "$(sum '^. (fail|cancelled) [0-9]+')" "$(sum '^. skipped [0-9]+')"
+  count "node --test $1" "$code" "$(sum ' pass [0-9]+$')" "$(sum ' (fail|cancelled) [0-9]+$')" "$(sum ' skipped [0-9]+$')"
 }
 
 need() {

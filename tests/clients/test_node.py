@@ -18,6 +18,6 @@ def test_node(file, gateway, provider):
         "CLIENT_KEY": ALICE,
         "UPSTREAM_TEXT": provider.text("fake"),
     }
-    run = subprocess.run(["node", "--test", str(file)], cwd=HERE, env=env, capture_output=True, text=True, timeout=300)
+    run = subprocess.run(["node", "--test", str(file)], cwd=HERE, env=env, capture_output=True, text=True, timeout=180)
     print(run.stdout[-6000:], run.stderr[-2000:])
     assert run.returncode == 0, f"node --test {file.name}; its output is above"

@@ -6,6 +6,7 @@ export const { GATEWAY_PORT, PROVIDER_PORT, CLIENT_KEY } = process.env;
 export const gatewayUrl = `http://127.0.0.1:${GATEWAY_PORT}`;
 export const authorization = { authorization: `Bearer ${CLIENT_KEY}` };
 export const messages = [{ role: 'user', content: 'hi' }];
+const LINE_FEED = 10;
 const providerUrl = `http://127.0.0.1:${PROVIDER_PORT}`;
 
 export const calls = async () => (await (await fetch(`${providerUrl}/_calls`)).json()).total;
@@ -41,8 +42,10 @@ export async function throughCuts(cuts, run, when = async () => {}) {
     if (budget === 0) when().then(cut, cut);
     client.pipe(upstream);
     upstream.on('data', (bytes) => {
-      const part = bytes.subarray(0, budget);
+      let part = bytes.subarray(0, budget);
       budget -= part.length;
+      // fetch-event-source takes the id when its line ends, one byte before the event is whole.
+      if (budget === 0 && part.at(-1) === LINE_FEED && bytes[part.length] === LINE_FEED) part = part.subarray(0, -1);
       if (budget > 0) return void client.write(part);
       upstream.removeAllListeners('data');
       client.write(part, () => { client.end(); upstream.destroy(); });
