@@ -41,7 +41,7 @@ impl IntoResponse for Failure {
         let Self { error, shape } = self;
         let (body, kind) = match shape {
             Shape::OpenAi => (openai::error_body(&error), "application/json"),
-            Shape::Problem => (problem::body(&error), "application/problem+json"),
+            Shape::Problem => (problem::problem_body(&error), "application/problem+json"),
         };
         let status = StatusCode::from_u16(error.code.status());
         let mut response =
