@@ -46,7 +46,7 @@ pub(super) fn check(config: &mut Config, reader: &mut Reader<'_>) {
         ("limits.stream_bytes", config.limits.stream_bytes),
     );
     public_needs_keys(config, reader);
-    if !reader.doubtful("aliases") {
+    if !reader.is_torn() {
         aliases(config, reader);
     }
 }
@@ -97,11 +97,9 @@ fn aliases(config: &mut Config, reader: &mut Reader<'_>) {
             Err(_) => {}
         }
     }
-    if !config.upstreams.is_empty() {
-        for (alias, model) in &config.aliases {
-            if !config.aliases.contains_key(model) {
-                upstream_exists(alias, model, config, reader);
-            }
+    for (alias, model) in &config.aliases {
+        if !config.aliases.contains_key(model) {
+            upstream_exists(alias, model, config, reader);
         }
     }
     config.aliases = resolved;
@@ -141,11 +139,13 @@ fn upstream_exists(alias: &str, model: &str, config: &Config, reader: &mut Reade
         return;
     }
     let names: Vec<&str> = reader.claimed("upstreams[].name").collect();
-    if names.contains(&upstream) {
+    if names.is_empty() || names.contains(&upstream) {
         return;
     }
     let hint = match nearest(upstream, names.iter().copied()) {
         Some(near) => did_you_mean(near),
+        // It may be the one whose entry is mistaken.
+        None if reader.doubtful("upstreams") => return,
         None => format!("the upstreams are: {}", names.join(", ")),
     };
     let fault = Fault::from("the part before `/` is not the name of an upstream").hint(hint);

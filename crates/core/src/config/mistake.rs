@@ -40,8 +40,8 @@ impl fmt::Display for ConfigErrors {
     }
 }
 
-/// One mistake. No text in it repeats a value of the configuration, as any value may be a secret
-/// in the wrong place; the place says where to look.
+/// One mistake. Its texts repeat names (of fields, variables, upstreams, aliases) and sizes, but no
+/// other value, as any may be a secret in the wrong place; the place says where to look.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mistake {
     /// Where it stands.
@@ -126,16 +126,24 @@ impl<T: Into<String>> From<T> for Fault {
     }
 }
 
-/// The candidate that was probably meant by `name`.
+/// The candidate that was probably meant by `name`: spelt nearly so, or cut short or extended.
 pub(super) fn nearest<'c>(
     name: &str,
     candidates: impl IntoIterator<Item = &'c str>,
 ) -> Option<&'c str> {
     let plain = |text: &str| text.to_ascii_lowercase().replace('-', "_");
     let name = plain(name);
-    let near = |candidate: &&str| strsim::damerau_levenshtein(&name, &plain(candidate));
-    let nearest = candidates.into_iter().min_by_key(near)?;
-    (near(&nearest) <= name.chars().count().max(3) / 3).then_some(nearest)
+    let distance = |candidate: &&str| {
+        let candidate = plain(candidate);
+        let shorter = name.len().min(candidate.len());
+        if shorter >= 3 && (name.starts_with(&candidate) || candidate.starts_with(&name)) {
+            1
+        } else {
+            strsim::damerau_levenshtein(&name, &candidate)
+        }
+    };
+    let nearest = candidates.into_iter().min_by_key(distance)?;
+    (distance(&nearest) <= name.chars().count().max(3) / 3).then_some(nearest)
 }
 
 /// "did you mean `x`?"

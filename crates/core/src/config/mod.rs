@@ -117,7 +117,7 @@ settings! {
         /// When what was written is forced to the disk. No setting loses anything when the process
         /// is killed. A power loss costs what the system had not written yet at `none`, at most
         /// `sync_interval` at `interval`, nothing at `always`.
-        sync: Sync = choice().or(Sync::Interval);
+        sync: SyncMode = choice().or(SyncMode::Interval);
         /// See `sync`. A sync costs some 0.3 ms of CPU.
         sync_interval: Duration = duration(MS..=10 * SECOND).or(limits::SYNC_INTERVAL);
         /// The size of all streams, on the disk or in memory; beyond it the oldest are dropped.
@@ -144,7 +144,7 @@ choices! {
 
 choices! {
     /// When what was written is forced to the disk.
-    pub enum Sync {
+    pub enum SyncMode {
         /// When the operating system likes to.
         None = "none",
         /// Every `sync_interval`, if there is something.

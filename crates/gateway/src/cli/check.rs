@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use everstream_core::config::{Backend, Config, Env, Sync, UpstreamConfig};
+use everstream_core::config::{Backend, Config, Env, SyncMode, UpstreamConfig};
 use everstream_core::units::{show_duration, show_size};
 
 use super::{ConfigArgs, Failure};
@@ -74,9 +74,9 @@ fn log(config: &Config) -> String {
     let log = &config.log;
     let place = match (log.backend, log.sync) {
         (Backend::Memory, _) => "in memory, gone after a restart".to_owned(),
-        (Backend::Disk, Sync::None) => "on disk, not synced".to_owned(),
-        (Backend::Disk, Sync::Always) => "on disk, synced before every answer".to_owned(),
-        (Backend::Disk, Sync::Interval) => {
+        (Backend::Disk, SyncMode::None) => "on disk, not synced".to_owned(),
+        (Backend::Disk, SyncMode::Always) => "on disk, synced before every answer".to_owned(),
+        (Backend::Disk, SyncMode::Interval) => {
             format!("on disk, synced every {}", show_duration(log.sync_interval))
         }
     };

@@ -15,6 +15,7 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use clap::builder::{StringValueParser, TypedValueParser as _};
 use clap::{Args, Parser, Subcommand};
 use everstream_core::config::{Config, ConfigErrors, Env};
 use everstream_core::secret::Secret;
@@ -79,7 +80,7 @@ enum Command {
 /// Where the configuration is.
 #[derive(Debug, Args)]
 struct ConfigArgs {
-    /// The configuration file [env: EVERSTREAM_CONFIG]; without one, the defaults hold
+    /// The configuration file [env: `EVERSTREAM_CONFIG`]; without one, the defaults hold
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
 }
@@ -100,15 +101,13 @@ impl ConfigArgs {
 #[derive(Debug, Args)]
 struct GatewayArgs {
     /// The gateway's address
-    #[arg(long, env = "EVERSTREAM_URL", default_value = "http://127.0.0.1:8080")]
+    #[arg(long, env = "EVERSTREAM_URL", hide_env_values = true)]
+    #[arg(default_value = "http://127.0.0.1:8080")]
     url: String,
     /// The key to call it with
-    #[arg(long, env = "EVERSTREAM_API_KEY", hide_env_values = true, value_parser = secret)]
+    #[arg(long, env = "EVERSTREAM_API_KEY", hide_env_values = true)]
+    #[arg(value_parser = StringValueParser::new().map(Secret::new))]
     api_key: Option<Secret>,
-}
-
-fn secret(text: &str) -> Result<Secret, std::convert::Infallible> {
-    Ok(Secret::new(text))
 }
 
 /// Why a command did not do what it was asked to.

@@ -22,10 +22,10 @@ Examples:
 pub(super) struct ServeArgs {
     #[command(flatten)]
     config: ConfigArgs,
-    /// The address for clients [env: EVERSTREAM_LISTEN] [default: 127.0.0.1:8080]
+    /// The address for clients [env: `EVERSTREAM_LISTEN`] [default: 127.0.0.1:8080]
     #[arg(long, value_name = "ADDR")]
     listen: Option<String>,
-    /// The directory for all state [env: EVERSTREAM_DATA_DIR]
+    /// The directory for all state [env: `EVERSTREAM_DATA_DIR`]
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
 }
