@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use everstream_core::config::{Backend, Config, Sync};
+use everstream_core::config::{Backend, Config, SyncMode};
 use everstream_core::limits;
 use everstream_core::sign::read_token::ReadTokens;
 use everstream_store::StreamLog;
@@ -149,9 +149,9 @@ fn open_log(config: &Config, clock: Clock) -> io::Result<(Arc<dyn StreamLog>, [u
             let config = SegmentConfig {
                 dir,
                 sync: match config.log.sync {
-                    Sync::None => store::Sync::None,
-                    Sync::Interval => store::Sync::Interval(config.log.sync_interval),
-                    Sync::Always => store::Sync::Always,
+                    SyncMode::None => store::Sync::None,
+                    SyncMode::Interval => store::Sync::Interval(config.log.sync_interval),
+                    SyncMode::Always => store::Sync::Always,
                 },
                 segment_bytes: config.log.segment_bytes,
                 max_bytes,
