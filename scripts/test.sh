@@ -14,8 +14,14 @@ mkdir -p "$target"
 output=$(mktemp)
 child=''
 trap 'rm -f "$output"' EXIT
-trap '[ -z "$child" ] || kill -TERM -- "-$child" 2>/dev/null; exit 130' INT TERM HUP
+trap interrupted INT TERM HUP
 
+# SIGINT, so that the test runners still stop what they started.
+interrupted() {
+  trap '' INT TERM HUP
+  [ -z "$child" ] || { kill -INT -- "-$child" 2>/dev/null; wait "$child"; }
+  exit 130
+}
 heading() { printf '\n== %s\n' "$*"; }
 skip() { printf 'SKIPPED: %s\n' "$*"; skipped=$((skipped + 1)); }
 fail() { printf 'FAILED: %s\n' "$*"; failed=$((failed + 1)); }

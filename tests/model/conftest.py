@@ -10,12 +10,14 @@ def model_url(tmp_path_factory):
     """The small real model, installed on the way if it was not."""
     env = os.environ | {"SMALL_MODEL_RUN": str(tmp_path_factory.mktemp("model"))}
     script = str(ROOT / "scripts" / "small-model.sh")
-    start = subprocess.run([script, "start"], env=env, stdout=subprocess.PIPE, text=True)
-    if start.returncode == 77:
-        pytest.skip("the small model cannot be had on this machine")
-    assert start.returncode == 0
-    yield start.stdout.strip()
-    subprocess.run([script, "stop"], env=env, check=True)
+    try:
+        start = subprocess.run([script, "start"], env=env, stdout=subprocess.PIPE, text=True)
+        if start.returncode == 77:
+            pytest.skip("the small model cannot be had on this machine")
+        assert start.returncode == 0
+        yield start.stdout.strip()
+    finally:
+        subprocess.run([script, "stop"], env=env, check=True)
 
 
 @pytest.fixture(scope="session")
