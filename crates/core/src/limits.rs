@@ -131,3 +131,5 @@ pub const LIST_TIMEOUT_MAX: Duration = Duration::from_hours(1);
 pub const LIST_FEED_BACKLOG: usize = 256;
 /// Largest configuration file; a path such as `/dev/zero` is no configuration.
 pub const CONFIG_FILE_BYTES: u64 = 1 << 20;
+/// How long running generations may take to end when the process is asked to.
+pub const DRAIN_TIMEOUT: Duration = Duration::from_mins(10);

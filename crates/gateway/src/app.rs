@@ -100,6 +100,8 @@ impl App {
     }
 
     fn start_background(&self) {
+        let models = Arc::clone(&self.models);
+        self.lifecycle.spawn(|stop| async move { models.run(stop).await });
         let log = Arc::clone(&self.log);
         self.lifecycle.every(RETAIN_EVERY, move || {
             let log = Arc::clone(&log);

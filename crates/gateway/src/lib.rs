@@ -14,6 +14,7 @@ pub mod pipeline;
 pub mod read;
 mod secret_file;
 pub mod server;
+pub mod telemetry;
 pub mod upstream;
 
 use everstream_core::error::{Error, ErrorCode};

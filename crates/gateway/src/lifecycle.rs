@@ -38,6 +38,14 @@ impl Lifecycle {
         self.draining.store(true, Ordering::Release);
     }
 
+    /// Runs a task until it heeds the token it is given, which is cancelled when the process ends.
+    pub fn spawn<F>(&self, task: impl FnOnce(CancellationToken) -> F)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        self.background.spawn(task(self.stop.clone()));
+    }
+
     /// Runs `work` every `period` until the process ends.
     pub fn every<F>(&self, period: Duration, work: impl Fn() -> F + Send + 'static)
     where

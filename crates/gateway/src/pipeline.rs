@@ -17,6 +17,7 @@ use everstream_core::event::{Mode, Surface};
 use everstream_core::id::ProjectId;
 use everstream_core::limits;
 use everstream_core::policy::disconnect::OnDisconnect;
+use everstream_core::policy::route::NotFound;
 use everstream_core::record::{Claim, Digest};
 use http::HeaderMap;
 
@@ -127,7 +128,7 @@ pub fn plan(
     let envelope = Envelope::parse(body, surface)?;
     let claim = claim(caller, path, headers, body)?;
     let on_disconnect = on_disconnect(headers, caller, claim.is_some() || envelope.background)?;
-    let Route { upstream, model } = models.route(&envelope.model)?;
+    let Route { upstream, model } = route(models, &envelope.model)?;
     // What runs in the background is always streamed from the provider, so that its progress is
     // logged.
     let mode = if envelope.stream || envelope.background { Mode::Stream } else { Mode::Unary };
@@ -156,6 +157,22 @@ pub fn plan(
         background: envelope.background,
         is_retry: retry_count.is_some_and(|count| count > 0),
     })))
+}
+
+/// The upstream for a model's name.
+pub fn route(models: &ModelDirectory, name: &str) -> Result<Route, Error> {
+    models.route(name).map_err(|NotFound { nearest, unlisted }| {
+        let mut message = format!("No upstream serves the model `{name}`.");
+        if !nearest.is_empty() {
+            message.push_str(&format!(" Did you mean `{}`?", nearest.join("`, `")));
+        }
+        if !unlisted.is_empty() {
+            let unlisted = unlisted.join("/...`, `");
+            message.push_str(&format!(" Names behind `{unlisted}/...` are not known here."));
+        }
+        message.push_str(" GET /v1/models lists all.");
+        Error::new(ErrorCode::ModelNotFound, message).param("model")
+    })
 }
 
 /// The cursor of a `Last-Event-ID` header. It must name its stream, as the path does not.

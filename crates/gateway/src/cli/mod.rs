@@ -117,6 +117,8 @@ enum Failure {
     Config(#[from] ConfigErrors),
     #[error("the output cannot be written: {0}")]
     Output(#[from] io::Error),
+    #[error("no upstream was found: neither configured, nor in the environment, nor on this machine")]
+    NoUpstream,
     #[error("{0}")]
     Other(String),
 }
@@ -128,7 +130,7 @@ fn execute(cli: Cli, env: Env, out: &mut dyn Write) -> Result<(), Failure> {
         Command::Key(command) => key::run(&command, out),
         Command::Completions(args) => completions::run(&args, out),
         Command::Serve(args) => serve::run(&args, env),
-        Command::Upstreams(args) => upstreams::run(&args, &env),
+        Command::Upstreams(args) => upstreams::run(&args, &env, out),
         Command::Streams(command) => streams::run(&command),
         Command::Doctor(args) => doctor::run(&args),
     }
@@ -149,6 +151,7 @@ fn report(done: Result<(), Failure>, err: &mut dyn Write) -> ExitCode {
             };
             (2, format!("the configuration has {count}:\n{errors}"))
         }
+        Err(failure @ Failure::NoUpstream) => (3, failure.to_string()),
         Err(failure @ (Failure::Output(_) | Failure::Other(_))) => (1, failure.to_string()),
     };
     // Nobody is left to tell if this cannot be printed.

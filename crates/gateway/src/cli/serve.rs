@@ -1,10 +1,23 @@
 //! `everstream serve`
 
+use std::io::Write as _;
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
 
-use everstream_core::config::{Config, ConfigErrors, Env};
+use everstream_core::config::{Backend, Config, ConfigErrors, Env};
+use everstream_core::limits;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio_util::sync::CancellationToken;
 
 use super::{ConfigArgs, Failure};
+use crate::app::{self, App};
+use crate::upstream::assemble::{Assembled, assemble};
+use crate::upstream::models::ModelDirectory;
+use crate::{server, telemetry};
+
+/// How long connections may take to finish once no generation runs any more.
+const GRACE: Duration = Duration::from_secs(5);
 
 const EXAMPLES: &str = "\
 Without a configuration the upstreams are what is found here: keys in the environment
@@ -45,6 +58,95 @@ impl ServeArgs {
 }
 
 pub(super) fn run(args: &ServeArgs, env: Env) -> Result<(), Failure> {
-    let _config = args.load(env)?;
-    Err(Failure::Other("this build has no server in it".to_owned()))
+    let config = args.load(env.clone())?;
+    telemetry::start(&config.telemetry);
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let served = runtime.block_on(serve(config, &env));
+    // A file system that hangs must not keep the process.
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    served
+}
+
+async fn serve(config: Config, env: &Env) -> Result<(), Failure> {
+    let listen = config.listen;
+    // Bound first: a port that is taken is the likeliest mistake, and the cheapest to find.
+    let listener = server::bind(listen)
+        .map_err(|error| Failure::Other(format!("cannot listen on {listen}: {error}")))?;
+    let listen = listener.local_addr()?;
+    let assembled = assemble(&config, env).await.map_err(other)?;
+    announce(&config, &assembled);
+    let models = ModelDirectory::new(assembled.upstreams, config.aliases.clone());
+    let write_stall = config.streams.write_stall;
+    let app = App::start(config, Arc::new(models)).await.map_err(other)?;
+    let mut signals = Signals::new()?;
+    let stop = CancellationToken::new();
+    let router = crate::router(Arc::clone(&app));
+    let serving =
+        tokio::spawn(server::serve(listener, router, write_stall, stop.clone(), GRACE));
+    let mut err = std::io::stderr();
+    // The readiness line that scripts wait for; it is not part of the log.
+    writeln!(err, "everstream: listening on http://{listen}")?;
+    let signal = signals.next().await;
+    tracing::info!(signal, running = app.generator.registry.len(), "draining");
+    let ending = async {
+        app.lifecycle.drain();
+        stop.cancel();
+        app.stop(limits::DRAIN_TIMEOUT).await;
+        serving.await
+    };
+    tokio::select! {
+        ended = ending => ended.map_err(other),
+        signal = signals.next() => {
+            tracing::warn!(signal, "ended at once; the next start resolves what was running");
+            Ok(())
+        }
+    }
+}
+
+fn announce(config: &Config, assembled: &Assembled) {
+    for warning in &assembled.warnings {
+        tracing::warn!("{warning}");
+    }
+    for (upstream, source) in assembled.upstreams.iter().zip(&assembled.sources) {
+        let (name, base_url) = (upstream.name(), upstream.base_url());
+        tracing::info!(%base_url, source, "upstream {name}");
+    }
+    if assembled.upstreams.is_empty() {
+        tracing::warn!(
+            "no upstream: set OPENAI_API_KEY, start a model server on this machine, or configure \
+             [[upstreams]]; `make run` brings a small model"
+        );
+    }
+    if config.keys.is_empty() {
+        tracing::warn!(
+            "no API keys are configured: every program on this machine can call this gateway"
+        );
+    }
+    if config.log.backend == Backend::Disk {
+        tracing::info!(data_dir = %app::data_dir(config).display(), "stream log on disk");
+    }
+}
+
+/// The signals that end the process.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        let terminate = signal(SignalKind::terminate())?;
+        Ok(Self { terminate, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    async fn next(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
+        }
+    }
+}
+
+fn other(error: impl std::fmt::Display) -> Failure {
+    Failure::Other(error.to_string())
 }

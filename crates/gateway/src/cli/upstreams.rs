@@ -1,8 +1,11 @@
 //! `everstream upstreams`
 
+use std::io::Write;
+
 use everstream_core::config::Env;
 
 use super::{ConfigArgs, Failure};
+use crate::upstream::assemble::assemble;
 
 const CODES: &str = "Exit codes: 0 there are upstreams, 3 there are none, 2 bad configuration.";
 
@@ -13,9 +16,16 @@ pub(super) struct UpstreamsArgs {
     config: ConfigArgs,
 }
 
-pub(super) fn run(args: &UpstreamsArgs, env: &Env) -> Result<(), Failure> {
-    let _config = args.config.load(env)?;
-    Err(Failure::Other(
-        "this build does not look for upstreams".to_owned(),
-    ))
+pub(super) fn run(args: &UpstreamsArgs, env: &Env, out: &mut dyn Write) -> Result<(), Failure> {
+    let config = args.config.load(env)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let assembled = runtime.block_on(assemble(&config, env));
+    let assembled = assembled.map_err(|error| Failure::Other(error.to_string()))?;
+    for warning in &assembled.warnings {
+        writeln!(out, "warning: {warning}")?;
+    }
+    for (upstream, source) in assembled.upstreams.iter().zip(&assembled.sources) {
+        writeln!(out, "{}\t{}\t{source}", upstream.name(), upstream.base_url())?;
+    }
+    if assembled.upstreams.is_empty() { Err(Failure::NoUpstream) } else { Ok(()) }
 }

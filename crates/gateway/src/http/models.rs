@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use super::error::Shape;
 use crate::app::App;
+use crate::pipeline::route;
 use crate::upstream::models::ModelEntry;
 
 /// `GET /v1/models`
@@ -32,15 +33,15 @@ pub async fn show(
             return Ok(axum::Json(entry(found)));
         }
         // Not listed, yet it may be served: an upstream that lists nothing takes any name.
-        let route = app.models.route(&model)?;
-        let entry = ModelEntry { id: model, owned_by: route.upstream.name().to_owned() };
+        let route = route(&app.models, &model)?;
+        let entry = ModelEntry { id: model, upstream: route.upstream.name().to_owned() };
         Ok(axum::Json(self::entry(&entry)))
     });
     reply(result)
 }
 
 fn entry(model: &ModelEntry) -> Value {
-    json!({ "id": model.id, "object": "model", "created": 0, "owned_by": model.owned_by })
+    json!({ "id": model.id, "object": "model", "created": 0, "owned_by": model.upstream })
 }
 
 fn reply(result: Result<axum::Json<Value>, Error>) -> Response {
