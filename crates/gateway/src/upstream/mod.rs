@@ -6,9 +6,10 @@
 
 mod client;
 mod connection;
-
+pub mod discovery;
 mod error;
-
+pub mod assemble;
+pub mod models;
 mod pool;
 #[cfg(test)]
 mod tests;
@@ -23,9 +24,9 @@ use everstream_core::limits;
 use everstream_core::secret::Secret;
 
 pub use client::{Body, Request, Response, Upstream};
-
+pub use discovery::{Discovery, FoundUpstream, discover};
 pub use error::{SpecError, UpstreamError, UpstreamErrorKind};
-
+pub use models::{ModelDirectory, ModelEntry, Route};
 pub use url::{BaseUrl, UrlError};
 
 /// What there is to say about an upstream, from the configuration or from discovery.

@@ -12,18 +12,18 @@ use tokio::net::{TcpListener, TcpStream};
 use super::{Body, Request, Upstream, UpstreamError, UpstreamSpec};
 
 /// A listener on a free port of this machine.
-pub(super) async fn listen() -> (TcpListener, SocketAddr) {
+pub(in crate::upstream) async fn listen() -> (TcpListener, SocketAddr) {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let address = listener.local_addr().expect("bound");
     (listener, address)
 }
 
-pub(super) fn upstream(address: SocketAddr) -> Arc<Upstream> {
+pub(in crate::upstream) fn upstream(address: SocketAddr) -> Arc<Upstream> {
     let spec = UpstreamSpec::new("test", format!("http://{address}/v1"));
     Arc::new(Upstream::new(spec).expect("a valid spec"))
 }
 
-pub(super) fn post(body: &'static str) -> Request<'static> {
+pub(in crate::upstream) fn post(body: &'static str) -> Request<'static> {
     Request {
         method: "POST",
         path: "/chat/completions",
@@ -33,7 +33,7 @@ pub(super) fn post(body: &'static str) -> Request<'static> {
 }
 
 /// Reads one request with a `content-length`, head and body.
-pub(super) async fn request(stream: &mut TcpStream) -> String {
+pub(in crate::upstream) async fn request(stream: &mut TcpStream) -> String {
     let mut text = Vec::new();
     loop {
         let whole = String::from_utf8_lossy(&text).into_owned();
@@ -51,14 +51,17 @@ pub(super) async fn request(stream: &mut TcpStream) -> String {
 }
 
 /// Accepts one connection, reads one request and answers it.
-pub(super) async fn answer(listener: &TcpListener, answer: &str) -> (TcpStream, String) {
+pub(in crate::upstream) async fn answer(
+    listener: &TcpListener,
+    answer: &str,
+) -> (TcpStream, String) {
     let (mut stream, _) = listener.accept().await.expect("a connection");
     let request = request(&mut stream).await;
     stream.write_all(answer.as_bytes()).await.expect("written");
     (stream, request)
 }
 
-pub(super) async fn read_all(body: &mut Body) -> Result<Vec<Bytes>, UpstreamError> {
+pub(in crate::upstream) async fn read_all(body: &mut Body) -> Result<Vec<Bytes>, UpstreamError> {
     let mut pieces = Vec::new();
     while let Some(piece) = body.read().await? {
         pieces.push(piece);
@@ -67,6 +70,15 @@ pub(super) async fn read_all(body: &mut Body) -> Result<Vec<Bytes>, UpstreamErro
 }
 
 /// Both sides at once, in the one thread of the test.
-pub(super) async fn both<A, B>(a: impl Future<Output = A>, b: impl Future<Output = B>) -> (A, B) {
+pub(in crate::upstream) async fn both<A, B>(
+    a: impl Future<Output = A>,
+    b: impl Future<Output = B>,
+) -> (A, B) {
     tokio::join!(a, b)
+}
+
+/// An HTTP answer with this JSON.
+pub(in crate::upstream) fn json(body: &str) -> String {
+    let length = body.len();
+    format!("HTTP/1.1 200 OK\r\ncontent-length: {length}\r\n\r\n{body}")
 }

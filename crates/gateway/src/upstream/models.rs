@@ -1,0 +1,264 @@
+use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use arc_swap::ArcSwapOption;
+use everstream_core::limits::{
+    UPSTREAM_MODELS_BYTES, UPSTREAM_MODELS_REFRESH, UPSTREAM_MODELS_RETRY, UPSTREAM_MODELS_TIMEOUT,
+};
+use everstream_core::policy::route::{self, Candidate, NotFound};
+use futures_util::future::join_all;
+use serde::Deserialize;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::{Request, Upstream, UpstreamError};
+
+/// Who serves which model: the upstreams' own lists, and the configuration's.
+#[derive(Debug)]
+pub struct ModelDirectory {
+    listings: Vec<Listing>,
+    aliases: BTreeMap<String, String>,
+}
+
+/// Where a request for a model goes.
+#[derive(Clone, Debug)]
+pub struct Route {
+    /// Who is asked.
+    pub upstream: Arc<Upstream>,
+    /// The model's name there.
+    pub model: String,
+}
+
+/// A name that clients can use.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ModelEntry {
+    /// The name.
+    pub id: String,
+    /// The upstream that a request for it goes to.
+    pub upstream: String,
+}
+
+#[derive(Debug)]
+struct Listing {
+    upstream: Arc<Upstream>,
+    models: ArcSwapOption<Vec<String>>,
+    /// The last attempt failed, and that was logged.
+    failing: AtomicBool,
+    /// It failed in a way that may pass soon.
+    unreachable: AtomicBool,
+}
+
+impl ModelDirectory {
+    /// A directory of `upstreams`, the preferred ones first. Those whose specification names no
+    /// models are asked by [`run`](Self::run).
+    pub fn new(upstreams: Vec<Arc<Upstream>>, aliases: BTreeMap<String, String>) -> Self {
+        let listings = upstreams.into_iter().map(|upstream| Listing {
+            models: ArcSwapOption::from_pointee(upstream.spec().models.clone()),
+            upstream,
+            failing: AtomicBool::new(false),
+            unreachable: AtomicBool::new(true),
+        });
+        Self {
+            listings: listings.collect(),
+            aliases,
+        }
+    }
+
+    /// Where a request for `model` goes; [`route::route`] has the rules.
+    pub fn route(&self, model: &str) -> Result<Route, NotFound> {
+        self.with_candidates(|candidates| {
+            let choice = route::route(model, &self.aliases, candidates)?;
+            Ok(Route {
+                upstream: Arc::clone(&self.listings[choice.upstream].upstream),
+                model: choice.model.to_owned(),
+            })
+        })
+    }
+
+    /// All names that are known: the aliases, then the models in the order of the upstreams. A name
+    /// that several upstreams list appears once, with the one that serves it.
+    pub fn list(&self) -> Vec<ModelEntry> {
+        self.with_candidates(|candidates| {
+            let models = candidates.iter().filter_map(|candidate| candidate.models);
+            let mut seen = HashSet::new();
+            let names = self.aliases.keys().chain(models.flatten());
+            let entries = names
+                .filter(|name| seen.insert(name.as_str()))
+                .filter_map(|name| {
+                    let choice = route::route(name, &self.aliases, candidates).ok()?;
+                    let upstream = candidates[choice.upstream].name.to_owned();
+                    let id = name.clone();
+                    Some(ModelEntry { id, upstream })
+                });
+            entries.collect()
+        })
+    }
+
+    /// The upstreams in order.
+    pub fn upstreams(&self) -> impl Iterator<Item = &Arc<Upstream>> {
+        self.listings.iter().map(|listing| &listing.upstream)
+    }
+
+    /// Asks every upstream for its models, all at the same time. One that fails keeps the list it
+    /// had.
+    pub async fn refresh(&self) {
+        self.refresh_where(|_| true).await;
+    }
+
+    /// Keeps the lists fresh, and closes idle connections that grew old, until `stop`. An upstream
+    /// that could not be reached is asked again soon, as it may just be starting.
+    pub async fn run(&self, stop: CancellationToken) {
+        let work = async {
+            loop {
+                let refreshed = Instant::now();
+                self.refresh().await;
+                while refreshed.elapsed() < UPSTREAM_MODELS_REFRESH {
+                    tokio::time::sleep(UPSTREAM_MODELS_RETRY).await;
+                    self.upstreams()
+                        .for_each(|upstream| upstream.close_expired());
+                    let unreachable = |l: &Listing| l.unreachable.load(Ordering::Relaxed);
+                    self.refresh_where(unreachable).await;
+                }
+            }
+        };
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = work => {}
+        }
+    }
+
+    async fn refresh_where(&self, wanted: impl Fn(&Listing) -> bool) {
+        let unfixed = |listing: &&Listing| listing.upstream.spec().models.is_none();
+        let due = self
+            .listings
+            .iter()
+            .filter(unfixed)
+            .filter(|listing| wanted(listing));
+        join_all(due.map(Listing::refresh)).await;
+    }
+
+    fn with_candidates<R>(&self, decide: impl FnOnce(&[Candidate<'_>]) -> R) -> R {
+        let load = |listing: &Listing| listing.models.load_full();
+        let models: Vec<_> = self.listings.iter().map(load).collect();
+        let candidates = self
+            .listings
+            .iter()
+            .zip(&models)
+            .map(|(listing, models)| Candidate {
+                name: listing.upstream.name(),
+                models: models.as_ref().map(|models| models.as_slice()),
+            });
+        decide(&candidates.collect::<Vec<_>>())
+    }
+}
+
+impl Listing {
+    async fn refresh(&self) {
+        let fetched = tokio::time::timeout(UPSTREAM_MODELS_TIMEOUT, fetch_models(&self.upstream));
+        let fetched = fetched.await.unwrap_or(Err(ModelsError::Timeout));
+        let failed = fetched.is_err();
+        let was_failing = self.failing.swap(failed, Ordering::Relaxed);
+        let name = self.upstream.name();
+        match fetched {
+            Ok(list) => {
+                self.unreachable.store(false, Ordering::Relaxed);
+                self.models.store(Some(Arc::new(list.models)));
+                if was_failing {
+                    tracing::info!(upstream = name, "the list of models can be read again");
+                }
+            }
+            Err(error) => {
+                self.unreachable.store(error.may_pass(), Ordering::Relaxed);
+                if !was_failing {
+                    let known = self.models.load().is_some();
+                    tracing::warn!(upstream = name, %error, known, "cannot read the list of models");
+                }
+            }
+        }
+    }
+}
+
+/// What `GET /models` said.
+pub(super) struct ModelList {
+    pub(super) models: Vec<String>,
+    /// Whether it has the form of OpenAI's, not only something like it.
+    pub(super) openai: bool,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub(super) enum ModelsError {
+    #[error("{0}")]
+    Upstream(#[from] UpstreamError),
+    #[error("no answer within {UPSTREAM_MODELS_TIMEOUT:?}")]
+    Timeout,
+    #[error("GET /models was answered with status {0}")]
+    Status(u16),
+    #[error("the answer to GET /models is larger than {UPSTREAM_MODELS_BYTES} bytes")]
+    TooLarge,
+    #[error("the answer to GET /models is no list of models: does base_url end in /v1?")]
+    NotAList,
+}
+
+impl ModelsError {
+    fn may_pass(&self) -> bool {
+        match self {
+            Self::Upstream(_) | Self::Timeout => true,
+            Self::Status(status) => *status == 429 || *status >= 500,
+            Self::TooLarge | Self::NotAList => false,
+        }
+    }
+}
+
+/// Asks an upstream for its models.
+pub(super) async fn fetch_models(upstream: &Arc<Upstream>) -> Result<ModelList, ModelsError> {
+    let request = Request {
+        method: "GET",
+        path: "/models",
+        headers: &[("accept", "application/json")],
+        body: None,
+    };
+    let mut response = upstream.send(request).await?;
+    if response.head.status != 200 {
+        return Err(ModelsError::Status(response.head.status));
+    }
+    let mut text = Vec::new();
+    while let Some(piece) = response.body.read().await? {
+        if text.len() + piece.len() > UPSTREAM_MODELS_BYTES {
+            return Err(ModelsError::TooLarge);
+        }
+        text.extend_from_slice(&piece);
+    }
+    parse_models(&text).ok_or(ModelsError::NotAList)
+}
+
+/// OpenAI's form, or the bare array that some providers send. `data` may be null: Ollama without
+/// a model says so.
+fn parse_models(text: &[u8]) -> Option<ModelList> {
+    #[derive(Deserialize)]
+    struct Model {
+        id: String,
+    }
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Answer {
+        List {
+            #[serde(default)]
+            object: Option<String>,
+            #[serde(deserialize_with = "Option::deserialize")]
+            data: Option<Vec<Model>>,
+        },
+        Bare(Vec<Model>),
+    }
+    let (models, openai) = match serde_json::from_slice(text).ok()? {
+        Answer::List { object, data } => {
+            (data.unwrap_or_default(), object.as_deref() == Some("list"))
+        }
+        Answer::Bare(models) => (models, false),
+    };
+    let models = models.into_iter().map(|model| model.id).collect();
+    Some(ModelList { models, openai })
+}
+
+#[cfg(test)]
+mod tests;
