@@ -96,8 +96,8 @@ pub fn fault_from_body(status: u16, body: &[u8]) -> UpstreamFault {
     }
 }
 
-/// Reads the data of an error event.
-pub(super) fn fault_from_event(data: &[u8]) -> UpstreamFault {
+/// Reads the data of an error event, also of one that only its name (`event: error`) tells.
+pub fn fault_from_event(data: &[u8]) -> UpstreamFault {
     from_value(&serde_json::from_slice(data).unwrap_or_default())
 }
 

@@ -56,7 +56,7 @@ pub fn is_done(data: &[u8]) -> bool {
     data.trim_ascii() == b"[DONE]"
 }
 
-/// Looks at one streamed event's data.
+/// Looks at one streamed event's data, in UTF-8 as the framer gives it.
 ///
 /// Before the first content (`seen_content` false) all of it is looked at. After that an event is
 /// taken for content unless it has a name that matters (`finish_reason` or `usage` with a value,

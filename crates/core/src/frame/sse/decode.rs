@@ -19,7 +19,7 @@ const LINE_OVERHEAD: usize = 16;
 /// - [`finish`](Self::finish) takes a last event that lacks its blank line if its data is whole.
 ///
 /// Memory is bounded: by `max_event_bytes` for the event in progress, and as much again for a line
-/// that was cut. After an error the decoder is of no more use.
+/// that was cut. After an error the decoder is of no more use; the events before it were given.
 #[derive(Debug)]
 pub struct SseDecoder {
     max_event_bytes: usize,
