@@ -95,6 +95,12 @@ pub const LOG_BYTES: u64 = 10 << 30;
 pub const SYNC_INTERVAL: Duration = Duration::from_millis(50);
 /// Size of a segment file: retention drops whole segments, so this is its grain.
 pub const SEGMENT_BYTES: u64 = 64 << 20;
+/// Most tombstones a process remembers; beyond, the oldest are forgotten before their time. At some
+/// 100 bytes each this is what a log of many tiny streams may cost in memory.
+pub const TOMBSTONES: usize = 1 << 20;
+/// Largest append in the log, all its records together: what a reader of the log may have to hold.
+/// The largest request body and the largest event fit with room.
+pub const BATCH_BYTES: usize = 256 << 20;
 /// How long a read token is good for unless the request says otherwise, and at most.
 pub const READ_TOKEN: Duration = Duration::from_mins(10);
 /// See [`READ_TOKEN`].

@@ -11,6 +11,8 @@ use serde::{Deserialize, Serialize};
 use crate::event::{Event, Mode, Status, Surface, Usage};
 use crate::id::{ProjectId, Seq, UnixMillis};
 
+pub mod codec;
+
 /// How many records, of any kind, lie before a place in a stream. The first record has position 0.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Position(pub u64);
