@@ -6,11 +6,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use everstream_core::config::{Backend, Config, SyncMode};
+use everstream_core::id::StreamId;
 use everstream_core::limits;
 use everstream_core::sign::read_token::ReadTokens;
 use everstream_store::StreamLog;
 use everstream_store::config::{self as store, MemoryConfig, SegmentConfig};
-use everstream_store::disk::RealDisk;
+use everstream_store::disk::OsDisk;
 use everstream_store::memory::MemoryLog;
 use everstream_store::segment::SegmentLog;
 use tokio::sync::broadcast;
@@ -57,7 +58,7 @@ impl App {
         let (log, secret) = open_log(&config, clock)?;
         let node = match config.node {
             Some(node) => node,
-            None => random_bits()? as u16,
+            None => StreamId::from_bits(random_bits()?).node(),
         };
         let (changes, _) = broadcast::channel(limits::LIST_FEED_BACKLOG);
         let generator = Generator {
@@ -142,7 +143,7 @@ fn open_log(config: &Config, clock: Clock) -> io::Result<(Arc<dyn StreamLog>, [u
     match config.log.backend {
         Backend::Memory => {
             let config = MemoryConfig { max_bytes, retain_after_end, tombstone_for, limits };
-            Ok((Arc::new(MemoryLog::open(config, now)), secret_file::fresh()?))
+            Ok((Arc::new(MemoryLog::new(config, now)), secret_file::fresh()?))
         }
         Backend::Disk => {
             let dir = data_dir(config);
@@ -161,7 +162,7 @@ fn open_log(config: &Config, clock: Clock) -> io::Result<(Arc<dyn StreamLog>, [u
                 tombstone_for,
                 limits,
             };
-            let log = SegmentLog::open(config, Arc::new(RealDisk), now);
+            let log = SegmentLog::open(config, Arc::new(OsDisk), now);
             let log = log.map_err(|error| io::Error::other(error.to_string()))?;
             Ok((Arc::new(log), secret))
         }

@@ -1,6 +1,5 @@
 //! The one reader loop: from the log up to the tail, then live, and from the log again when behind.
 
-use std::future::Future;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 

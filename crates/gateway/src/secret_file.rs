@@ -8,7 +8,7 @@ use std::path::Path;
 const BYTES: usize = 32;
 
 /// A random secret.
-pub fn fresh() -> io::Result<[u8; BYTES]> {
+pub(crate) fn fresh() -> io::Result<[u8; BYTES]> {
     let mut secret = [0; BYTES];
     getrandom::fill(&mut secret).map_err(io::Error::other)?;
     Ok(secret)
@@ -16,7 +16,7 @@ pub fn fresh() -> io::Result<[u8; BYTES]> {
 
 /// The secret in `path`, which is made, readable by its owner alone, if it is not there yet. Of two
 /// processes that make it at once, both get the same.
-pub fn load_or_create(path: &Path) -> io::Result<[u8; BYTES]> {
+pub(crate) fn load_or_create(path: &Path) -> io::Result<[u8; BYTES]> {
     match fs::read(path) {
         Ok(bytes) => return whole(path, &bytes),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}

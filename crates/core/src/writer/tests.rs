@@ -20,9 +20,9 @@ fn plan(mode: Mode) -> Plan {
         upstream: "fake".to_owned(),
         model: "m".to_owned(),
         request_bytes: 400,
-        on_disconnect: OnDisconnect::Linger(Duration::from_secs(60)),
-        first_event_timeout: Duration::from_secs(600),
-        event_timeout: Duration::from_secs(120),
+        on_disconnect: OnDisconnect::Linger(Duration::from_mins(1)),
+        first_event_timeout: Duration::from_mins(10),
+        event_timeout: Duration::from_mins(2),
         limits: StreamLimits { event_bytes: 4096, stream_bytes: 1 << 20, stream_events: 1000 },
     }
 }
@@ -243,8 +243,8 @@ fn silence_is_given_up_and_heartbeats_do_not_count() {
     bench.bytes(": keep-alive\n\n");
     bench.step(Input::Tick);
     assert!(bench.done.is_none());
-    assert_eq!(bench.writer.wake_at(), Some(NOW.plus(Duration::from_secs(120))));
-    bench.now = NOW.plus(Duration::from_secs(120));
+    assert_eq!(bench.writer.wake_at(), Some(NOW.plus(Duration::from_mins(2))));
+    bench.now = NOW.plus(Duration::from_mins(2));
     bench.step(Input::Tick);
     bench.ended(Status::Failed, ErrorCode::UpstreamTimeout);
 }

@@ -129,7 +129,7 @@ fn execute(cli: Cli, env: Env, out: &mut dyn Write) -> Result<(), Failure> {
         Command::Config(command) => config::run(&command, out),
         Command::Key(command) => key::run(&command, out),
         Command::Completions(args) => completions::run(&args, out),
-        Command::Serve(args) => serve::run(&args, env),
+        Command::Serve(args) => serve::run(&args, &env),
         Command::Upstreams(args) => upstreams::run(&args, &env, out),
         Command::Streams(command) => streams::run(&command),
         Command::Doctor(args) => doctor::run(&args),

@@ -57,11 +57,11 @@ impl ServeArgs {
     }
 }
 
-pub(super) fn run(args: &ServeArgs, env: Env) -> Result<(), Failure> {
+pub(super) fn run(args: &ServeArgs, env: &Env) -> Result<(), Failure> {
     let config = args.load(env.clone())?;
     telemetry::start(&config.telemetry);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let served = runtime.block_on(serve(config, &env));
+    let served = runtime.block_on(serve(config, env));
     // A file system that hangs must not keep the process.
     runtime.shutdown_timeout(Duration::from_secs(1));
     served

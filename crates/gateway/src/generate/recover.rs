@@ -37,10 +37,7 @@ async fn resolve(generator: &Generator, id: StreamId) -> Result<Status, LogError
     let lease = generator.log.lease(id).await?;
     let stat = generator.log.info(id).await?;
     let audit = generator.log.audit(id).await?;
-    let verdict = match last_words(generator, &stat).await? {
-        true => None,
-        false => Some(interruption(&audit, lease.tail.seq)),
-    };
+    let verdict = if last_words(generator, &stat).await? { None } else { Some(interruption(&audit, lease.tail.seq)) };
     let now = generator.clock.now();
     let mut records = Vec::new();
     if let Some(code) = verdict {

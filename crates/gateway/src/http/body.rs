@@ -8,7 +8,7 @@ use http_body_util::{BodyExt, LengthLimitError, Limited};
 use tokio::time::timeout;
 
 /// Reads a whole request body of at most `most` bytes.
-pub async fn read_body(body: Body, most: usize) -> Result<Bytes, Error> {
+pub(super) async fn read_body(body: Body, most: usize) -> Result<Bytes, Error> {
     let reading = Limited::new(body, most).collect();
     match timeout(limits::REQUEST_READ_TIMEOUT, reading).await {
         Ok(Ok(collected)) => Ok(collected.to_bytes()),

@@ -22,17 +22,17 @@ use crate::pipeline::{self, Caller, Generation, Planned};
 use crate::read::Reader;
 
 /// `POST /v1/chat/completions`
-pub async fn chat_completions(State(app): State<Arc<App>>, request: Request) -> Response {
+pub(super) async fn chat_completions(State(app): State<Arc<App>>, request: Request) -> Response {
     answer(&app, Surface::ChatCompletions, request).await
 }
 
 /// `POST /v1/completions`
-pub async fn completions(State(app): State<Arc<App>>, request: Request) -> Response {
+pub(super) async fn completions(State(app): State<Arc<App>>, request: Request) -> Response {
     answer(&app, Surface::Completions, request).await
 }
 
 /// `POST /v1/embeddings`
-pub async fn embeddings(State(app): State<Arc<App>>, request: Request) -> Response {
+pub(super) async fn embeddings(State(app): State<Arc<App>>, request: Request) -> Response {
     answer(&app, Surface::Embeddings, request).await
 }
 

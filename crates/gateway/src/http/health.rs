@@ -9,12 +9,12 @@ use http::StatusCode;
 use crate::app::App;
 
 /// `GET /healthz`
-pub async fn alive() -> &'static str {
+pub(super) async fn alive() -> &'static str {
     "ok\n"
 }
 
 /// `GET /readyz`: 503 as soon as the process is about to end.
-pub async fn ready(State(app): State<Arc<App>>) -> Response {
+pub(super) async fn ready(State(app): State<Arc<App>>) -> Response {
     if app.lifecycle.is_draining() {
         (StatusCode::SERVICE_UNAVAILABLE, "draining\n").into_response()
     } else {

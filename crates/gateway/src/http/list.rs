@@ -27,7 +27,7 @@ use crate::app::App;
 
 /// Parameters of the list.
 #[derive(Debug, Default, Deserialize)]
-pub struct ListParameters {
+pub(super) struct ListParameters {
     query: Option<String>,
     page: Option<String>,
     size: Option<String>,
@@ -38,7 +38,7 @@ pub struct ListParameters {
 }
 
 /// `GET /v1/streams`
-pub async fn list(
+pub(super) async fn list(
     State(app): State<Arc<App>>,
     Query(parameters): Query<ListParameters>,
     headers: HeaderMap,

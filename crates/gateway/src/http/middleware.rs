@@ -20,10 +20,10 @@ const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
 /// The id of a request: the client's own if it is sane, the trace it belongs to, or a random one.
 #[derive(Clone, Debug)]
-pub struct RequestId(pub HeaderValue);
+pub(super) struct RequestId(pub HeaderValue);
 
 /// Gives every request an id, and every response the same one.
-pub async fn request_id(mut request: Request, next: Next) -> Response {
+pub(super) async fn request_id(mut request: Request, next: Next) -> Response {
     let id = known_id(&request).unwrap_or_else(random_id);
     if !request.headers().get(TRACEPARENT).is_some_and(is_traceparent) {
         // A broken one would only confuse whoever continues the trace.
@@ -41,17 +41,14 @@ pub async fn request_id(mut request: Request, next: Next) -> Response {
 }
 
 /// A panic in a handler becomes a 500 that names the request.
-pub async fn catch_panic(request: Request, next: Next) -> Response {
+pub(super) async fn catch_panic(request: Request, next: Next) -> Response {
     let id = request.extensions().get::<RequestId>().cloned();
     let shape = Shape::of(request.uri().path());
-    match AssertUnwindSafe(next.run(request)).catch_unwind().await {
-        Ok(response) => response,
-        Err(_) => {
-            let id = id.as_ref().and_then(|id| id.0.to_str().ok()).unwrap_or("unknown");
-            tracing::error!(request_id = id, "a handler panicked");
-            let message = format!("Everstream has a bug here. Please report request id {id}.");
-            shape.failure(Error::new(ErrorCode::Internal, message)).into_response()
-        }
+    if let Ok(response) = AssertUnwindSafe(next.run(request)).catch_unwind().await { response } else {
+        let id = id.as_ref().and_then(|id| id.0.to_str().ok()).unwrap_or("unknown");
+        tracing::error!(request_id = id, "a handler panicked");
+        let message = format!("Everstream has a bug here. Please report request id {id}.");
+        shape.failure(Error::new(ErrorCode::Internal, message)).into_response()
     }
 }
 

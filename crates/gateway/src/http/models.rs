@@ -14,7 +14,7 @@ use crate::pipeline::route;
 use crate::upstream::models::ModelEntry;
 
 /// `GET /v1/models`
-pub async fn list(State(app): State<Arc<App>>, headers: HeaderMap) -> Response {
+pub(super) async fn list(State(app): State<Arc<App>>, headers: HeaderMap) -> Response {
     let result = app.keys.authenticate(&headers).map(|_| {
         let models: Vec<Value> = app.models.list().iter().map(entry).collect();
         axum::Json(json!({ "object": "list", "data": models }))
@@ -23,7 +23,7 @@ pub async fn list(State(app): State<Arc<App>>, headers: HeaderMap) -> Response {
 }
 
 /// `GET /v1/models/{model}`
-pub async fn show(
+pub(super) async fn show(
     State(app): State<Arc<App>>,
     Path(model): Path<String>,
     headers: HeaderMap,

@@ -19,7 +19,7 @@ use crate::app::App;
 use crate::read::{Read, Reader};
 
 /// The response.
-pub fn ndjson(app: &App, reader: Reader, about: &About) -> Response {
+pub(super) fn ndjson(app: &App, reader: Reader, about: &About) -> Response {
     let stream = reader.stream();
     let heartbeat = Heartbeat::new(app.config.streams.heartbeat);
     let mut response = Body::new(Lines { reader, heartbeat, over: false }).into_response();

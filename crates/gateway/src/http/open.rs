@@ -11,7 +11,7 @@ use crate::read::Reader;
 use crate::store_error;
 
 /// An opened stream.
-pub enum Opened {
+pub(super) enum Opened {
     /// It has more, or will have.
     Reader(Reader, Box<Stat>),
     /// It has ended and the cursor is at its end.
@@ -19,7 +19,7 @@ pub enum Opened {
 }
 
 /// Opens `stream` after `seq` for `project`. To everybody else it does not exist.
-pub async fn open(
+pub(super) async fn open(
     app: &App,
     project: &ProjectId,
     stream: StreamId,
@@ -56,7 +56,7 @@ pub async fn open(
 }
 
 /// What is known of a stream, if `project` owns it.
-pub async fn stat(app: &App, project: &ProjectId, stream: StreamId) -> Result<Stat, Error> {
+pub(super) async fn stat(app: &App, project: &ProjectId, stream: StreamId) -> Result<Stat, Error> {
     match app.log.info(stream).await {
         Ok(stat) if stat.info.project == *project => Ok(stat),
         Ok(_) | Err(LogError::NotFound) => Err(not_found(stream)),

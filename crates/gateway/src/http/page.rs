@@ -14,7 +14,7 @@ use crate::app::App;
 use crate::store_error;
 
 /// The events after `seq`, as many as a page holds, with the head of the stream.
-pub async fn page(
+pub(super) async fn page(
     app: &App,
     project: &ProjectId,
     stream: StreamId,
@@ -46,7 +46,7 @@ pub async fn page(
 }
 
 /// A stream without its events.
-pub fn summary(stat: &Stat) -> Map<String, Value> {
+pub(super) fn summary(stat: &Stat) -> Map<String, Value> {
     match serde_json::to_value(&stat.info) {
         Ok(Value::Object(mut map)) => {
             map.insert("object".into(), json!("stream"));
@@ -56,8 +56,8 @@ pub fn summary(stat: &Stat) -> Map<String, Value> {
     }
 }
 
-/// One event, for pages, NDJSON and WebSockets.
-pub fn event(event: &Event) -> Map<String, Value> {
+/// One event, for pages, NDJSON and `WebSockets`.
+pub(super) fn event(event: &Event) -> Map<String, Value> {
     let mut map = Map::new();
     map.insert("seq".into(), json!(event.seq));
     map.insert("time".into(), json!(event.time));

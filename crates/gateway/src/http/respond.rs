@@ -28,7 +28,7 @@ const ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering")
 
 /// What a response says about its stream beside the events.
 #[derive(Clone, Debug, Default)]
-pub struct About {
+pub(super) struct About {
     /// Who answers.
     pub upstream: Option<String>,
     /// Whether the stream existed before this request.
@@ -36,7 +36,7 @@ pub struct About {
 }
 
 /// Names the stream in a response's headers: what a client needs to come back.
-pub fn name_stream(headers: &mut HeaderMap, stream: StreamId) {
+pub(super) fn name_stream(headers: &mut HeaderMap, stream: StreamId) {
     let id = stream.to_string();
     if let Ok(location) = HeaderValue::try_from(format!("/v1/streams/{id}")) {
         headers.insert(header::CONTENT_LOCATION, location);
@@ -48,7 +48,7 @@ pub fn name_stream(headers: &mut HeaderMap, stream: StreamId) {
 
 /// Server-sent events. The head waits for the first event, for a moment: so a provider's refusal
 /// keeps its status, and idle timers of proxies still see bytes in time.
-pub async fn held_sse(app: &App, mut reader: Reader, about: &About) -> Result<Response, Error> {
+pub(super) async fn held_sse(app: &App, mut reader: Reader, about: &About) -> Result<Response, Error> {
     let first = match timeout(app.config.streams.head_hold, reader.next()).await {
         Err(_) => Bytes::from_static(HEARTBEAT),
         Ok(Read::Events(batch, before)) => {
@@ -64,7 +64,7 @@ pub async fn held_sse(app: &App, mut reader: Reader, about: &About) -> Result<Re
 }
 
 /// Server-sent events, from now on.
-pub fn sse(app: &App, reader: Reader, first: Option<Bytes>, about: &About) -> Response {
+pub(super) fn sse(app: &App, reader: Reader, first: Option<Bytes>, about: &About) -> Response {
     let stream = reader.stream();
     let first = first.filter(|bytes| !bytes.is_empty());
     let body = SseBody::new(reader, first, app.config.streams.heartbeat);
@@ -77,13 +77,13 @@ pub fn sse(app: &App, reader: Reader, first: Option<Bytes>, about: &About) -> Re
 }
 
 /// Headers that keep proxies from holding a streamed body back.
-pub fn streaming_headers(headers: &mut HeaderMap) {
+pub(super) fn streaming_headers(headers: &mut HeaderMap) {
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache, no-transform"));
     headers.insert(ACCEL_BUFFERING, HeaderValue::from_static("no"));
 }
 
 /// One JSON body: the provider's own, or a streamed answer folded into one.
-pub async fn whole(mut reader: Reader, surface: Surface, mode: Mode, about: &About) -> Result<Response, Error> {
+pub(super) async fn whole(mut reader: Reader, surface: Surface, mode: Mode, about: &About) -> Result<Response, Error> {
     let mut data: Vec<Bytes> = Vec::new();
     let end = loop {
         match reader.next().await {
@@ -172,7 +172,7 @@ fn refused(reader: &Reader, about: &About, end: &End, data: Bytes) -> Response {
 }
 
 /// The headers that say what the response is part of.
-pub fn describe(headers: &mut HeaderMap, stream: StreamId, about: &About) {
+pub(super) fn describe(headers: &mut HeaderMap, stream: StreamId, about: &About) {
     name_stream(headers, stream);
     if let Some(upstream) = about.upstream.as_deref().and_then(|u| HeaderValue::try_from(u).ok()) {
         headers.insert(UPSTREAM, upstream);
@@ -183,7 +183,7 @@ pub fn describe(headers: &mut HeaderMap, stream: StreamId, about: &About) {
 }
 
 /// 202: where the answer will be.
-pub fn accepted(stream: StreamId, about: &About) -> Response {
+pub(super) fn accepted(stream: StreamId, about: &About) -> Response {
     let body = serde_json::json!({
         "id": stream,
         "object": "stream",
@@ -201,7 +201,7 @@ pub fn accepted(stream: StreamId, about: &About) -> Response {
 
 /// 204: there is nothing after the cursor and never will be. The one answer that stops an
 /// `EventSource`.
-pub fn nothing_follows(stream: StreamId) -> Response {
+pub(super) fn nothing_follows(stream: StreamId) -> Response {
     let mut response = StatusCode::NO_CONTENT.into_response();
     describe(response.headers_mut(), stream, &About::default());
     response

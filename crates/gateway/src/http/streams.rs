@@ -26,7 +26,7 @@ const CANCEL_WAIT: Duration = Duration::from_secs(5);
 
 /// Query parameters of a read.
 #[derive(Debug, Default, Deserialize)]
-pub struct ReadQuery {
+pub(super) struct ReadQuery {
     /// The cursor, for those who cannot set headers.
     pub after: Option<String>,
     /// `true` for server-sent events, `false` for a page.
@@ -38,7 +38,7 @@ pub struct ReadQuery {
 }
 
 /// `GET /v1/streams/{id}`: server-sent events, NDJSON or a JSON page.
-pub async fn read(
+pub(super) async fn read(
     State(app): State<Arc<App>>,
     Path(id): Path<String>,
     Query(query): Query<ReadQuery>,
@@ -73,7 +73,7 @@ async fn try_read(
 }
 
 /// Who reads: the caller of a key, or the bearer of a token for this one stream.
-pub async fn authorize(
+pub(super) async fn authorize(
     app: &App,
     id: &str,
     token: Option<&str>,
@@ -99,7 +99,7 @@ fn unknown() -> Error {
 }
 
 /// Where to start: `Last-Event-ID` beats `?after=`.
-pub fn cursor(stream: StreamId, after: Option<&str>, headers: &HeaderMap) -> Result<Seq, Error> {
+pub(super) fn cursor(stream: StreamId, after: Option<&str>, headers: &HeaderMap) -> Result<Seq, Error> {
     let header = headers.get("last-event-id").filter(|value| !value.is_empty());
     let (name, text) = match (header, after) {
         (Some(value), _) => ("Last-Event-ID", value.to_str().unwrap_or("\u{fffd}")),
@@ -138,7 +138,7 @@ impl Form {
 }
 
 /// `DELETE /v1/streams/{id}`: stops the provider; the stream ends `cancelled` and stays readable.
-pub async fn cancel(
+pub(super) async fn cancel(
     State(app): State<Arc<App>>,
     Path(id): Path<String>,
     headers: HeaderMap,
@@ -185,7 +185,7 @@ struct TokenRequest {
 }
 
 /// `POST /v1/streams/{id}/token`: a token that reads this one stream for a short time.
-pub async fn token(
+pub(super) async fn token(
     State(app): State<Arc<App>>,
     Path(id): Path<String>,
     request: Request,

@@ -39,7 +39,7 @@ use crate::read::{Read, Reader};
 const ANONYMOUS_PATIENCE: Duration = Duration::from_secs(10);
 
 /// `GET /v1/streams/{id}/ws`: this stream, and then the socket is closed.
-pub async fn one(
+pub(super) async fn one(
     State(app): State<Arc<App>>,
     Path(id): Path<String>,
     Query(query): Query<ReadQuery>,
@@ -63,7 +63,7 @@ pub async fn one(
 }
 
 /// `GET /v1/ws`: as many streams as are subscribed to. Without a key each needs a read token.
-pub async fn many(
+pub(super) async fn many(
     State(app): State<Arc<App>>,
     headers: HeaderMap,
     upgrade: WebSocketUpgrade,
