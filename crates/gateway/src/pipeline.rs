@@ -162,15 +162,14 @@ pub fn plan(
 /// The upstream for a model's name.
 pub fn route(models: &ModelDirectory, name: &str) -> Result<Route, Error> {
     models.route(name).map_err(|NotFound { nearest, unlisted }| {
-        let mut message = format!("No upstream serves the model `{name}`.");
-        if !nearest.is_empty() {
-            message.push_str(&format!(" Did you mean `{}`?", nearest.join("`, `")));
-        }
-        if !unlisted.is_empty() {
-            let unlisted = unlisted.join("/...`, `");
-            message.push_str(&format!(" Names behind `{unlisted}/...` are not known here."));
-        }
-        message.push_str(" GET /v1/models lists all.");
+        let hint = |text: &str, names: &[String]| match names {
+            [] => String::new(),
+            names => format!(" {text} `{}`.", names.join("`, `")),
+        };
+        let near = hint("The nearest names are", &nearest);
+        let unlisted = hint("The models of these upstreams are not known yet:", &unlisted);
+        let message =
+            format!("No upstream serves the model `{name}`.{near}{unlisted} GET /v1/models lists all.");
         Error::new(ErrorCode::ModelNotFound, message).param("model")
     })
 }

@@ -30,7 +30,7 @@ pub fn run() -> ExitCode {
             return ExitCode::from(u8::try_from(usage.exit_code()).unwrap_or(2));
         }
     };
-    let done = execute(cli, crate::environment(), &mut io::stdout().lock());
+    let done = execute(cli, &crate::environment(), &mut io::stdout().lock());
     report(done, &mut io::stderr().lock())
 }
 
@@ -123,14 +123,14 @@ enum Failure {
     Other(String),
 }
 
-fn execute(cli: Cli, env: Env, out: &mut dyn Write) -> Result<(), Failure> {
+fn execute(cli: Cli, env: &Env, out: &mut dyn Write) -> Result<(), Failure> {
     match cli.command {
-        Command::Check(args) => check::run(&args, &env, out),
+        Command::Check(args) => check::run(&args, env, out),
         Command::Config(command) => config::run(&command, out),
         Command::Key(command) => key::run(&command, out),
         Command::Completions(args) => completions::run(&args, out),
-        Command::Serve(args) => serve::run(&args, &env),
-        Command::Upstreams(args) => upstreams::run(&args, &env, out),
+        Command::Serve(args) => serve::run(&args, env),
+        Command::Upstreams(args) => upstreams::run(&args, env, out),
         Command::Streams(command) => streams::run(&command),
         Command::Doctor(args) => doctor::run(&args),
     }

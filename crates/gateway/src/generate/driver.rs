@@ -18,7 +18,7 @@ use tokio::time::{Sleep, sleep_until, timeout};
 use super::Generator;
 use super::live::{Ending, Live};
 use crate::store_error;
-use crate::upstream::{self, Upstream, UpstreamError, UpstreamErrorKind};
+use crate::upstream::{self, Upstream, UpstreamError};
 
 /// How long a connection may take to end properly after the answer is whole, so that it can be
 /// used again.
@@ -47,6 +47,7 @@ pub(super) struct Driver {
 
 type Sending = Pin<Box<dyn Future<Output = Result<upstream::Response, UpstreamError>> + Send>>;
 
+#[expect(clippy::large_enum_variant, reason = "one lives in each driver, nearly always as `Answering`")]
 enum Connection {
     None,
     Sending(Sending),
@@ -143,8 +144,7 @@ impl Driver {
                     match record {
                         Record::Event(event) => events.push(event),
                         Record::End(end) => ending = Some(Ending::Logged(end)),
-                        Record::Accepted(_) | Record::Dialled(_) => {}
-                        Record::Head(_) | Record::Leased => {}
+                        _ => {}
                     }
                 }
                 let news = ending.is_some() || events.first().is_some_and(|e| e.seq == FIRST);
@@ -219,7 +219,7 @@ impl Connection {
         *self = Self::None;
         tracing::warn!(%error, "upstream failed");
         Input::Broken(Breakage {
-            code: code_of(&error.kind),
+            code: error.code(),
             // Without the address, which is the operator's business.
             message: format!("Upstream `{}`: {}.", error.upstream, error.kind),
             nothing_ran: error.nothing_was_sent(),
@@ -247,14 +247,6 @@ impl Drop for Farewell {
     fn drop(&mut self) {
         self.generator.registry.remove(self.live.id());
         self.live.publish_if_silent();
-    }
-}
-
-fn code_of(kind: &UpstreamErrorKind) -> ErrorCode {
-    match kind {
-        kind if kind.is_cut() => ErrorCode::UpstreamCut,
-        UpstreamErrorKind::Protocol(_) => ErrorCode::UpstreamInvalid,
-        _ => ErrorCode::UpstreamUnreachable,
     }
 }
 

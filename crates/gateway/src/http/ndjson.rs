@@ -49,8 +49,12 @@ impl http_body::Body for Lines {
         }
         let lines = match self.reader.poll_next(cx) {
             Poll::Ready(Read::Events(batch, before)) => {
-                let events = batch.events_after(before).iter();
-                events.map(|event| format!("{}\n", json!(page::event(event)))).collect()
+                let mut lines = String::new();
+                for event in batch.events_after(before) {
+                    lines.push_str(&json!(page::event(event)).to_string());
+                    lines.push('\n');
+                }
+                lines
             }
             Poll::Ready(Read::Ended(end)) => {
                 self.over = true;
