@@ -8,12 +8,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use everstream_core::frame::http1::{
-    BodyDecoder, BodyState, Decoded, Fields, HeadDecoder, Http1Error, RequestError, ResponseHead,
-    request_head,
+    Decoded, Fields, HeadDecoder, RequestError, ResponseHead, request_head,
 };
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
+use super::body::Body;
 use super::connection::{Connection, Outgoing};
 use super::pool::Pool;
 use super::tls::{Tls, TlsError};
@@ -114,14 +114,14 @@ impl Upstream {
                 .exchange(connection, request.method, &mut outgoing)
                 .await;
             if !matches!(&result, Err(error) if error.nothing_was_sent()) {
-                return result.map(|decoded| decoded.response(self, outgoing));
+                return result.map(|answer| self.response(answer, outgoing));
             }
         }
         let connection = self.connect().await?;
         let result = self
             .exchange(connection, request.method, &mut outgoing)
             .await;
-        result.map(|decoded| decoded.response(self, outgoing))
+        result.map(|answer| self.response(answer, outgoing))
     }
 
     /// Closes connections that nobody used for too long; requests do so in passing.
@@ -177,7 +177,7 @@ impl Upstream {
         mut connection: Connection,
         method: &str,
         outgoing: &mut Outgoing,
-    ) -> Result<Exchanged, UpstreamError> {
+    ) -> Result<(Connection, Decoded), UpstreamError> {
         let mut decoder = HeadDecoder::new(method);
         let mut unwritten = None;
         let result = poll_fn(|cx| {
@@ -197,19 +197,31 @@ impl Upstream {
         })
         .await;
         match result {
-            Ok(decoded) => Ok(Exchanged {
-                connection,
-                decoded,
-            }),
+            Ok(answer) => Ok((connection, answer)),
             Err(kind) => Err(self.error(kind, outgoing.started())),
         }
+    }
+
+    fn response(
+        self: &Arc<Self>,
+        (connection, answer): (Connection, Decoded),
+        outgoing: Outgoing,
+    ) -> Response {
+        let Decoded { head, body, rest } = answer;
+        let body = Body::new(Arc::clone(self), connection, outgoing, &head, body, rest);
+        Response { head, body }
+    }
+
+    /// Takes back a connection whose answer was read to its end.
+    pub(super) fn release(&self, connection: Connection, promised: Option<Duration>) {
+        self.pool.put(connection, promised);
     }
 
     fn unsent(&self, kind: UpstreamErrorKind) -> UpstreamError {
         self.error(kind, false)
     }
 
-    fn error(&self, kind: UpstreamErrorKind, sent: bool) -> UpstreamError {
+    pub(super) fn error(&self, kind: UpstreamErrorKind, sent: bool) -> UpstreamError {
         UpstreamError {
             upstream: self.spec.name.clone(),
             base_url: self.base.to_string(),
@@ -293,143 +305,4 @@ fn poll_head(
             return Poll::Ready(Ok(decoded));
         }
     }
-}
-
-struct Exchanged {
-    connection: Connection,
-    decoded: Decoded,
-}
-
-impl Exchanged {
-    fn response(self, upstream: &Arc<Upstream>, outgoing: Outgoing) -> Response {
-        let Decoded {
-            head,
-            body: decoder,
-            mut rest,
-        } = self.decoded;
-        let mut body = Body {
-            upstream: Arc::clone(upstream),
-            connection: Some(self.connection),
-            failure: None,
-            outgoing: Some(outgoing),
-            decoder,
-            early: None,
-            reusable: head.keep_alive,
-            promised: promised_lifetime(&head),
-        };
-        body.early = piece(body.decoder.push(&mut rest));
-        body.settle();
-        Response { head, body }
-    }
-}
-
-/// `Keep-Alive: timeout=5` says how long the upstream keeps an idle connection.
-fn promised_lifetime(head: &ResponseHead) -> Option<Duration> {
-    let mut parameters = head.get_str("keep-alive")?.split(',');
-    let seconds = parameters.find_map(|p| p.trim().strip_prefix("timeout="))?;
-    seconds.parse().ok().map(Duration::from_secs)
-}
-
-/// The body of an answer, read piece by piece.
-pub struct Body {
-    upstream: Arc<Upstream>,
-    /// Gone once the answer has ended, one way or the other.
-    connection: Option<Connection>,
-    /// Why it did not end properly.
-    failure: Option<Http1Error>,
-    /// What is left of the request, if the answer began before it was written.
-    outgoing: Option<Outgoing>,
-    decoder: BodyDecoder,
-    /// What came together with the head.
-    early: Option<Bytes>,
-    reusable: bool,
-    promised: Option<Duration>,
-}
-
-impl Body {
-    /// All that one read of the socket brings, without HTTP's framing; `None` at the proper end,
-    /// when the connection has gone back to the pool by itself. An answer that stops before its end
-    /// is an error, after all that came of it was given.
-    ///
-    /// Dropping the future loses nothing.
-    pub async fn read(&mut self) -> Result<Option<Bytes>, UpstreamError> {
-        poll_fn(|cx| self.poll_read(cx)).await
-    }
-
-    /// Like [`read`](Self::read), for use in a `poll` function.
-    pub fn poll_read(
-        &mut self,
-        cx: &mut Context<'_>,
-    ) -> Poll<Result<Option<Bytes>, UpstreamError>> {
-        if let Some(piece) = self.early.take() {
-            return Poll::Ready(Ok(Some(piece)));
-        }
-        loop {
-            let Some(connection) = &mut self.connection else {
-                let ended = self.failure.map_or(Ok(None), |failure| {
-                    let kind = UpstreamErrorKind::Protocol(failure);
-                    Err(self.upstream.error(kind, true))
-                });
-                return Poll::Ready(ended);
-            };
-            if let Some(outgoing) = &mut self.outgoing
-                && let Poll::Ready(Err(_)) = outgoing.poll(cx, connection)
-            {
-                // The answer counts, not whether the upstream wanted all of the request.
-                self.outgoing = None;
-            }
-            let decoder = &mut self.decoder;
-            let read =
-                connection.poll_read(cx, |input| (input.is_empty(), piece(decoder.push(input))));
-            match ready!(read) {
-                Ok((true, _)) => self.close(self.decoder.finish().err()),
-                Ok((false, piece)) => {
-                    self.settle();
-                    if piece.is_some() {
-                        return Poll::Ready(Ok(piece));
-                    }
-                }
-                Err(error) => {
-                    self.close(Some(Http1Error::Truncated("the connection broke")));
-                    let kind = UpstreamErrorKind::Reset(error);
-                    return Poll::Ready(Err(self.upstream.error(kind, true)));
-                }
-            }
-        }
-    }
-
-    /// Lets go of the connection as soon as the answer is whole or its framing broken.
-    fn settle(&mut self) {
-        match self.decoder.state() {
-            BodyState::Open => {}
-            BodyState::Failed(error) => self.close(Some(error)),
-            BodyState::Done => {
-                let written = self.outgoing.as_ref().is_some_and(Outgoing::is_done);
-                let reusable = self.reusable && written && !self.decoder.surplus();
-                if let Some(connection) = self.connection.take().filter(|_| reusable) {
-                    self.upstream.pool.put(connection, self.promised);
-                }
-            }
-        }
-    }
-
-    fn close(&mut self, failure: Option<Http1Error>) {
-        self.connection = None;
-        self.failure = failure;
-    }
-}
-
-impl fmt::Debug for Body {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "Body(of {:?}, {:?})",
-            self.upstream,
-            self.decoder.state()
-        )
-    }
-}
-
-fn piece(bytes: &[u8]) -> Option<Bytes> {
-    (!bytes.is_empty()).then(|| Bytes::copy_from_slice(bytes))
 }

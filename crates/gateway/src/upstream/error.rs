@@ -2,6 +2,7 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use everstream_core::error::ErrorCode;
 use everstream_core::frame::http1::{Http1Error, RequestError};
 
 use super::UrlError;
@@ -25,6 +26,24 @@ impl UpstreamError {
     /// elsewhere, cannot be charged twice.
     pub fn nothing_was_sent(&self) -> bool {
         !self.sent
+    }
+
+    /// What this is to a client.
+    pub fn code(&self) -> ErrorCode {
+        match &self.kind {
+            UpstreamErrorKind::Request(_) => ErrorCode::Internal,
+            UpstreamErrorKind::Dns(_)
+            | UpstreamErrorKind::Refused
+            | UpstreamErrorKind::Connect(_)
+            | UpstreamErrorKind::ConnectTimeout(_)
+            | UpstreamErrorKind::Tls(_) => ErrorCode::UpstreamUnreachable,
+            UpstreamErrorKind::Write(_) if !self.sent => ErrorCode::UpstreamUnreachable,
+            UpstreamErrorKind::Write(_)
+            | UpstreamErrorKind::Closed
+            | UpstreamErrorKind::Reset(_)
+            | UpstreamErrorKind::Protocol(Http1Error::Truncated(_)) => ErrorCode::UpstreamCut,
+            UpstreamErrorKind::Protocol(_) => ErrorCode::UpstreamInvalid,
+        }
     }
 }
 
@@ -61,16 +80,6 @@ pub enum UpstreamErrorKind {
     /// The answer is not what HTTP allows, or not whole.
     #[error("{0}")]
     Protocol(#[source] Http1Error),
-}
-
-impl UpstreamErrorKind {
-    /// True when an answer began and did not come to its proper end.
-    pub fn is_cut(&self) -> bool {
-        matches!(
-            self,
-            Self::Closed | Self::Reset(_) | Self::Protocol(Http1Error::Truncated(_))
-        )
-    }
 }
 
 /// An upstream that cannot be set up as it is described.

@@ -4,6 +4,7 @@
 //! A general client hands each HTTP chunk over to another task, one by one; here all that one read
 //! brought comes as one piece, and a stream that waits holds no read buffer.
 
+mod body;
 mod client;
 mod connection;
 pub mod discovery;
@@ -23,7 +24,8 @@ use std::time::Duration;
 use everstream_core::limits;
 use everstream_core::secret::Secret;
 
-pub use client::{Body, Request, Response, Upstream};
+pub use body::Body;
+pub use client::{Request, Response, Upstream};
 pub use discovery::{Discovery, FoundUpstream, discover};
 pub use error::{SpecError, UpstreamError, UpstreamErrorKind};
 pub use models::{ModelDirectory, ModelEntry, Route};

@@ -1,5 +1,6 @@
 use std::time::Duration;
 
+use everstream_core::error::ErrorCode;
 use everstream_core::frame::http1::Http1Error;
 use everstream_core::limits::{UPSTREAM_IDLE_CONNECTIONS, UPSTREAM_IDLE_TIMEOUT};
 use everstream_core::secret::Secret;
@@ -7,14 +8,16 @@ use socket2::SockRef;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::*;
+use crate::upstream::connection::Connection;
 use crate::upstream::{SpecError, UpstreamErrorKind};
 
 const HELLO: &str = "HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello";
 const CHUNKED: &str = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n";
 
-fn reset(stream: TcpStream) {
+/// Makes the drop of this socket a reset, not a close.
+fn reset_on_drop(stream: &TcpStream) {
     let linger = Some(Duration::ZERO);
-    SockRef::from(&stream).set_linger(linger).expect("settable");
+    SockRef::from(stream).set_linger(linger).expect("settable");
 }
 
 #[tokio::test]
@@ -107,6 +110,23 @@ async fn a_reused_connection_that_dies_without_an_answer_is_not_asked_twice() {
 }
 
 #[tokio::test]
+async fn a_reused_connection_that_takes_nothing_is_replaced() {
+    let (listener, address) = listen().await;
+    let upstream = upstream(address);
+    let stale = TcpStream::connect(address).await.expect("connected");
+    let (_held, _) = listener.accept().await.expect("a connection");
+    let write_half = std::net::Shutdown::Write;
+    SockRef::from(&stale)
+        .shutdown(write_half)
+        .expect("shut down");
+    upstream.release(Connection::Plain(stale), None);
+    assert_eq!(upstream.idle_connections(), 1);
+    let (response, (_, request)) = both(upstream.send(post("{}")), answer(&listener, HELLO)).await;
+    assert_eq!(response.expect("from a fresh connection").head.status, 200);
+    assert!(request.ends_with("{}"), "the whole request: {request}");
+}
+
+#[tokio::test]
 async fn what_one_read_brings_is_one_piece() {
     let (listener, address) = listen().await;
     let upstream = upstream(address);
@@ -144,7 +164,10 @@ async fn an_answer_that_stops_early_is_an_error_after_its_last_byte() {
         );
         for _ in 0..2 {
             let error = body.read().await.expect_err("cut");
-            assert!(error.kind.is_cut() && !error.nothing_was_sent(), "{error}");
+            assert!(
+                error.code() == ErrorCode::UpstreamCut && !error.nothing_was_sent(),
+                "{error}"
+            );
         }
         assert_eq!(upstream.idle_connections(), 0);
     }
@@ -157,10 +180,12 @@ async fn a_reset_is_an_error_even_where_the_end_of_the_connection_would_end_the_
     let open = "HTTP/1.1 200 OK\r\n\r\n";
     let (response, (stream, _)) = both(upstream.send(post("{}")), answer(&listener, open)).await;
     let mut body = response.expect("a head").body;
-    reset(stream);
+    reset_on_drop(&stream);
+    drop(stream);
     let error = body.read().await.expect_err("reset");
     assert!(matches!(error.kind, UpstreamErrorKind::Reset(_)), "{error}");
-    assert!(body.read().await.expect_err("still").kind.is_cut());
+    let error = body.read().await.expect_err("still");
+    assert_eq!(error.code(), ErrorCode::UpstreamCut);
 }
 
 #[tokio::test]
@@ -321,8 +346,8 @@ async fn idle_connections_are_few_and_do_not_grow_old() {
         let (response, (stream, _)) = both(upstream.send(post("{}")), async {
             let (mut stream, _) = listener.accept().await.expect("a connection");
             let text = request(&mut stream).await;
-            let head = "HTTP/1.1 200 OK\r\ncontent-length: 1\r\n\r\n";
-            stream.write_all(head.as_bytes()).await.expect("written");
+            let start = "HTTP/1.1 200 OK\r\ncontent-length: 1\r\n\r\n";
+            stream.write_all(start.as_bytes()).await.expect("written");
             (stream, text)
         })
         .await;
@@ -370,24 +395,26 @@ async fn no_secret_is_in_any_error_or_debug_output() {
     bad_key.api_key = Some(Secret::new("canary\n"));
     let mut bad_url = spec.clone();
     bad_url.base_url = "http://user:canary@host/v1?canary".into();
-    let mut seen = format!("{spec:?}");
+    let mut seen = vec![format!("{spec:?}")];
     for bad in [bad, bad_key, bad_url] {
-        seen += &format!("{bad:?}");
+        seen.push(format!("{bad:?}"));
         let error: SpecError = Upstream::new(bad).expect_err("refused");
-        seen += &format!("{error} {error:?}");
+        seen.push(format!("{error} {error:?}"));
     }
     let upstream = Arc::new(Upstream::new(spec).expect("valid"));
     let mut request = post("{}");
     request.headers = &[("x-a", "canary\n")];
     let error = upstream.send(request).await.expect_err("refused");
     assert!(error.nothing_was_sent());
-    seen += &format!("{error} {error:?}");
+    seen.push(format!("{error} {error:?}"));
     let (response, _) = both(upstream.send(post("{}")), answer(&listener, CHUNKED)).await;
     let mut response = response.expect("a head");
-    seen += &format!("{response:?} {upstream:?}");
+    seen.push(format!("{response:?} {upstream:?}"));
     let error = response.body.read().await.expect_err("cut");
-    seen += &format!("{error} {error:?}");
-    assert!(!seen.contains("canary"), "{seen}");
+    seen.push(format!("{error} {error:?}"));
+    for text in seen {
+        assert!(!text.contains("canary"), "{text}");
+    }
 }
 
 #[tokio::test]
