@@ -90,9 +90,15 @@ impl App {
     pub async fn stop(&self, patience: Duration) {
         self.lifecycle.drain();
         self.generator.tasks.close();
-        if tokio::time::timeout(patience, self.generator.tasks.wait()).await.is_err() {
+        if tokio::time::timeout(patience, self.generator.tasks.wait())
+            .await
+            .is_err()
+        {
             let left = self.generator.tasks.len();
-            tracing::warn!(left, "generations were still running at the end of the drain time");
+            tracing::warn!(
+                left,
+                "generations were still running at the end of the drain time"
+            );
         }
         self.lifecycle.stop().await;
         if let Err(error) = self.log.close().await {
@@ -102,7 +108,8 @@ impl App {
 
     fn start_background(&self) {
         let models = Arc::clone(&self.models);
-        self.lifecycle.spawn(|stop| async move { models.run(stop).await });
+        self.lifecycle
+            .spawn(|stop| async move { models.run(stop).await });
         let log = Arc::clone(&self.log);
         self.lifecycle.every(RETAIN_EVERY, move || {
             let log = Arc::clone(&log);
@@ -128,7 +135,11 @@ impl App {
 /// `~/.local/share/everstream`.
 pub fn data_dir(config: &Config) -> PathBuf {
     let home = || std::env::var_os("HOME").map(|home| Path::new(&home).join(".local/share"));
-    let base = || std::env::var_os("XDG_DATA_HOME").map(PathBuf::from).or_else(home);
+    let base = || {
+        std::env::var_os("XDG_DATA_HOME")
+            .map(PathBuf::from)
+            .or_else(home)
+    };
     let default = || base().unwrap_or_else(std::env::temp_dir).join("everstream");
     config.data_dir.clone().unwrap_or_else(default)
 }
@@ -142,7 +153,12 @@ fn open_log(config: &Config, clock: Clock) -> io::Result<(Arc<dyn StreamLog>, [u
     let max_bytes = config.log.max_bytes;
     match config.log.backend {
         Backend::Memory => {
-            let config = MemoryConfig { max_bytes, retain_after_end, tombstone_for, limits };
+            let config = MemoryConfig {
+                max_bytes,
+                retain_after_end,
+                tombstone_for,
+                limits,
+            };
             Ok((Arc::new(MemoryLog::new(config, now)), secret_file::fresh()?))
         }
         Backend::Disk => {

@@ -16,8 +16,13 @@ pub struct Clock {
 impl Clock {
     /// A clock that starts from the machine's wall time. Needs a runtime's context.
     pub fn start() -> Self {
-        let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
-        Self { started: Instant::now(), started_at: UnixMillis::default().plus(wall) }
+        let wall = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or(Duration::ZERO);
+        Self {
+            started: Instant::now(),
+            started_at: UnixMillis::default().plus(wall),
+        }
     }
 
     /// Now.

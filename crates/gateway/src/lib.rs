@@ -27,10 +27,14 @@ pub use http::router;
 /// What a client is told when the log refuses. The cause is for the operator's log, not for it.
 pub fn store_error(error: &LogError) -> Error {
     let (code, message) = match error {
-        LogError::NotFound => (ErrorCode::StreamNotFound, "There is no such stream.".to_owned()),
-        LogError::Gone { .. } => {
-            (ErrorCode::StreamGone, "The stream is past retention.".to_owned())
-        }
+        LogError::NotFound => (
+            ErrorCode::StreamNotFound,
+            "There is no such stream.".to_owned(),
+        ),
+        LogError::Gone { .. } => (
+            ErrorCode::StreamGone,
+            "The stream is past retention.".to_owned(),
+        ),
         LogError::EventTooLarge { .. } => (ErrorCode::EventTooLarge, error.to_string()),
         LogError::StreamTooLarge { .. } => (ErrorCode::StreamTooLarge, error.to_string()),
         LogError::Full(_) => {

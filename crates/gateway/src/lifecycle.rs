@@ -53,7 +53,11 @@ impl Lifecycle {
     {
         let stop = self.stop.clone();
         self.background.spawn(async move {
-            while stop.run_until_cancelled(tokio::time::sleep(period)).await.is_some() {
+            while stop
+                .run_until_cancelled(tokio::time::sleep(period))
+                .await
+                .is_some()
+            {
                 // Not cancelled in the middle: what it began, it finishes.
                 work().await;
             }

@@ -50,11 +50,20 @@ impl Keys {
         let default = config.streams.on_disconnect;
         let by_hash = config.keys.iter().map(|key| {
             let on_disconnect = key.on_disconnect.unwrap_or(default);
-            (key.hash, Caller { project: key.project.clone(), on_disconnect })
+            (
+                key.hash,
+                Caller {
+                    project: key.project.clone(),
+                    on_disconnect,
+                },
+            )
         });
         let by_hash: HashMap<_, _> = by_hash.collect();
         let open = by_hash.is_empty().then(|| "default".parse().ok()).flatten();
-        let open = open.map(|project| Caller { project, on_disconnect: default });
+        let open = open.map(|project| Caller {
+            project,
+            on_disconnect: default,
+        });
         Self { by_hash, open }
     }
 
@@ -88,7 +97,13 @@ fn presented_key(headers: &HeaderMap) -> Option<&str> {
         let (scheme, key) = value.to_str().ok()?.split_at_checked(7)?;
         scheme.eq_ignore_ascii_case("bearer ").then(|| key.trim())
     });
-    bearer.or_else(|| headers.get("x-api-key").or_else(|| headers.get("api-key"))?.to_str().ok())
+    bearer.or_else(|| {
+        headers
+            .get("x-api-key")
+            .or_else(|| headers.get("api-key"))?
+            .to_str()
+            .ok()
+    })
 }
 
 /// A request that names a stream that may exist already, or wants a new one.
@@ -131,7 +146,11 @@ pub fn plan(
     let Route { upstream, model } = route(models, &envelope.model)?;
     // What runs in the background is always streamed from the provider, so that its progress is
     // logged.
-    let mode = if envelope.stream || envelope.background { Mode::Stream } else { Mode::Unary };
+    let mode = if envelope.stream || envelope.background {
+        Mode::Stream
+    } else {
+        Mode::Unary
+    };
     let ask_usage = mode == Mode::Stream && upstream.spec().include_usage;
     let upstream_body = envelope.upstream_body(&model, ask_usage, envelope.background);
     let retry_count = retry_count(headers);
@@ -148,7 +167,10 @@ pub fn plan(
         claim,
         retry_digest: retry_count.map(|_| openai::repeat_key(&caller.project, path, body)),
         on_disconnect,
-        traceparent: headers.get("traceparent").and_then(|v| v.to_str().ok()).map(str::to_owned),
+        traceparent: headers
+            .get("traceparent")
+            .and_then(|v| v.to_str().ok())
+            .map(str::to_owned),
         model: envelope.model,
     };
     Ok(Planned::Generate(Box::new(Generation {
@@ -161,32 +183,44 @@ pub fn plan(
 
 /// The upstream for a model's name.
 pub fn route(models: &ModelDirectory, name: &str) -> Result<Route, Error> {
-    models.route(name).map_err(|NotFound { nearest, unlisted }| {
-        let hint = |text: &str, names: &[String]| match names {
-            [] => String::new(),
-            names => format!(" {text} `{}`.", names.join("`, `")),
-        };
-        let near = hint("The nearest names are", &nearest);
-        let unlisted = hint("The models of these upstreams are not known yet:", &unlisted);
-        let message =
-            format!("No upstream serves the model `{name}`.{near}{unlisted} GET /v1/models lists all.");
-        Error::new(ErrorCode::ModelNotFound, message).param("model")
-    })
+    models
+        .route(name)
+        .map_err(|NotFound { nearest, unlisted }| {
+            let hint = |text: &str, names: &[String]| match names {
+                [] => String::new(),
+                names => format!(" {text} `{}`.", names.join("`, `")),
+            };
+            let near = hint("The nearest names are", &nearest);
+            let unlisted = hint(
+                "The models of these upstreams are not known yet:",
+                &unlisted,
+            );
+            let message = format!(
+                "No upstream serves the model `{name}`.{near}{unlisted} GET /v1/models lists all."
+            );
+            Error::new(ErrorCode::ModelNotFound, message).param("model")
+        })
 }
 
 /// The cursor of a `Last-Event-ID` header. It must name its stream, as the path does not.
 pub fn last_event_id(headers: &HeaderMap) -> Result<Option<Cursor>, Error> {
-    let Some(value) = headers.get("last-event-id") else { return Ok(None) };
+    let Some(value) = headers.get("last-event-id") else {
+        return Ok(None);
+    };
     let invalid = |why: &str| {
         let message = format!("Last-Event-ID {why}; it looks like `0k3v9f2m7qx4c.17`.");
         Error::new(ErrorCode::InvalidCursor, message).param("Last-Event-ID")
     };
-    let text = value.to_str().map_err(|_| invalid("is not visible ASCII"))?;
+    let text = value
+        .to_str()
+        .map_err(|_| invalid("is not visible ASCII"))?;
     // An EventSource that has seen no id yet may send an empty one.
     if text.is_empty() {
         return Ok(None);
     }
-    Cursor::parse(text, None).map(Some).map_err(|error| invalid(&format!("is wrong: {error}")))
+    Cursor::parse(text, None)
+        .map(Some)
+        .map_err(|error| invalid(&format!("is wrong: {error}")))
 }
 
 fn claim(
@@ -195,7 +229,9 @@ fn claim(
     headers: &HeaderMap,
     body: &Bytes,
 ) -> Result<Option<Claim>, Error> {
-    let Some(value) = headers.get("idempotency-key") else { return Ok(None) };
+    let Some(value) = headers.get("idempotency-key") else {
+        return Ok(None);
+    };
     let key = value.to_str().unwrap_or_default();
     let visible = key.bytes().all(|byte| byte.is_ascii_graphic());
     if key.is_empty() || key.len() > limits::IDEMPOTENCY_KEY_BYTES || !visible {
@@ -206,7 +242,10 @@ fn claim(
         return Err(Error::new(ErrorCode::InvalidValue, message).param("Idempotency-Key"));
     }
     let key = openai::claim_key(&caller.project, "POST", path, key);
-    Ok(Some(Claim { key, fingerprint: openai::fingerprint(body)? }))
+    Ok(Some(Claim {
+        key,
+        fingerprint: openai::fingerprint(body)?,
+    }))
 }
 
 fn on_disconnect(
@@ -227,6 +266,10 @@ fn on_disconnect(
 
 /// How often an SDK (openai, anthropic) has repeated this request by itself; `None` for others.
 fn retry_count(headers: &HeaderMap) -> Option<u32> {
-    headers.get("x-stainless-retry-count")?.to_str().ok()?.parse().ok()
+    headers
+        .get("x-stainless-retry-count")?
+        .to_str()
+        .ok()?
+        .parse()
+        .ok()
 }
-

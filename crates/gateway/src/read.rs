@@ -48,7 +48,14 @@ impl Reader {
         seen: Seq,
         attachment: Option<Attachment>,
     ) -> Self {
-        Self { log, stream, seen, attachment, ending: None, state: State::Idle }
+        Self {
+            log,
+            stream,
+            seen,
+            attachment,
+            ending: None,
+            state: State::Idle,
+        }
     }
 
     /// The stream it reads.
@@ -132,8 +139,10 @@ impl Reader {
 
     fn reading(&self) -> State {
         let (log, stream, seen) = (Arc::clone(&self.log), self.stream, self.seen);
-        let limit =
-            ReadLimit { events: limits::READ_PAGE_EVENTS, bytes: limits::READ_PAGE_BYTES };
+        let limit = ReadLimit {
+            events: limits::READ_PAGE_EVENTS,
+            bytes: limits::READ_PAGE_BYTES,
+        };
         State::Reading(Box::pin(async move { log.read(stream, seen, limit).await }))
     }
 

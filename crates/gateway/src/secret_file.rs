@@ -25,7 +25,12 @@ pub(crate) fn load_or_create(path: &Path) -> io::Result<[u8; BYTES]> {
     let secret = fresh()?;
     let unique = u64::from_ne_bytes(secret[..8].try_into().unwrap_or_default()) ^ 0x5eed;
     let draft = path.with_extension(format!("{unique:x}"));
-    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&draft)?;
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(&draft)?;
     file.write_all(&secret)?;
     file.sync_all()?;
     // A link, unlike a rename, fails if another process was quicker.
@@ -60,9 +65,15 @@ mod tests {
                 std::thread::spawn(move || load_or_create(&path).unwrap())
             })
             .collect();
-        let secrets: Vec<_> = racers.into_iter().map(|racer| racer.join().unwrap()).collect();
+        let secrets: Vec<_> = racers
+            .into_iter()
+            .map(|racer| racer.join().unwrap())
+            .collect();
         assert!(secrets.iter().all(|secret| *secret == secrets[0]));
-        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(
+            fs::metadata(&path).unwrap().permissions().mode() & 0o777,
+            0o600
+        );
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
         fs::write(&path, b"short").unwrap();
         assert!(load_or_create(&path).is_err());

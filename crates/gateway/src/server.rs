@@ -57,9 +57,15 @@ pub async fn serve(
         };
         // Without it the kernel holds small frames back for up to 40 ms.
         let _ = socket.set_nodelay(true);
-        let io = Guarded { io: TokioIo::new(socket), stalled: None, patience: write_stall };
+        let io = Guarded {
+            io: TokioIo::new(socket),
+            stalled: None,
+            patience: write_stall,
+        };
         let builder = Arc::clone(&builder);
-        let connection = builder.serve_connection_with_upgrades(io, service.clone()).into_owned();
+        let connection = builder
+            .serve_connection_with_upgrades(io, service.clone())
+            .into_owned();
         let connection = connections.watch(connection);
         tokio::spawn(async move {
             if let Err(error) = connection.await {
@@ -108,8 +114,13 @@ impl Guarded {
             return result;
         }
         let patience = self.patience;
-        let timer = self.stalled.get_or_insert_with(|| Box::pin(sleep(patience)));
-        timer.as_mut().poll(cx).map(|()| Err(io::ErrorKind::TimedOut.into()))
+        let timer = self
+            .stalled
+            .get_or_insert_with(|| Box::pin(sleep(patience)));
+        timer
+            .as_mut()
+            .poll(cx)
+            .map(|()| Err(io::ErrorKind::TimedOut.into()))
     }
 }
 

@@ -15,9 +15,9 @@ pub fn start(config: &TelemetryConfig) {
     let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
     let started = match config.format {
         LogFormat::Json => registry.with(lines.json()).try_init(),
-        LogFormat::Text => {
-            registry.with(lines.with_ansi(std::io::stderr().is_terminal())).try_init()
-        }
+        LogFormat::Text => registry
+            .with(lines.with_ansi(std::io::stderr().is_terminal()))
+            .try_init(),
     };
     if started.is_err() {
         tracing::debug!("logging was started before");

@@ -176,9 +176,10 @@ impl MemoryLog {
         };
         state.used += stream.push(records, extent);
         if stream.end.as_ref().is_some_and(|end| end.release_claim)
-            && let Some(claim) = stream.claim.take() {
-                state.graves.release(claim.key, id);
-            }
+            && let Some(claim) = stream.claim.take()
+        {
+            state.graves.release(claim.key, id);
+        }
         Ok(stream.lease())
     }
 

@@ -56,8 +56,8 @@ impl ReadTokens {
     }
 
     fn mac(&self, stream: StreamId, expiry: u64) -> Hmac<Sha256> {
-        let mut mac = <Hmac<Sha256>>::new_from_slice(&self.secret)
-            .expect("HMAC takes a key of any length");
+        let mut mac =
+            <Hmac<Sha256>>::new_from_slice(&self.secret).expect("HMAC takes a key of any length");
         mac.update(b"everstream read token 1\n");
         mac.update(&stream.to_bits().to_be_bytes());
         mac.update(&expiry.to_be_bytes());

@@ -178,7 +178,9 @@ impl Answer {
 
     pub(super) fn ended(&mut self, plan: &Plan) -> Step {
         match &mut self.body {
-            Body::Unknown => Step::end(Outcome::cut(plan, "closed the connection before an answer")),
+            Body::Unknown => {
+                Step::end(Outcome::cut(plan, "closed the connection before an answer"))
+            }
             Body::Refusal { .. } => self.refused(plan),
             Body::Whole { .. } => self.whole(plan),
             Body::Events {
@@ -191,7 +193,10 @@ impl Answer {
                     let rest = if self.is_whole(plan) {
                         Self::closed()
                     } else {
-                        Step::end(Outcome::cut(plan, "ended its answer without a finish_reason"))
+                        Step::end(Outcome::cut(
+                            plan,
+                            "ended its answer without a finish_reason",
+                        ))
                     };
                     step.events.extend(rest.events);
                     step.outcome = rest.outcome;
@@ -217,7 +222,11 @@ impl Answer {
     /// The answer is whole; only the dialect's end mark is missing.
     fn closed() -> Step {
         let events = vec![Bytes::from_static(b"[DONE]")];
-        Step { events, outcome: Some(Outcome::completed()), progress: true }
+        Step {
+            events,
+            outcome: Some(Outcome::completed()),
+            progress: true,
+        }
     }
 
     pub(super) fn silent(&self, plan: &Plan, patience: Duration) -> Outcome {

@@ -53,8 +53,14 @@ impl Outcome {
     }
 
     pub(super) fn cancelled(nothing_ran: bool) -> Self {
-        let error = Error::new(ErrorCode::Cancelled, "The generation was cancelled before its end.");
-        Self { nothing_ran, ..Self::failed(error) }
+        let error = Error::new(
+            ErrorCode::Cancelled,
+            "The generation was cancelled before its end.",
+        );
+        Self {
+            nothing_ran,
+            ..Self::failed(error)
+        }
     }
 
     pub(super) fn too_large(what: &str, limit: u64) -> Self {
@@ -64,13 +70,18 @@ impl Outcome {
 
     /// The upstream's answer has no end.
     pub(super) fn cut(plan: &Plan, what: &str) -> Self {
-        let message =
-            format!("Upstream `{}` {what}; what came is not the whole answer.", plan.upstream);
+        let message = format!(
+            "Upstream `{}` {what}; what came is not the whole answer.",
+            plan.upstream
+        );
         Self::failed(Error::new(ErrorCode::UpstreamCut, message))
     }
 
     pub(super) fn unreadable(plan: &Plan, error: SseError) -> Self {
-        let message = format!("Upstream `{}` sent an unreadable event: {error}.", plan.upstream);
+        let message = format!(
+            "Upstream `{}` sent an unreadable event: {error}.",
+            plan.upstream
+        );
         let code = match error {
             SseError::EventTooLarge { .. } => ErrorCode::EventTooLarge,
         };

@@ -23,7 +23,11 @@ fn plan(mode: Mode) -> Plan {
         on_disconnect: OnDisconnect::Linger(Duration::from_mins(1)),
         first_event_timeout: Duration::from_mins(10),
         event_timeout: Duration::from_mins(2),
-        limits: StreamLimits { event_bytes: 4096, stream_bytes: 1 << 20, stream_events: 1000 },
+        limits: StreamLimits {
+            event_bytes: 4096,
+            stream_bytes: 1 << 20,
+            stream_events: 1000,
+        },
     }
 }
 
@@ -60,7 +64,9 @@ impl Bench {
             include_usage: false,
             request: Bytes::new(),
         }));
-        let tail = Tail::default().after(std::slice::from_ref(&accepted)).unwrap();
+        let tail = Tail::default()
+            .after(std::slice::from_ref(&accepted))
+            .unwrap();
         Self {
             writer: Writer::new(plan, NOW),
             tail,
@@ -97,7 +103,10 @@ impl Bench {
                 }
                 Output::Dial => {
                     let announced = matches!(self.records.last(), Some(Record::Dialled(_)));
-                    assert!(announced && !self.dialled, "dialled before it was logged, or twice");
+                    assert!(
+                        announced && !self.dialled,
+                        "dialled before it was logged, or twice"
+                    );
                     self.dialled = true;
                 }
                 Output::HangUp => self.hung_up = true,
@@ -111,7 +120,15 @@ impl Bench {
     }
 
     fn started(mode: Mode) -> Self {
-        Self::answered(plan(mode), 200, if mode == Mode::Stream { "text/event-stream" } else { "application/json" })
+        Self::answered(
+            plan(mode),
+            200,
+            if mode == Mode::Stream {
+                "text/event-stream"
+            } else {
+                "application/json"
+            },
+        )
     }
 
     fn answered(plan: Plan, status: u16, content_type: &str) -> Self {
@@ -145,17 +162,25 @@ impl Bench {
     }
 
     fn ended(&self, status: Status, reason: ErrorCode) {
-        assert_eq!((self.end().status, self.end().reason.as_deref()), (status, Some(reason.as_str())));
+        assert_eq!(
+            (self.end().status, self.end().reason.as_deref()),
+            (status, Some(reason.as_str()))
+        );
     }
 }
 
-const ROLE: &str = r#"{"choices":[{"index":0,"delta":{"role":"assistant","content":""},"finish_reason":null}]}"#;
+const ROLE: &str =
+    r#"{"choices":[{"index":0,"delta":{"role":"assistant","content":""},"finish_reason":null}]}"#;
 const HELLO: &str = r#"{"choices":[{"index":0,"delta":{"content":"Hello"},"finish_reason":null}]}"#;
 const STOP: &str = r#"{"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}"#;
-const USAGE: &str = r#"{"choices":[],"usage":{"prompt_tokens":5,"completion_tokens":1,"total_tokens":6}}"#;
+const USAGE: &str =
+    r#"{"choices":[],"usage":{"prompt_tokens":5,"completion_tokens":1,"total_tokens":6}}"#;
 
 fn sse(events: &[&str]) -> String {
-    events.iter().flat_map(|data| ["data: ", data, "\n\n"]).collect()
+    events
+        .iter()
+        .flat_map(|data| ["data: ", data, "\n\n"])
+        .collect()
 }
 
 #[test]
@@ -164,14 +189,27 @@ fn a_whole_answer_is_completed_with_the_upstreams_bytes() {
     bench.bytes(&sse(&[ROLE, HELLO, STOP, USAGE, "[DONE]"]));
     assert_eq!(bench.events(), [ROLE, HELLO, STOP, "[DONE]"]);
     assert_eq!(bench.end().status, Status::Completed);
-    assert_eq!((bench.end().usage.input_tokens, bench.end().usage.output_tokens), (5, 1));
+    assert_eq!(
+        (
+            bench.end().usage.input_tokens,
+            bench.end().usage.output_tokens
+        ),
+        (5, 1)
+    );
     // One read, one append: the events, the head's audit record and the end together.
     assert_eq!(bench.appends, 2);
 }
 
 #[test]
 fn the_usage_chunk_is_shown_to_who_asked() {
-    let mut bench = Bench::answered(Plan { show_usage: true, ..plan(Mode::Stream) }, 200, "text/event-stream");
+    let mut bench = Bench::answered(
+        Plan {
+            show_usage: true,
+            ..plan(Mode::Stream)
+        },
+        200,
+        "text/event-stream",
+    );
     bench.bytes(&sse(&[HELLO, STOP, USAGE, "[DONE]"]));
     assert_eq!(bench.events(), [HELLO, STOP, USAGE, "[DONE]"]);
 }
@@ -181,7 +219,9 @@ fn preamble_waits_for_content_and_is_dropped_by_an_error() {
     let mut bench = Bench::started(Mode::Stream);
     bench.bytes(&sse(&[ROLE]));
     assert!(bench.events().is_empty());
-    bench.bytes(&sse(&[r#"{"error":{"message":"overloaded","type":"server_error","code":503}}"#]));
+    bench.bytes(&sse(&[
+        r#"{"error":{"message":"overloaded","type":"server_error","code":503}}"#,
+    ]));
     assert_eq!(bench.events().len(), 1);
     assert!(bench.events()[0].contains("overloaded"));
     bench.ended(Status::Failed, ErrorCode::UpstreamError);
@@ -220,7 +260,14 @@ fn a_cut_answer_is_never_a_finished_one() {
 
 #[test]
 fn an_answer_of_two_choices_is_whole_when_both_are() {
-    let mut bench = Bench::answered(Plan { choices: 2, ..plan(Mode::Stream) }, 200, "text/event-stream");
+    let mut bench = Bench::answered(
+        Plan {
+            choices: 2,
+            ..plan(Mode::Stream)
+        },
+        200,
+        "text/event-stream",
+    );
     bench.bytes(&sse(&[HELLO, STOP]));
     bench.step(Input::Ended);
     bench.ended(Status::Failed, ErrorCode::UpstreamCut);
@@ -252,7 +299,10 @@ fn silence_is_given_up_and_heartbeats_do_not_count() {
     bench.bytes(": keep-alive\n\n");
     bench.step(Input::Tick);
     assert!(bench.done.is_none());
-    assert_eq!(bench.writer.wake_at(), Some(NOW.plus(Duration::from_mins(2))));
+    assert_eq!(
+        bench.writer.wake_at(),
+        Some(NOW.plus(Duration::from_mins(2)))
+    );
     bench.now = NOW.plus(Duration::from_mins(2));
     bench.step(Input::Tick);
     bench.ended(Status::Failed, ErrorCode::UpstreamTimeout);
@@ -293,7 +343,10 @@ fn a_log_that_fails_once_still_gets_the_error_and_a_log_that_fails_twice_ends_it
         let mut bench = Bench::new(plan(Mode::Stream));
         bench.failing = failing;
         bench.step(Input::Start);
-        bench.step(Input::Head(UpstreamHead { status: 200, ..UpstreamHead::default() }));
+        bench.step(Input::Head(UpstreamHead {
+            status: 200,
+            ..UpstreamHead::default()
+        }));
         bench.bytes(&sse(&[HELLO]));
         if logged {
             bench.ended(Status::Failed, ErrorCode::StoreUnavailable);
@@ -340,20 +393,33 @@ enum Move {
 
 fn any_move() -> impl Strategy<Value = Move> {
     let text = prop_oneof![
-        Just(ROLE), Just(HELLO), Just(STOP), Just(USAGE), Just("[DONE]"),
-        Just(r#"{"error":{"message":"no"}}"#), Just("{nonsense"), Just("")
+        Just(ROLE),
+        Just(HELLO),
+        Just(STOP),
+        Just(USAGE),
+        Just("[DONE]"),
+        Just(r#"{"error":{"message":"no"}}"#),
+        Just("{nonsense"),
+        Just("")
     ];
-    let broken = any::<bool>().prop_map(|nothing_ran| Input::Broken(Breakage {
-        code: ErrorCode::UpstreamCut,
-        message: "cut".to_owned(),
-        nothing_ran,
-    }));
-    let head = (prop_oneof![Just(200u16), Just(200), Just(429)], prop_oneof![Just("text/event-stream"), Just("application/json")])
-        .prop_map(|(status, kind)| Input::Head(UpstreamHead {
-            status,
-            content_type: Some(kind.to_owned()),
-            ..UpstreamHead::default()
-        }));
+    let broken = any::<bool>().prop_map(|nothing_ran| {
+        Input::Broken(Breakage {
+            code: ErrorCode::UpstreamCut,
+            message: "cut".to_owned(),
+            nothing_ran,
+        })
+    });
+    let head = (
+        prop_oneof![Just(200u16), Just(200), Just(429)],
+        prop_oneof![Just("text/event-stream"), Just("application/json")],
+    )
+        .prop_map(|(status, kind)| {
+            Input::Head(UpstreamHead {
+                status,
+                content_type: Some(kind.to_owned()),
+                ..UpstreamHead::default()
+            })
+        });
     let input = prop_oneof![
         2 => Just(Input::Start),
         3 => head,

@@ -117,7 +117,9 @@ enum Failure {
     Config(#[from] ConfigErrors),
     #[error("the output cannot be written: {0}")]
     Output(#[from] io::Error),
-    #[error("no upstream was found: neither configured, nor in the environment, nor on this machine")]
+    #[error(
+        "no upstream was found: neither configured, nor in the environment, nor on this machine"
+    )]
     NoUpstream,
     #[error("{0}")]
     Other(String),

@@ -60,7 +60,9 @@ impl ServeArgs {
 pub(super) fn run(args: &ServeArgs, env: &Env) -> Result<(), Failure> {
     let config = args.load(env.clone())?;
     telemetry::start(&config.telemetry);
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?;
     let served = runtime.block_on(serve(config, env));
     // A file system that hangs must not keep the process.
     runtime.shutdown_timeout(Duration::from_secs(1));
@@ -81,8 +83,13 @@ async fn serve(config: Config, env: &Env) -> Result<(), Failure> {
     let mut signals = Signals::new()?;
     let stop = CancellationToken::new();
     let router = crate::router(Arc::clone(&app));
-    let serving =
-        tokio::spawn(server::serve(listener, router, write_stall, stop.clone(), GRACE));
+    let serving = tokio::spawn(server::serve(
+        listener,
+        router,
+        write_stall,
+        stop.clone(),
+        GRACE,
+    ));
     let mut err = std::io::stderr();
     // The readiness line that scripts wait for; it is not part of the log.
     writeln!(err, "everstream: listening on http://{listen}")?;
@@ -136,7 +143,10 @@ struct Signals {
 impl Signals {
     fn new() -> std::io::Result<Self> {
         let terminate = signal(SignalKind::terminate())?;
-        Ok(Self { terminate, interrupt: signal(SignalKind::interrupt())? })
+        Ok(Self {
+            terminate,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
     }
 
     async fn next(&mut self) -> &'static str {

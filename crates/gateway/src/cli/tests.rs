@@ -7,7 +7,7 @@ use super::*;
 fn ran(line: &str, env: &[(&str, &str)]) -> (String, Result<(), Failure>) {
     let cli = Cli::try_parse_from(line.split_whitespace()).expect("the command line is understood");
     let mut out = Vec::new();
-    let done = execute(cli, env.iter().copied().collect(), &mut out);
+    let done = execute(cli, &env.iter().copied().collect(), &mut out);
     (String::from_utf8(out).unwrap(), done)
 }
 
@@ -210,6 +210,6 @@ impl Write for Closed {
 #[test]
 fn a_closed_pipe_is_no_failure() {
     let cli = Cli::try_parse_from(["everstream", "config", "example"]).unwrap();
-    let done = execute(cli, Env::default(), &mut Closed);
+    let done = execute(cli, &Env::default(), &mut Closed);
     assert_eq!(code(done), (code_of(0), String::new()));
 }

@@ -18,14 +18,25 @@ pub(super) struct UpstreamsArgs {
 
 pub(super) fn run(args: &UpstreamsArgs, env: &Env, out: &mut dyn Write) -> Result<(), Failure> {
     let config = args.config.load(env)?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
     let assembled = runtime.block_on(assemble(&config, env));
     let assembled = assembled.map_err(|error| Failure::Other(error.to_string()))?;
     for warning in &assembled.warnings {
         writeln!(out, "warning: {warning}")?;
     }
     for (upstream, source) in assembled.upstreams.iter().zip(&assembled.sources) {
-        writeln!(out, "{}\t{}\t{source}", upstream.name(), upstream.base_url())?;
+        writeln!(
+            out,
+            "{}\t{}\t{source}",
+            upstream.name(),
+            upstream.base_url()
+        )?;
     }
-    if assembled.upstreams.is_empty() { Err(Failure::NoUpstream) } else { Ok(()) }
+    if assembled.upstreams.is_empty() {
+        Err(Failure::NoUpstream)
+    } else {
+        Ok(())
+    }
 }

@@ -47,7 +47,10 @@ pub(super) struct Driver {
 
 type Sending = Pin<Box<dyn Future<Output = Result<upstream::Response, UpstreamError>> + Send>>;
 
-#[expect(clippy::large_enum_variant, reason = "one lives in each driver, nearly always as `Answering`")]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "one lives in each driver, nearly always as `Answering`"
+)]
 enum Connection {
     None,
     Sending(Sending),
@@ -77,13 +80,17 @@ impl Driver {
     pub(super) async fn run(mut self) {
         let live = Arc::clone(&self.live);
         // However this task ends, a panic included, no reader may wait for ever.
-        let _farewell = Farewell { generator: self.generator.clone(), live: Arc::clone(&live) };
+        let _farewell = Farewell {
+            generator: self.generator.clone(),
+            live: Arc::clone(&live),
+        };
         let mut alarm = pin!(sleep_until(self.generator.clock.instant(UnixMillis(0))));
         let mut alarm_at = None;
         let mut outputs = Vec::new();
         let mut input = Input::Start;
         loop {
-            self.writer.step(self.generator.clock.now(), input, &mut outputs);
+            self.writer
+                .step(self.generator.clock.now(), input, &mut outputs);
             if self.obey(&mut outputs).await {
                 break;
             }
@@ -135,7 +142,12 @@ impl Driver {
 
     /// Appends, and only then shows the events to readers.
     async fn append(&mut self, records: Vec<Record>) -> Input {
-        match self.generator.log.append(self.live.id(), self.lease, &records).await {
+        match self
+            .generator
+            .log
+            .append(self.live.id(), self.lease, &records)
+            .await
+        {
             Ok(lease) => {
                 self.lease = lease;
                 let mut events = Vec::with_capacity(records.len());
@@ -167,12 +179,27 @@ impl Driver {
     }
 
     fn dial(&mut self) {
-        if let Some(Call { upstream, path, headers, body }) = self.call.take() {
+        if let Some(Call {
+            upstream,
+            path,
+            headers,
+            body,
+        }) = self.call.take()
+        {
             let sending = Box::pin(async move {
-                let headers: Vec<_> =
-                    headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
+                let headers: Vec<_> = headers
+                    .iter()
+                    .map(|(name, value)| (*name, value.as_str()))
+                    .collect();
                 let headers = &headers;
-                upstream.send(upstream::Request { method: "POST", path, headers, body: Some(body) }).await
+                upstream
+                    .send(upstream::Request {
+                        method: "POST",
+                        path,
+                        headers,
+                        body: Some(body),
+                    })
+                    .await
             });
             self.connection = Connection::Sending(sending);
         }
@@ -255,7 +282,11 @@ fn upstream_head(head: &everstream_core::frame::http1::ResponseHead) -> Upstream
         status: head.status,
         content_type: head.get_str("content-type").map(str::to_owned),
         content_encoding: head.get_str("content-encoding").map(str::to_owned),
-        retry_after: head.get_str("retry-after").and_then(|value| value.trim().parse().ok()),
-        request_id: head.get_str("x-request-id").map(|id| id.chars().take(128).collect()),
+        retry_after: head
+            .get_str("retry-after")
+            .and_then(|value| value.trim().parse().ok()),
+        request_id: head
+            .get_str("x-request-id")
+            .map(|id| id.chars().take(128).collect()),
     }
 }

@@ -32,7 +32,10 @@ pub struct Batch {
 impl Batch {
     /// Renders `events` of `stream`, which must not be empty.
     pub fn render(stream: StreamId, mut events: Vec<Event>) -> Self {
-        let size: usize = events.iter().map(|e| e.data.len() + e.name.len() + 64).sum();
+        let size: usize = events
+            .iter()
+            .map(|e| e.data.len() + e.name.len() + 64)
+            .sum();
         let mut frames = BytesMut::with_capacity(size);
         let mut starts = Vec::with_capacity(events.len());
         let mut data = Vec::with_capacity(events.len());
@@ -47,7 +50,11 @@ impl Batch {
                 event.data = frames.slice(range);
             }
         }
-        Self { events, frames, starts }
+        Self {
+            events,
+            frames,
+            starts,
+        }
     }
 
     /// The newest event's seq.
@@ -62,14 +69,20 @@ impl Batch {
 
     /// The frames of the events after `seq`.
     pub fn frames_after(&self, seq: Seq) -> Bytes {
-        let start = self.starts.get(self.skip(seq)).copied().unwrap_or(self.frames.len());
+        let start = self
+            .starts
+            .get(self.skip(seq))
+            .copied()
+            .unwrap_or(self.frames.len());
         self.frames.slice(start..)
     }
 
     fn skip(&self, seq: Seq) -> usize {
         let first = self.events.first().map_or(0, |event| event.seq.get());
         let skip = (seq.get() + 1).saturating_sub(first);
-        usize::try_from(skip).unwrap_or(usize::MAX).min(self.events.len())
+        usize::try_from(skip)
+            .unwrap_or(usize::MAX)
+            .min(self.events.len())
     }
 }
 
@@ -182,7 +195,10 @@ impl Live {
         };
         drop(shared);
         self.attention.notify_one();
-        Some(Attachment { live: Arc::clone(self), index })
+        Some(Attachment {
+            live: Arc::clone(self),
+            index,
+        })
     }
 
     /// Hands acknowledged events to the readers. Without readers nothing is rendered or kept.
@@ -281,7 +297,11 @@ impl Attachment {
     /// How the stream ended, if it did and nothing follows `seq`.
     pub fn ending_at(&self, seq: Seq) -> Option<Ending> {
         let shared = self.live.lock();
-        if seq >= shared.last { shared.ending.clone() } else { None }
+        if seq >= shared.last {
+            shared.ending.clone()
+        } else {
+            None
+        }
     }
 }
 

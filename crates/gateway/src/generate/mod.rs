@@ -13,9 +13,9 @@ use everstream_core::error::{Error, ErrorCode};
 use everstream_core::event::{Mode, Surface};
 use everstream_core::id::{ProjectId, Seq, StreamId};
 use everstream_core::limits;
+use everstream_core::limits::StreamLimits;
 use everstream_core::policy::disconnect::OnDisconnect;
 use everstream_core::record::{Accepted, Claim, Digest};
-use everstream_core::limits::StreamLimits;
 use everstream_core::writer::{Plan, Writer};
 use everstream_store::{Claimed, Created, LogError, StreamLog};
 use tokio::sync::broadcast;
@@ -124,7 +124,8 @@ impl Generator {
         // Nobody may be watching.
         let _ = self.changes.send(id);
         if let Some(digest) = request.retry_digest {
-            self.registry.remember(digest, &live, self.clock.now(), self.retry_window);
+            self.registry
+                .remember(digest, &live, self.clock.now(), self.retry_window);
         }
         let writer = Writer::new(self.plan(id, &request), self.clock.now());
         let driver = Driver::new(self.clone(), live, lease, writer, call_of(request));
@@ -151,7 +152,10 @@ impl Generator {
 
     fn draw_id(&self) -> Result<StreamId, Error> {
         let random = getrandom::u64().map_err(|error| {
-            Error::new(ErrorCode::Internal, format!("The system gave no randomness: {error}."))
+            Error::new(
+                ErrorCode::Internal,
+                format!("The system gave no randomness: {error}."),
+            )
         })?;
         Ok(StreamId::new(self.node, random))
     }

@@ -37,7 +37,11 @@ async fn resolve(generator: &Generator, id: StreamId) -> Result<Status, LogError
     let lease = generator.log.lease(id).await?;
     let stat = generator.log.info(id).await?;
     let audit = generator.log.audit(id).await?;
-    let verdict = if last_words(generator, &stat).await? { None } else { Some(interruption(&audit, lease.tail.seq)) };
+    let verdict = if last_words(generator, &stat).await? {
+        None
+    } else {
+        Some(interruption(&audit, lease.tail.seq))
+    };
     let now = generator.clock.now();
     let mut records = Vec::new();
     if let Some(code) = verdict {
@@ -74,12 +78,27 @@ async fn last_words(generator: &Generator, stat: &Stat) -> Result<bool, LogError
         return Ok(false);
     }
     let before = Seq::new(stat.tail.seq.get() - 1);
-    let page = generator.log.read(stat.info.id, before, ReadLimit { events: 1, bytes: 1 }).await?;
-    Ok(page.events.last().is_some_and(|event| openai::is_done(&event.data)))
+    let page = generator
+        .log
+        .read(
+            stat.info.id,
+            before,
+            ReadLimit {
+                events: 1,
+                bytes: 1,
+            },
+        )
+        .await?;
+    Ok(page
+        .events
+        .last()
+        .is_some_and(|event| openai::is_done(&event.data)))
 }
 
 fn interruption(audit: &[Record], seq: Seq) -> ErrorCode {
-    let dialled = audit.iter().any(|record| matches!(record, Record::Dialled(_)));
+    let dialled = audit
+        .iter()
+        .any(|record| matches!(record, Record::Dialled(_)));
     match (dialled, seq) {
         (false, _) => ErrorCode::NotStarted,
         (true, Seq::ZERO) => ErrorCode::OutcomeUnknown,

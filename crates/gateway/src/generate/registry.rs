@@ -51,7 +51,9 @@ impl Registry {
         let mut inner = self.lock();
         // Swept each time it has doubled, so that the cost is spread over the requests.
         if inner.recent.len() >= 1024 && inner.recent.len().is_power_of_two() {
-            inner.recent.retain(|_, (_, since)| now.since(*since) < window);
+            inner
+                .recent
+                .retain(|_, (_, since)| now.since(*since) < window);
         }
         inner.recent.insert(request, (Arc::clone(live), now));
     }

@@ -13,7 +13,8 @@ pub(super) async fn read_body(body: Body, most: usize) -> Result<Bytes, Error> {
     match timeout(limits::REQUEST_READ_TIMEOUT, reading).await {
         Ok(Ok(collected)) => Ok(collected.to_bytes()),
         Ok(Err(error)) if error.is::<LengthLimitError>() => {
-            let message = format!("The request body is larger than limits.request_body_bytes = {most}.");
+            let message =
+                format!("The request body is larger than limits.request_body_bytes = {most}.");
             Err(Error::new(ErrorCode::BodyTooLarge, message))
         }
         Ok(Err(_)) => {

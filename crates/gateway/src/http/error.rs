@@ -27,7 +27,11 @@ impl Shape {
     pub fn of(path: &str) -> Self {
         let own = ["/v1/streams", "/v1/ws"];
         let is_own = own.iter().any(|prefix| path.starts_with(prefix));
-        if path.starts_with("/v1/") && !is_own { Self::OpenAi } else { Self::Problem }
+        if path.starts_with("/v1/") && !is_own {
+            Self::OpenAi
+        } else {
+            Self::Problem
+        }
     }
 
     /// `error` in this shape.
@@ -49,7 +53,10 @@ impl IntoResponse for Failure {
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
         if let Some(after) = error.retry_after {
-            headers.insert(header::RETRY_AFTER, HeaderValue::from(after.as_secs().max(1)));
+            headers.insert(
+                header::RETRY_AFTER,
+                HeaderValue::from(after.as_secs().max(1)),
+            );
         }
         if let Some(stream) = error.stream {
             super::respond::name_stream(headers, stream);
@@ -67,7 +74,10 @@ impl IntoResponse for Failure {
 /// Whether an SDK must not repeat the request by itself: the provider may have been charged, or
 /// the answer would be the same.
 pub fn must_not_retry(code: ErrorCode) -> bool {
-    let same_again = matches!(code, ErrorCode::CursorAhead | ErrorCode::IdempotencyMismatch);
+    let same_again = matches!(
+        code,
+        ErrorCode::CursorAhead | ErrorCode::IdempotencyMismatch
+    );
     same_again || !code.no_side_effects()
 }
 

@@ -59,7 +59,14 @@ fn plan(
     parts: &Parts,
     body: &Bytes,
 ) -> Result<Planned, Error> {
-    pipeline::plan(&app.models, caller, surface, parts.uri.path(), &parts.headers, body)
+    pipeline::plan(
+        &app.models,
+        caller,
+        surface,
+        parts.uri.path(),
+        &parts.headers,
+        body,
+    )
 }
 
 /// A repeated POST with `Last-Event-ID`: the stream goes on; nothing is generated.
@@ -71,15 +78,27 @@ async fn resume(app: &App, caller: &Caller, cursor: Cursor) -> Result<Response, 
     match open(app, &caller.project, stream, cursor.seq).await? {
         Opened::AtEnd => Ok(respond::nothing_follows(stream)),
         Opened::Reader(reader, stat) => {
-            let about = About { upstream: stat.info.upstream, replayed: true };
+            let about = About {
+                upstream: stat.info.upstream,
+                replayed: true,
+            };
             Ok(respond::sse(app, reader, None, &about))
         }
     }
 }
 
 async fn generate(app: &App, caller: &Caller, generation: Generation) -> Result<Response, Error> {
-    let Generation { request, stream, background, is_retry } = generation;
-    let wanted = Wanted { surface: request.surface, stream, background };
+    let Generation {
+        request,
+        stream,
+        background,
+        is_retry,
+    } = generation;
+    let wanted = Wanted {
+        surface: request.surface,
+        stream,
+        background,
+    };
     if let Some(claim) = request.claim {
         // Asked first, so that a repeat costs no id and no write.
         if let Some(claimed) = app.log.claimed(claim.key).await {
@@ -91,7 +110,10 @@ async fn generate(app: &App, caller: &Caller, generation: Generation) -> Result<
             return attach(app, caller, wanted, stream).await;
         }
     }
-    let about = About { upstream: Some(request.upstream.name().to_owned()), replayed: false };
+    let about = About {
+        upstream: Some(request.upstream.name().to_owned()),
+        replayed: false,
+    };
     let mode = request.mode;
     let fingerprint = request.claim.map(|claim| claim.fingerprint);
     match app.generator.start(request).await? {
@@ -103,7 +125,9 @@ async fn generate(app: &App, caller: &Caller, generation: Generation) -> Result<
             let id = attachment.live().id();
             let log = Arc::clone(&app.log);
             let reader = Reader::new(log, id, everstream_core::id::Seq::ZERO, Some(attachment));
-            respond(app, wanted, mode, reader, &about).await.map_err(|error| error.stream(id))
+            respond(app, wanted, mode, reader, &about)
+                .await
+                .map_err(|error| error.stream(id))
         }
     }
 }
@@ -148,8 +172,13 @@ async fn attach(
         return Ok(respond::nothing_follows(stream));
     };
     let mode = stat.info.mode;
-    let about = About { upstream: stat.info.upstream, replayed: true };
-    respond(app, wanted, mode, reader, &about).await.map_err(|error| error.stream(stream))
+    let about = About {
+        upstream: stat.info.upstream,
+        replayed: true,
+    };
+    respond(app, wanted, mode, reader, &about)
+        .await
+        .map_err(|error| error.stream(stream))
 }
 
 async fn respond(
@@ -160,7 +189,12 @@ async fn respond(
     about: &About,
 ) -> Result<Response, Error> {
     match (wanted, mode) {
-        (Wanted { background: true, .. }, _) => Ok(respond::accepted(reader.stream(), about)),
+        (
+            Wanted {
+                background: true, ..
+            },
+            _,
+        ) => Ok(respond::accepted(reader.stream(), about)),
         (Wanted { stream: true, .. }, Mode::Stream) => respond::held_sse(app, reader, about).await,
         (Wanted { stream: true, .. }, Mode::Unary) => {
             let message = "This generation was made without `stream`; repeat the request without \

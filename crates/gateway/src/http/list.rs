@@ -55,9 +55,20 @@ async fn try_list(
     headers: &HeaderMap,
 ) -> Result<Response, Error> {
     let project = app.keys.authenticate(headers)?.project;
-    let ListParameters { query, page, size, sort, stream, timeout } = parameters;
-    let query =
-        ListQuery::parse(query.as_deref(), page.as_deref(), size.as_deref(), sort.as_deref())?;
+    let ListParameters {
+        query,
+        page,
+        size,
+        sort,
+        stream,
+        timeout,
+    } = parameters;
+    let query = ListQuery::parse(
+        query.as_deref(),
+        page.as_deref(),
+        size.as_deref(),
+        sort.as_deref(),
+    )?;
     let longest = limits::LIST_TIMEOUT_MAX.as_secs();
     if timeout.is_some_and(|seconds| !(1..=longest).contains(&seconds)) {
         let message = format!("timeout is between 1 and {longest} seconds.");
@@ -103,27 +114,41 @@ fn feed(app: Arc<App>, project: ProjectId, query: ListQuery, until: Instant) -> 
     let silence = app.config.streams.heartbeat;
     let first = Some(page);
     let state = (app, project, query, changes, first);
-    let body = stream::unfold(state, move |(app, project, query, mut changes, first)| async move {
-        let bytes = if let Some(page) = first {
-            page.iter().flat_map(message).chain(HEARTBEAT.iter().copied()).collect()
-        } else {
-            let quiet = Instant::now() + silence;
-            match timeout_at(quiet.min(until), changes.recv()).await {
-                Ok(Ok(id)) => changed(&app, &project, &query, id).await,
-                // It fell behind: the page again says what is true now.
-                Ok(Err(broadcast::error::RecvError::Lagged(_))) => {
-                    look(&app, &project, &query).streams.iter().flat_map(message).collect()
+    let body = stream::unfold(
+        state,
+        move |(app, project, query, mut changes, first)| async move {
+            let bytes = if let Some(page) = first {
+                page.iter()
+                    .flat_map(message)
+                    .chain(HEARTBEAT.iter().copied())
+                    .collect()
+            } else {
+                let quiet = Instant::now() + silence;
+                match timeout_at(quiet.min(until), changes.recv()).await {
+                    Ok(Ok(id)) => changed(&app, &project, &query, id).await,
+                    // It fell behind: the page again says what is true now.
+                    Ok(Err(broadcast::error::RecvError::Lagged(_))) => look(&app, &project, &query)
+                        .streams
+                        .iter()
+                        .flat_map(message)
+                        .collect(),
+                    Ok(Err(broadcast::error::RecvError::Closed)) => return None,
+                    Err(_) if Instant::now() >= until => return None,
+                    Err(_) => HEARTBEAT.to_vec(),
                 }
-                Ok(Err(broadcast::error::RecvError::Closed)) => return None,
-                Err(_) if Instant::now() >= until => return None,
-                Err(_) => HEARTBEAT.to_vec(),
-            }
-        };
-        Some((Ok::<_, Infallible>(Bytes::from(bytes)), (app, project, query, changes, None)))
-    });
+            };
+            Some((
+                Ok::<_, Infallible>(Bytes::from(bytes)),
+                (app, project, query, changes, None),
+            ))
+        },
+    );
     let mut response = Body::from_stream(body).into_response();
     let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
+    headers.insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("text/event-stream"),
+    );
     streaming_headers(headers);
     response
 }
@@ -139,5 +164,9 @@ async fn changed(app: &App, project: &ProjectId, query: &ListQuery, id: StreamId
 
 fn message(info: &StreamInfo) -> Vec<u8> {
     let data = json!(info).to_string();
-    SseMessage::new().event("stream").data(data).to_bytes().to_vec()
+    SseMessage::new()
+        .event("stream")
+        .data(data)
+        .to_bytes()
+        .to_vec()
 }

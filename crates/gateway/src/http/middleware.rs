@@ -25,7 +25,11 @@ pub(super) struct RequestId(pub HeaderValue);
 /// Gives every request an id, and every response the same one.
 pub(super) async fn request_id(mut request: Request, next: Next) -> Response {
     let id = known_id(&request).unwrap_or_else(random_id);
-    if !request.headers().get(TRACEPARENT).is_some_and(is_traceparent) {
+    if !request
+        .headers()
+        .get(TRACEPARENT)
+        .is_some_and(is_traceparent)
+    {
         // A broken one would only confuse whoever continues the trace.
         request.headers_mut().remove(TRACEPARENT);
     }
@@ -44,11 +48,18 @@ pub(super) async fn request_id(mut request: Request, next: Next) -> Response {
 pub(super) async fn catch_panic(request: Request, next: Next) -> Response {
     let id = request.extensions().get::<RequestId>().cloned();
     let shape = Shape::of(request.uri().path());
-    if let Ok(response) = AssertUnwindSafe(next.run(request)).catch_unwind().await { response } else {
-        let id = id.as_ref().and_then(|id| id.0.to_str().ok()).unwrap_or("unknown");
+    if let Ok(response) = AssertUnwindSafe(next.run(request)).catch_unwind().await {
+        response
+    } else {
+        let id = id
+            .as_ref()
+            .and_then(|id| id.0.to_str().ok())
+            .unwrap_or("unknown");
         tracing::error!(request_id = id, "a handler panicked");
         let message = format!("Everstream has a bug here. Please report request id {id}.");
-        shape.failure(Error::new(ErrorCode::Internal, message)).into_response()
+        shape
+            .failure(Error::new(ErrorCode::Internal, message))
+            .into_response()
     }
 }
 
@@ -60,7 +71,10 @@ fn known_id(request: &Request) -> Option<HeaderValue> {
     if let Some(id) = request.headers().get(REQUEST_ID).filter(sane) {
         return Some(id.clone());
     }
-    let traceparent = request.headers().get(TRACEPARENT).filter(|value| is_traceparent(value))?;
+    let traceparent = request
+        .headers()
+        .get(TRACEPARENT)
+        .filter(|value| is_traceparent(value))?;
     HeaderValue::from_bytes(&traceparent.as_bytes()[3..35]).ok()
 }
 
@@ -68,10 +82,14 @@ fn known_id(request: &Request) -> Option<HeaderValue> {
 fn is_traceparent(value: &HeaderValue) -> bool {
     let bytes = value.as_bytes();
     bytes.len() >= 55
-        && bytes.iter().enumerate().take(55).all(|(at, byte)| match at {
-            2 | 35 | 52 => *byte == b'-',
-            _ => byte.is_ascii_digit() || (b'a'..=b'f').contains(byte),
-        })
+        && bytes
+            .iter()
+            .enumerate()
+            .take(55)
+            .all(|(at, byte)| match at {
+                2 | 35 | 52 => *byte == b'-',
+                _ => byte.is_ascii_digit() || (b'a'..=b'f').contains(byte),
+            })
 }
 
 fn random_id() -> HeaderValue {

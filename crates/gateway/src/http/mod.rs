@@ -41,7 +41,10 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/v1/streams", get(list::list))
         .route("/v1/streams/{id}/ws", get(ws::one))
         .route("/v1/ws", get(ws::many))
-        .route("/v1/streams/{id}", get(streams::read).delete(streams::cancel))
+        .route(
+            "/v1/streams/{id}",
+            get(streams::read).delete(streams::cancel),
+        )
         .route("/v1/streams/{id}/token", post(streams::token))
         .route("/healthz", get(health::alive))
         .route("/readyz", get(health::ready))
@@ -56,13 +59,17 @@ pub fn router(app: Arc<App>) -> Router {
 async fn no_route(request: Request) -> Response {
     let path = request.uri().path();
     let message = format!("There is nothing at {path}. The paths are listed in the README.");
-    Shape::of(path).failure(Error::new(ErrorCode::RouteNotFound, message)).into_response()
+    Shape::of(path)
+        .failure(Error::new(ErrorCode::RouteNotFound, message))
+        .into_response()
 }
 
 async fn wrong_method(request: Request) -> Response {
     let (method, path) = (request.method(), request.uri().path());
     let message = format!("{path} does not take {method}; see the Allow header.");
-    Shape::of(path).failure(Error::new(ErrorCode::MethodNotAllowed, message)).into_response()
+    Shape::of(path)
+        .failure(Error::new(ErrorCode::MethodNotAllowed, message))
+        .into_response()
 }
 
 /// Browsers may read only what the configuration allows; the headers that a resuming client needs
@@ -89,6 +96,8 @@ fn cors(origins: &[String]) -> CorsLayer {
     if origins.iter().any(|origin| origin == "*") {
         return layer.allow_origin(AllowOrigin::any());
     }
-    let origins = origins.iter().filter_map(|origin| HeaderValue::try_from(origin.as_str()).ok());
+    let origins = origins
+        .iter()
+        .filter_map(|origin| HeaderValue::try_from(origin.as_str()).ok());
     layer.allow_origin(AllowOrigin::list(origins))
 }

@@ -34,7 +34,10 @@ pub(super) async fn show(
         }
         // Not listed, yet it may be served: an upstream that lists nothing takes any name.
         let route = route(&app.models, &model)?;
-        let entry = ModelEntry { id: model, upstream: route.upstream.name().to_owned() };
+        let entry = ModelEntry {
+            id: model,
+            upstream: route.upstream.name().to_owned(),
+        };
         Ok(axum::Json(self::entry(&entry)))
     });
     reply(result)

@@ -22,9 +22,17 @@ use crate::read::{Read, Reader};
 pub(super) fn ndjson(app: &App, reader: Reader, about: &About) -> Response {
     let stream = reader.stream();
     let heartbeat = Heartbeat::new(app.config.streams.heartbeat);
-    let mut response = Body::new(Lines { reader, heartbeat, over: false }).into_response();
+    let mut response = Body::new(Lines {
+        reader,
+        heartbeat,
+        over: false,
+    })
+    .into_response();
     let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/x-ndjson"));
+    headers.insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("application/x-ndjson"),
+    );
     respond::streaming_headers(headers);
     respond::describe(headers, stream, about);
     response
@@ -63,7 +71,10 @@ impl http_body::Body for Lines {
             Poll::Ready(Read::Lost(error)) => {
                 self.over = true;
                 let code = error.code.as_str();
-                format!("{}\n", json!({ "error": { "code": code, "message": error.message } }))
+                format!(
+                    "{}\n",
+                    json!({ "error": { "code": code, "message": error.message } })
+                )
             }
             Poll::Pending => {
                 ready!(self.heartbeat.poll(cx));

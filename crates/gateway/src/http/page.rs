@@ -23,8 +23,10 @@ pub(super) async fn page(
 ) -> Result<Response, Error> {
     let found = stat(app, project, stream).await?;
     if seq > found.tail.seq {
-        let message =
-            format!("The cursor {stream}.{seq} is beyond the end of the log, {}.", found.tail.seq);
+        let message = format!(
+            "The cursor {stream}.{seq} is beyond the end of the log, {}.",
+            found.tail.seq
+        );
         return Err(Error::new(ErrorCode::CursorAhead, message).stream(stream));
     }
     let events = limit.unwrap_or(limits::READ_PAGE_EVENTS);
@@ -32,12 +34,18 @@ pub(super) async fn page(
         let message = format!("limit is between 1 and {}.", limits::READ_PAGE_EVENTS);
         return Err(Error::new(ErrorCode::InvalidValue, message).param("limit"));
     }
-    let limit = ReadLimit { events, bytes: limits::READ_PAGE_BYTES };
+    let limit = ReadLimit {
+        events,
+        bytes: limits::READ_PAGE_BYTES,
+    };
     let page = app.log.read(stream, seq, limit).await;
     let page = page.map_err(|error| store_error(&error).stream(stream))?;
     let last = page.events.last().map_or(seq, |event| event.seq);
     let mut body = summary(&found);
-    body.insert("events".into(), page.events.iter().map(event).map(Value::Object).collect());
+    body.insert(
+        "events".into(),
+        page.events.iter().map(event).map(Value::Object).collect(),
+    );
     body.insert("next".into(), json!(format!("{stream}.{last}")));
     body.insert("has_more".into(), json!(last < page.tail.seq));
     let mut response = axum::Json(body).into_response();

@@ -48,7 +48,11 @@ pub(super) fn name_stream(headers: &mut HeaderMap, stream: StreamId) {
 
 /// Server-sent events. The head waits for the first event, for a moment: so a provider's refusal
 /// keeps its status, and idle timers of proxies still see bytes in time.
-pub(super) async fn held_sse(app: &App, mut reader: Reader, about: &About) -> Result<Response, Error> {
+pub(super) async fn held_sse(
+    app: &App,
+    mut reader: Reader,
+    about: &About,
+) -> Result<Response, Error> {
     let first = match timeout(app.config.streams.head_hold, reader.next()).await {
         Err(_) => Bytes::from_static(HEARTBEAT),
         Ok(Read::Events(batch, before)) => {
@@ -70,7 +74,10 @@ pub(super) fn sse(app: &App, reader: Reader, first: Option<Bytes>, about: &About
     let body = SseBody::new(reader, first, app.config.streams.heartbeat);
     let mut response = Body::new(body).into_response();
     let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
+    headers.insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("text/event-stream"),
+    );
     streaming_headers(headers);
     describe(headers, stream, about);
     response
@@ -78,12 +85,20 @@ pub(super) fn sse(app: &App, reader: Reader, first: Option<Bytes>, about: &About
 
 /// Headers that keep proxies from holding a streamed body back.
 pub(super) fn streaming_headers(headers: &mut HeaderMap) {
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache, no-transform"));
+    headers.insert(
+        header::CACHE_CONTROL,
+        HeaderValue::from_static("no-cache, no-transform"),
+    );
     headers.insert(ACCEL_BUFFERING, HeaderValue::from_static("no"));
 }
 
 /// One JSON body: the provider's own, or a streamed answer folded into one.
-pub(super) async fn whole(mut reader: Reader, surface: Surface, mode: Mode, about: &About) -> Result<Response, Error> {
+pub(super) async fn whole(
+    mut reader: Reader,
+    surface: Surface,
+    mode: Mode,
+    about: &About,
+) -> Result<Response, Error> {
     let mut data: Vec<Bytes> = Vec::new();
     let end = loop {
         match reader.next().await {
@@ -100,7 +115,12 @@ pub(super) async fn whole(mut reader: Reader, surface: Surface, mode: Mode, abou
         }
     };
     if end.status != Status::Completed {
-        return Ok(refused(&reader, about, &end, data.pop().unwrap_or_default()));
+        return Ok(refused(
+            &reader,
+            about,
+            &end,
+            data.pop().unwrap_or_default(),
+        ));
     }
     let body = match mode {
         Mode::Unary => data.pop().unwrap_or_default(),
@@ -114,7 +134,10 @@ pub(super) async fn whole(mut reader: Reader, surface: Surface, mode: Mode, abou
 /// A large unary answer, passed on piece by piece. If it is cut, so is the response.
 fn in_parts(reader: Reader, first: Vec<Bytes>, about: &About) -> Response {
     let stream_id = reader.stream();
-    let state = (reader, first.into_iter().collect::<std::collections::VecDeque<_>>());
+    let state = (
+        reader,
+        first.into_iter().collect::<std::collections::VecDeque<_>>(),
+    );
     let parts = stream::try_unfold(state, |(mut reader, mut ready)| async move {
         loop {
             if let Some(bytes) = ready.pop_front() {
@@ -127,7 +150,9 @@ fn in_parts(reader: Reader, first: Vec<Bytes>, about: &About) -> Response {
                 Read::Ended(end) if end.status == Status::Completed => return Ok(None),
                 Read::Ended(end) => {
                     let reason = end.reason.clone().unwrap_or_default();
-                    return Err(std::io::Error::other(format!("the answer was cut: {reason}")));
+                    return Err(std::io::Error::other(format!(
+                        "the answer was cut: {reason}"
+                    )));
                 }
                 Read::Lost(error) => return Err(std::io::Error::other(error.to_string())),
             }
@@ -152,12 +177,19 @@ fn refusal(reader: &Reader) -> Option<Arc<End>> {
 }
 
 fn last_data(events: &[Event]) -> Bytes {
-    events.last().map(|event| event.data.clone()).unwrap_or_default()
+    events
+        .last()
+        .map(|event| event.data.clone())
+        .unwrap_or_default()
 }
 
 /// The error as a response of its own, with the status that the provider gave.
 fn refused(reader: &Reader, about: &About, end: &End, data: Bytes) -> Response {
-    let code = end.reason.as_deref().and_then(ErrorCode::from_name).unwrap_or(ErrorCode::Internal);
+    let code = end
+        .reason
+        .as_deref()
+        .and_then(ErrorCode::from_name)
+        .unwrap_or(ErrorCode::Internal);
     let mut response = from_event(data, end.http_status.unwrap_or(code.status()));
     let headers = response.headers_mut();
     describe(headers, reader.stream(), about);
@@ -174,7 +206,11 @@ fn refused(reader: &Reader, about: &About, end: &End, data: Bytes) -> Response {
 /// The headers that say what the response is part of.
 pub(super) fn describe(headers: &mut HeaderMap, stream: StreamId, about: &About) {
     name_stream(headers, stream);
-    if let Some(upstream) = about.upstream.as_deref().and_then(|u| HeaderValue::try_from(u).ok()) {
+    if let Some(upstream) = about
+        .upstream
+        .as_deref()
+        .and_then(|u| HeaderValue::try_from(u).ok())
+    {
         headers.insert(UPSTREAM, upstream);
     }
     if about.replayed {

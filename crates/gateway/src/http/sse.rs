@@ -24,7 +24,12 @@ pub struct SseBody {
 impl SseBody {
     /// The body that begins with `first` (whole frames, or a comment) and goes on with `reader`.
     pub fn new(reader: Reader, first: Option<Bytes>, silence: Duration) -> Self {
-        Self { reader, first, heartbeat: Heartbeat::new(silence), over: false }
+        Self {
+            reader,
+            first,
+            heartbeat: Heartbeat::new(silence),
+            over: false,
+        }
     }
 }
 
@@ -72,7 +77,11 @@ pub struct Heartbeat {
 impl Heartbeat {
     /// Rings `silence` from now.
     pub fn new(silence: Duration) -> Self {
-        Self { silence, last: Instant::now(), timer: Box::pin(sleep(silence)) }
+        Self {
+            silence,
+            last: Instant::now(),
+            timer: Box::pin(sleep(silence)),
+        }
     }
 
     /// Something was sent.

@@ -63,7 +63,10 @@ async fn try_read(
     match open(app, &project, stream, seq).await? {
         Opened::AtEnd => Ok(respond::nothing_follows(stream)),
         Opened::Reader(reader, stat) => {
-            let about = About { upstream: stat.info.upstream, replayed: false };
+            let about = About {
+                upstream: stat.info.upstream,
+                replayed: false,
+            };
             Ok(match form {
                 Form::Ndjson => ndjson::ndjson(app, reader, &about),
                 Form::Sse | Form::Page => respond::sse(app, reader, None, &about),
@@ -95,12 +98,21 @@ pub(super) async fn authorize(
 }
 
 fn unknown() -> Error {
-    Error::new(ErrorCode::StreamNotFound, "There is no such stream in this project.")
+    Error::new(
+        ErrorCode::StreamNotFound,
+        "There is no such stream in this project.",
+    )
 }
 
 /// Where to start: `Last-Event-ID` beats `?after=`.
-pub(super) fn cursor(stream: StreamId, after: Option<&str>, headers: &HeaderMap) -> Result<Seq, Error> {
-    let header = headers.get("last-event-id").filter(|value| !value.is_empty());
+pub(super) fn cursor(
+    stream: StreamId,
+    after: Option<&str>,
+    headers: &HeaderMap,
+) -> Result<Seq, Error> {
+    let header = headers
+        .get("last-event-id")
+        .filter(|value| !value.is_empty());
     let (name, text) = match (header, after) {
         (Some(value), _) => ("Last-Event-ID", value.to_str().unwrap_or("\u{fffd}")),
         (None, Some(after)) if !after.is_empty() => ("after", after),
@@ -108,7 +120,9 @@ pub(super) fn cursor(stream: StreamId, after: Option<&str>, headers: &HeaderMap)
     };
     let cursor = Cursor::parse(text, Some(stream)).map_err(|error| {
         let message = format!("{name} is wrong: {error}; it looks like `{stream}.17` or `17`.");
-        Error::new(ErrorCode::InvalidCursor, message).param(name).stream(stream)
+        Error::new(ErrorCode::InvalidCursor, message)
+            .param(name)
+            .stream(stream)
     })?;
     Ok(cursor.seq)
 }
@@ -122,7 +136,9 @@ enum Form {
 
 impl Form {
     fn wanted(query: &ReadQuery, headers: &HeaderMap) -> Self {
-        let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok());
+        let accept = headers
+            .get(header::ACCEPT)
+            .and_then(|value| value.to_str().ok());
         let accept = accept.unwrap_or("*/*");
         let ndjson = accept.contains("application/x-ndjson") || accept.contains("jsonl");
         match query.stream {
@@ -150,7 +166,11 @@ pub(super) async fn cancel(
 async fn try_cancel(app: &App, id: &str, headers: &HeaderMap) -> Result<Response, Error> {
     let (project, stream) = authorize(app, id, None, headers).await?;
     let found = stat(app, &project, stream).await?;
-    let found = if found.tail.ended { found } else { stop(app, &project, stream).await? };
+    let found = if found.tail.ended {
+        found
+    } else {
+        stop(app, &project, stream).await?
+    };
     Ok(axum::Json(page::summary(&found)).into_response())
 }
 
@@ -163,7 +183,11 @@ async fn stop(app: &App, project: &ProjectId, stream: StreamId) -> Result<Stat, 
     }
     let stat_now = stat(app, project, stream).await?;
     let seen = stat_now.tail.seq;
-    let attachment = app.generator.registry.get(stream).and_then(|live| live.attach(seen, usize::MAX));
+    let attachment = app
+        .generator
+        .registry
+        .get(stream)
+        .and_then(|live| live.attach(seen, usize::MAX));
     let mut reader = Reader::new(Arc::clone(&app.log), stream, seen, attachment);
     let end = async { while let Read::Events(..) = reader.next().await {} };
     if tokio::time::timeout(CANCEL_WAIT, end).await.is_err() {
@@ -207,10 +231,14 @@ async fn try_token(app: &App, id: &str, request: Request) -> Result<Response, Er
             Error::new(ErrorCode::InvalidJson, message)
         })?
     };
-    let asked = wish.expires_in.map_or(app.config.streams.read_token_ttl, Duration::from_secs);
+    let asked = wish
+        .expires_in
+        .map_or(app.config.streams.read_token_ttl, Duration::from_secs);
     if asked > limits::READ_TOKEN_MAX || asked.is_zero() {
-        let message =
-            format!("expires_in is between 1 and {} seconds.", limits::READ_TOKEN_MAX.as_secs());
+        let message = format!(
+            "expires_in is between 1 and {} seconds.",
+            limits::READ_TOKEN_MAX.as_secs()
+        );
         return Err(Error::new(ErrorCode::InvalidValue, message).param("expires_in"));
     }
     let expires_at = app.clock.now().plus(asked);

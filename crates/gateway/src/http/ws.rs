@@ -50,7 +50,9 @@ pub(super) async fn one(
         let (project, stream) = authorize(&app, &id, query.token.as_deref(), &headers).await?;
         let seq = cursor(stream, query.after.as_deref(), &headers)?;
         // Refused before the upgrade, with a status that a client can see.
-        open(&app, &project, stream, seq).await.map(|opened| (stream, opened))
+        open(&app, &project, stream, seq)
+            .await
+            .map(|opened| (stream, opened))
     };
     match opened.await {
         Ok((stream, opened)) => limited(upgrade).on_upgrade(move |socket| async move {
@@ -73,8 +75,9 @@ pub(super) async fn many(
         Err(_) if !headers.contains_key("authorization") => None,
         Err(error) => return Shape::Problem.failure(error).into_response(),
     };
-    limited(upgrade)
-        .on_upgrade(move |socket| async move { Session::new(app, socket, project, false).run().await })
+    limited(upgrade).on_upgrade(move |socket| async move {
+        Session::new(app, socket, project, false).run().await;
+    })
 }
 
 fn limited(upgrade: WebSocketUpgrade) -> WebSocketUpgrade {
@@ -86,8 +89,14 @@ fn limited(upgrade: WebSocketUpgrade) -> WebSocketUpgrade {
 #[derive(Debug, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 enum Command {
-    Subscribe { stream: StreamId, after: Option<Value>, token: Option<String> },
-    Unsubscribe { stream: StreamId },
+    Subscribe {
+        stream: StreamId,
+        after: Option<Value>,
+        token: Option<String>,
+    },
+    Unsubscribe {
+        stream: StreamId,
+    },
 }
 
 struct Session {
@@ -128,10 +137,13 @@ impl Session {
     }
 
     fn add(&mut self, stream: StreamId, opened: Opened) {
-        self.replies.push(json!({ "type": "subscribed", "stream": stream }));
+        self.replies
+            .push(json!({ "type": "subscribed", "stream": stream }));
         match opened {
             Opened::Reader(reader, _) => self.readers.push_back(reader),
-            Opened::AtEnd => self.replies.push(json!({ "type": "end", "stream": stream })),
+            Opened::AtEnd => self
+                .replies
+                .push(json!({ "type": "end", "stream": stream })),
         }
     }
 
@@ -202,12 +214,15 @@ impl Session {
             Error::new(ErrorCode::InvalidJson, message)
         });
         let result = match command {
-            Ok(Command::Subscribe { stream, after, token }) => {
-                self.subscribe(stream, after, token.as_deref()).await
-            }
+            Ok(Command::Subscribe {
+                stream,
+                after,
+                token,
+            }) => self.subscribe(stream, after, token.as_deref()).await,
             Ok(Command::Unsubscribe { stream }) => {
                 self.readers.retain(|reader| reader.stream() != stream);
-                self.replies.push(json!({ "type": "unsubscribed", "stream": stream }));
+                self.replies
+                    .push(json!({ "type": "unsubscribed", "stream": stream }));
                 Ok(())
             }
             Err(error) => Err(error),
@@ -226,10 +241,16 @@ impl Session {
     ) -> Result<(), Error> {
         let refused = |code, message: &str| Error::new(code, message).stream(stream);
         if self.readers.iter().any(|reader| reader.stream() == stream) {
-            return Err(refused(ErrorCode::InvalidValue, "This socket follows this stream already."));
+            return Err(refused(
+                ErrorCode::InvalidValue,
+                "This socket follows this stream already.",
+            ));
         }
         if self.readers.len() >= limits::WS_SUBSCRIPTIONS {
-            let message = format!("A socket follows {} streams at most.", limits::WS_SUBSCRIPTIONS);
+            let message = format!(
+                "A socket follows {} streams at most.",
+                limits::WS_SUBSCRIPTIONS
+            );
             return Err(refused(ErrorCode::InvalidValue, &message));
         }
         let project = match (token, &self.project) {
@@ -240,15 +261,23 @@ impl Session {
             }
             (Some(token), _) => {
                 let id = stream.to_string();
-                authorize(&self.app, &id, Some(token), &HeaderMap::new()).await?.0
+                authorize(&self.app, &id, Some(token), &HeaderMap::new())
+                    .await?
+                    .0
             }
         };
         let seq = after.map_or(Ok(Seq::ZERO), |after| {
-            let text = after.as_str().map_or_else(|| after.to_string(), str::to_owned);
-            Cursor::parse(&text, Some(stream)).map(|cursor| cursor.seq).map_err(|error| {
-                let message = format!("after is wrong: {error}.");
-                Error::new(ErrorCode::InvalidCursor, message).param("after").stream(stream)
-            })
+            let text = after
+                .as_str()
+                .map_or_else(|| after.to_string(), str::to_owned);
+            Cursor::parse(&text, Some(stream))
+                .map(|cursor| cursor.seq)
+                .map_err(|error| {
+                    let message = format!("after is wrong: {error}.");
+                    Error::new(ErrorCode::InvalidCursor, message)
+                        .param("after")
+                        .stream(stream)
+                })
         })?;
         let opened = open(&self.app, &project, stream, seq).await?;
         self.add(stream, opened);
@@ -258,7 +287,9 @@ impl Session {
     /// What the client is told of a read; a reader that is done leaves.
     fn texts(&mut self, read: Read) -> Vec<Value> {
         // `poll_readers` put the reader that answered last.
-        let Some(stream) = self.readers.back().map(Reader::stream) else { return Vec::new() };
+        let Some(stream) = self.readers.back().map(Reader::stream) else {
+            return Vec::new();
+        };
         match read {
             Read::Events(batch, before) => {
                 let events = batch.events_after(before).iter();
@@ -290,14 +321,18 @@ impl Session {
             return Some(());
         }
         for text in texts {
-            self.write(Message::Text(Utf8Bytes::from(text.to_string()))).await?;
+            self.write(Message::Text(Utf8Bytes::from(text.to_string())))
+                .await?;
         }
         self.flush().await
     }
 
     async fn write(&mut self, message: Message) -> Option<()> {
         let patience = self.app.config.streams.write_stall;
-        timeout(patience, self.to_client.feed(message)).await.ok()?.ok()
+        timeout(patience, self.to_client.feed(message))
+            .await
+            .ok()?
+            .ok()
     }
 
     async fn flush(&mut self) -> Option<()> {
@@ -309,7 +344,9 @@ impl Session {
 /// The next read of any reader, in turns; the reader that answers goes to the back.
 fn poll_readers(readers: &mut VecDeque<Reader>, cx: &mut Context<'_>) -> Poll<Read> {
     for at in 0..readers.len() {
-        let Some(reader) = readers.get_mut(at) else { break };
+        let Some(reader) = readers.get_mut(at) else {
+            break;
+        };
         if let Poll::Ready(read) = reader.poll_next(cx) {
             if let Some(reader) = readers.remove(at) {
                 readers.push_back(reader);
@@ -321,7 +358,10 @@ fn poll_readers(readers: &mut VecDeque<Reader>, cx: &mut Context<'_>) -> Poll<Re
 }
 
 fn goodbye(code: u16, reason: &'static str) -> Goodbye {
-    CloseFrame { code, reason: Utf8Bytes::from_static(reason) }
+    CloseFrame {
+        code,
+        reason: Utf8Bytes::from_static(reason),
+    }
 }
 
 fn error_text(error: &Error) -> Value {

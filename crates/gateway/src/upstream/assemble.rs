@@ -25,7 +25,9 @@ pub struct Assembled {
 pub async fn assemble(config: &Config, env: &Env) -> Result<Assembled, SpecError> {
     let mut assembled = Assembled::default();
     for upstream in &config.upstreams {
-        assembled.upstreams.push(Arc::new(Upstream::new(spec(upstream))?));
+        assembled
+            .upstreams
+            .push(Arc::new(Upstream::new(spec(upstream))?));
         assembled.sources.push("configuration".to_owned());
     }
     if !config.upstreams.is_empty() {
@@ -33,7 +35,10 @@ pub async fn assemble(config: &Config, env: &Env) -> Result<Assembled, SpecError
     }
     let own_ports = [config.listen.port()];
     let found = discover(|name| env.non_empty(name).map(str::to_owned), &own_ports).await;
-    let Discovery { upstreams, warnings } = found;
+    let Discovery {
+        upstreams,
+        warnings,
+    } = found;
     assembled.warnings = warnings;
     for found in upstreams {
         let mut spec = UpstreamSpec::new(found.name, found.base_url);
@@ -54,7 +59,9 @@ fn spec(config: &UpstreamConfig) -> UpstreamSpec {
     let headers = config.headers.iter();
     UpstreamSpec {
         api_key: config.api_key.clone(),
-        headers: headers.map(|(name, value)| (name.clone(), value.expose().to_owned())).collect(),
+        headers: headers
+            .map(|(name, value)| (name.clone(), value.expose().to_owned()))
+            .collect(),
         models: config.models.clone(),
         connect_timeout: config.connect_timeout,
         ca_file: config.ca_file.clone(),

@@ -1,3 +1,5 @@
+//! What a start without configuration can find: providers by their keys, servers by their ports.
+
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;

@@ -4,12 +4,12 @@
 //! A general client hands each HTTP chunk over to another task, one by one; here all that one read
 //! brought comes as one piece, and a stream that waits holds no read buffer.
 
+pub mod assemble;
 mod body;
 mod client;
 mod connection;
 pub mod discovery;
 mod error;
-pub mod assemble;
 pub mod models;
 mod pool;
 #[cfg(test)]

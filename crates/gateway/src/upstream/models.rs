@@ -1,3 +1,5 @@
+//! Who serves which model.
+
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -1,1 +1,5 @@
-//! The one integration binary.
+//! The integration tests: a real gateway over real sockets, in front of scripted providers.
+
+mod chat;
+mod directions;
+mod harness;

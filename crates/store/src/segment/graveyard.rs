@@ -98,7 +98,9 @@ fn decode(bytes: &[u8]) -> Option<(StreamId, Grave, usize)> {
         return None;
     }
     let body = &whole[HEAD..];
-    let (claim, project) = if *body.get(16)? == 0 { (None, &body[17..]) } else {
+    let (claim, project) = if *body.get(16)? == 0 {
+        (None, &body[17..])
+    } else {
         let claim = Claim {
             key: Digest(*body.get(17..)?.first_chunk()?),
             fingerprint: Digest(*body.get(49..)?.first_chunk()?),

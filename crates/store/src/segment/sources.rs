@@ -309,7 +309,11 @@ impl Shared {
             match scan.next()? {
                 Found::Batch(outline, records, at) => {
                     let Outline { head, bytes, .. } = outline;
-                    if let Some(step) = Step::of(&head, &records, (part.number, at, bytes)) { steps.push(step) } else { warn!(writer, segment = part.number, at, "a batch does not fit") }
+                    if let Some(step) = Step::of(&head, &records, (part.number, at, bytes)) {
+                        steps.push(step)
+                    } else {
+                        warn!(writer, segment = part.number, at, "a batch does not fit")
+                    }
                     if steps.len() >= STEPS {
                         went_on |= self.take_up(writer, &mut steps);
                     }

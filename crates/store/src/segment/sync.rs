@@ -121,9 +121,10 @@ impl Shared {
     /// its append is durable may tell others to read it.
     fn publish(&self, writer: &mut Writer, synced: Option<(u32, u64)>, count: usize) {
         if let (Some((number, len)), Some(active)) = (synced, &mut writer.active)
-            && active.number == number {
-                active.synced = active.synced.max(len);
-            }
+            && active.number == number
+        {
+            active.synced = active.synced.max(len);
+        }
         if count == 0 {
             return;
         }
