@@ -11,6 +11,14 @@ use everstream_core::event::{Event, StreamInfo};
 use everstream_core::id::{Epoch, ProjectId, Seq, StreamId};
 use everstream_core::record::{Accepted, Claim, Digest, End, Misfit, Record, Tail};
 
+mod admit;
+pub mod config;
+pub mod conformance;
+pub mod disk;
+mod graves;
+pub mod memory;
+pub mod segment;
+
 /// A future of the log's; boxed, so that a backend can be chosen at run time.
 pub type LogFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 

@@ -1,0 +1,478 @@
+//! The log in memory: nothing survives the process, everything else is as the contract says.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use everstream_core::event::{Status, StreamInfo};
+use everstream_core::id::{Epoch, ProjectId, Seq, StreamId, UnixMillis};
+use everstream_core::record::{Accepted, Claim, Digest, End, Record, Tail};
+use tokio::sync::Notify;
+
+use crate::admit::{Extent, admit, is_bounded, weight};
+use crate::config::{Clock, MemoryConfig};
+use crate::graves::{Grave, Graves};
+use crate::{
+    Claimed, Created, Lease, LogError, LogFuture, Page, ReadLimit, Retained, Stat, StreamLog,
+};
+
+/// A log that lives and dies with its process. Bounded by `max_bytes`: when it is full, the streams
+/// that ended longest ago make room.
+pub struct MemoryLog {
+    config: MemoryConfig,
+    clock: Clock,
+    state: Mutex<State>,
+}
+
+struct State {
+    streams: HashMap<StreamId, Stream>,
+    graves: Graves,
+    used: u64,
+    closed: bool,
+}
+
+struct Stream {
+    accepted: Arc<Accepted>,
+    epoch: Epoch,
+    extent: Extent,
+    records: Vec<Record>,
+    /// Where in `records` the event with seq n + 1 stands.
+    events: Vec<u32>,
+    upstream: Option<String>,
+    end: Option<Arc<End>>,
+    /// The claim it still holds.
+    claim: Option<Claim>,
+    weight: u64,
+    /// Whether the holder of its newest epoch lives.
+    held: bool,
+    waker: Arc<Notify>,
+}
+
+impl MemoryLog {
+    /// An empty log.
+    pub fn new(config: MemoryConfig, clock: Clock) -> Self {
+        let graves = Graves::new(config.tombstone_for);
+        Self {
+            config,
+            clock,
+            state: Mutex::new(State {
+                streams: HashMap::new(),
+                graves,
+                used: 0,
+                closed: false,
+            }),
+        }
+    }
+
+    /// Takes every lease away, as the death of a process that shared its log with others would:
+    /// streams that run become orphans.
+    pub fn abandon_all(&self) {
+        for stream in self.lock().streams.values_mut() {
+            stream.held = false;
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn open(&self) -> Result<MutexGuard<'_, State>, LogError> {
+        let state = self.lock();
+        if state.closed {
+            return Err(LogError::Closed);
+        }
+        Ok(state)
+    }
+
+    fn create_now(&self, id: StreamId, accepted: Arc<Accepted>) -> Result<Created, LogError> {
+        let now = (self.clock)();
+        let mut state = self.open()?;
+        if state.streams.contains_key(&id) || state.graves.contains(id) {
+            return Err(LogError::Exists);
+        }
+        if let Some(held) = accepted
+            .claim
+            .and_then(|claim| state.claimed(claim.key, now))
+        {
+            return Ok(Created::Claimed(held));
+        }
+        let records = [Record::Accepted(Arc::clone(&accepted))];
+        let extent = admit(&self.config.limits, Extent::default(), &records)?;
+        self.make_room(&mut state, &records, now)?;
+        let claim = accepted.claim;
+        if let Some(claim) = claim {
+            state.graves.claim(claim.key, id);
+        }
+        let mut stream = Stream {
+            accepted,
+            epoch: Epoch::FIRST,
+            extent: Extent::default(),
+            records: Vec::new(),
+            events: Vec::new(),
+            upstream: None,
+            end: None,
+            claim,
+            weight: 0,
+            held: true,
+            waker: Arc::default(),
+        };
+        state.used += stream.push(&records, extent);
+        let lease = stream.lease();
+        state.streams.insert(id, stream);
+        Ok(Created::New(lease))
+    }
+
+    fn lease_now(&self, id: StreamId) -> Result<Lease, LogError> {
+        let now = (self.clock)();
+        let mut guard = self.open()?;
+        let state = &mut *guard;
+        let Some(stream) = state.streams.get_mut(&id) else {
+            return Err(state.graves.absent(id, now));
+        };
+        if stream.extent.tail.ended {
+            return Err(LogError::Ended);
+        }
+        if stream.held {
+            return Err(LogError::Held);
+        }
+        let records = [Record::Leased];
+        let extent = admit(&self.config.limits, stream.extent, &records)?;
+        state.used += stream.push(&records, extent);
+        stream.epoch = stream.epoch.next();
+        stream.held = true;
+        Ok(stream.lease())
+    }
+
+    fn append_now(
+        &self,
+        id: StreamId,
+        lease: Lease,
+        records: &[Record],
+    ) -> Result<Lease, LogError> {
+        let now = (self.clock)();
+        let mut guard = self.open()?;
+        let Some(stream) = guard.streams.get(&id) else {
+            return Err(guard.graves.absent(id, now));
+        };
+        let tail = stream.extent.tail;
+        if lease.epoch != stream.epoch || !stream.held {
+            let newest = stream.epoch;
+            return Err(LogError::Fenced { newest });
+        }
+        if lease.tail != tail {
+            return match lease.tail.after(records) {
+                Ok(after) if stream.holds(lease.tail, records) => Ok(Lease {
+                    tail: after,
+                    ..lease
+                }),
+                _ if tail.ended => Err(LogError::Ended),
+                _ => Err(LogError::NotAtTail { tail }),
+            };
+        }
+        let extent = admit(&self.config.limits, stream.extent, records)?;
+        self.make_room(&mut guard, records, now)?;
+        let state = &mut *guard;
+        let Some(stream) = state.streams.get_mut(&id) else {
+            return Err(state.graves.absent(id, now));
+        };
+        state.used += stream.push(records, extent);
+        if stream.end.as_ref().is_some_and(|end| end.release_claim) {
+            if let Some(claim) = stream.claim.take() {
+                state.graves.release(claim.key, id);
+            }
+        }
+        Ok(stream.lease())
+    }
+
+    /// Buries those that ended longest ago until `records` fit.
+    fn make_room(
+        &self,
+        state: &mut State,
+        records: &[Record],
+        now: UnixMillis,
+    ) -> Result<(), LogError> {
+        let max = self.config.max_bytes;
+        let wanted = weight(records);
+        if !is_bounded(records) || state.used + wanted <= max {
+            return Ok(());
+        }
+        let mut ended: Vec<_> = state.ended().collect();
+        ended.sort_unstable();
+        for (_, id) in ended {
+            if state.used + wanted <= max {
+                break;
+            }
+            state.bury(id, now);
+        }
+        if state.used + wanted > max {
+            return Err(LogError::Full(format!(
+                "log.max_bytes = {max} is reached, and what is left is running"
+            )));
+        }
+        Ok(())
+    }
+
+    fn page(&self, id: StreamId, after: Seq, limit: ReadLimit) -> Result<Page, LogError> {
+        let now = (self.clock)();
+        let state = self.open()?;
+        let Some(stream) = state.streams.get(&id) else {
+            return Err(state.graves.absent(id, now));
+        };
+        let skip = usize::try_from(after.get()).unwrap_or(usize::MAX);
+        let mut events = Vec::new();
+        let mut bytes = 0;
+        for &at in stream.events.get(skip..).unwrap_or_default() {
+            let Some(Record::Event(event)) = stream.records.get(at as usize) else {
+                break;
+            };
+            bytes += event.data.len();
+            events.push(event.clone());
+            if events.len() >= limit.events || bytes >= limit.bytes {
+                break;
+            }
+        }
+        Ok(Page {
+            events,
+            tail: stream.extent.tail,
+            end: stream.end.clone(),
+        })
+    }
+
+    fn with<T>(&self, id: StreamId, f: impl FnOnce(&Stream) -> T) -> Result<T, LogError> {
+        let now = (self.clock)();
+        let state = self.open()?;
+        match state.streams.get(&id) {
+            Some(stream) => Ok(f(stream)),
+            None => Err(state.graves.absent(id, now)),
+        }
+    }
+
+    fn delete_now(&self, id: StreamId) -> Result<(), LogError> {
+        let now = (self.clock)();
+        let mut state = self.open()?;
+        if !state.streams.contains_key(&id) {
+            return Err(state.graves.absent(id, now));
+        }
+        state.bury(id, now);
+        Ok(())
+    }
+
+    fn retain_now(&self) -> Result<Retained, LogError> {
+        let now = (self.clock)();
+        let mut state = self.open()?;
+        let before = state.used;
+        let due: Vec<_> = state
+            .ended()
+            .filter(|(at, _)| now.since(*at) >= self.config.retain_after_end)
+            .collect();
+        for (_, id) in &due {
+            state.bury(*id, now);
+        }
+        state.graves.purge(now);
+        Ok(Retained {
+            streams: due.len(),
+            bytes: before - state.used,
+        })
+    }
+}
+
+impl State {
+    fn claimed(&self, key: Digest, now: UnixMillis) -> Option<Claimed> {
+        let stream = self.graves.holder(key)?;
+        match self.streams.get(&stream) {
+            Some(held) => held.claim.map(|claim| Claimed {
+                stream,
+                claim,
+                expired: false,
+            }),
+            None => self.graves.claimed(key, now),
+        }
+    }
+
+    fn ended(&self) -> impl Iterator<Item = (UnixMillis, StreamId)> {
+        let ended = |(id, stream): (&StreamId, &Stream)| Some((stream.end.as_ref()?.at, *id));
+        self.streams.iter().filter_map(ended)
+    }
+
+    fn bury(&mut self, id: StreamId, now: UnixMillis) {
+        let Some(stream) = self.streams.remove(&id) else {
+            return;
+        };
+        self.used -= stream.weight;
+        let grave = Grave {
+            project: stream.accepted.project.clone(),
+            claim: stream.claim.map(Box::new),
+            at: now,
+        };
+        self.graves.bury(id, grave);
+        stream.waker.notify_waiters();
+    }
+}
+
+impl Stream {
+    fn lease(&self) -> Lease {
+        Lease {
+            epoch: self.epoch,
+            tail: self.extent.tail,
+        }
+    }
+
+    /// Adds what was admitted, and gives its weight.
+    fn push(&mut self, records: &[Record], extent: Extent) -> u64 {
+        for record in records {
+            match record {
+                Record::Event(_) => {
+                    let at = u32::try_from(self.records.len()).unwrap_or(u32::MAX);
+                    self.events.push(at);
+                }
+                Record::Dialled(dialled) => self.upstream = Some(dialled.upstream.clone()),
+                Record::End(end) => self.end = Some(Arc::clone(end)),
+                Record::Accepted(_) | Record::Head(_) | Record::Leased => {}
+            }
+            self.records.push(record.clone());
+        }
+        self.extent = extent;
+        let weight = weight(records);
+        self.weight += weight;
+        self.waker.notify_waiters();
+        weight
+    }
+
+    /// Whether exactly `records` stand at `at`.
+    fn holds(&self, at: Tail, records: &[Record]) -> bool {
+        let start = usize::try_from(at.position.0).unwrap_or(usize::MAX);
+        let stored = self.records.get(start..);
+        stored.is_some_and(|stored| stored.starts_with(records))
+    }
+
+    fn info(&self, id: StreamId) -> StreamInfo {
+        let end = self.end.as_deref();
+        let running = match self.upstream {
+            Some(_) => Status::Running,
+            None => Status::Queued,
+        };
+        StreamInfo {
+            id,
+            project: self.accepted.project.clone(),
+            status: end.map_or(running, |end| end.status),
+            surface: self.accepted.surface,
+            mode: self.accepted.mode,
+            model: self.accepted.model.clone(),
+            upstream: end
+                .and_then(|end| end.upstream.clone())
+                .or_else(|| self.upstream.clone()),
+            created_at: self.accepted.created_at,
+            ended_at: end.map(|end| end.at),
+            last_seq: self.extent.tail.seq,
+            reason: end.and_then(|end| end.reason.clone()),
+            usage: end.map(|end| end.usage.clone()),
+        }
+    }
+}
+
+impl StreamLog for MemoryLog {
+    fn create(
+        &self,
+        id: StreamId,
+        accepted: Arc<Accepted>,
+    ) -> LogFuture<'_, Result<Created, LogError>> {
+        Box::pin(async move { self.create_now(id, accepted) })
+    }
+
+    fn lease(&self, id: StreamId) -> LogFuture<'_, Result<Lease, LogError>> {
+        Box::pin(async move { self.lease_now(id) })
+    }
+
+    fn append<'a>(
+        &'a self,
+        id: StreamId,
+        lease: Lease,
+        records: &'a [Record],
+    ) -> LogFuture<'a, Result<Lease, LogError>> {
+        Box::pin(async move { self.append_now(id, lease, records) })
+    }
+
+    fn read(
+        &self,
+        id: StreamId,
+        after: Seq,
+        limit: ReadLimit,
+    ) -> LogFuture<'_, Result<Page, LogError>> {
+        Box::pin(async move { self.page(id, after, limit) })
+    }
+
+    fn audit(&self, id: StreamId) -> LogFuture<'_, Result<Vec<Record>, LogError>> {
+        let audit = |stream: &Stream| {
+            let records = stream.records.iter();
+            let audit = records.filter(|record| !matches!(record, Record::Event(_)));
+            audit.cloned().collect()
+        };
+        Box::pin(async move { self.with(id, audit) })
+    }
+
+    fn wait(&self, id: StreamId, seen: Tail) -> LogFuture<'_, ()> {
+        let waits = move |stream: &Stream| {
+            let tail = stream.extent.tail;
+            let waits = tail.seq <= seen.seq && tail.ended == seen.ended && !tail.ended;
+            waits.then(|| Arc::clone(&stream.waker).notified_owned())
+        };
+        Box::pin(async move {
+            if let Some(woken) = self.with(id, waits).ok().flatten() {
+                woken.await;
+            }
+        })
+    }
+
+    fn info(&self, id: StreamId) -> LogFuture<'_, Result<Stat, LogError>> {
+        let stat = move |stream: &Stream| Stat {
+            info: stream.info(id),
+            accepted: Arc::clone(&stream.accepted),
+            tail: stream.extent.tail,
+            end: stream.end.clone(),
+        };
+        Box::pin(async move { self.with(id, stat) })
+    }
+
+    fn claimed(&self, key: Digest) -> LogFuture<'_, Option<Claimed>> {
+        Box::pin(async move {
+            let now = (self.clock)();
+            self.lock().claimed(key, now)
+        })
+    }
+
+    fn scan(&self, project: &ProjectId, visit: &mut dyn FnMut(&StreamInfo)) {
+        let infos: Vec<_> = self
+            .lock()
+            .streams
+            .iter()
+            .filter(|(_, stream)| stream.accepted.project == *project)
+            .map(|(id, stream)| stream.info(*id))
+            .collect();
+        infos.iter().for_each(visit);
+    }
+
+    fn orphans(&self) -> LogFuture<'_, Vec<StreamId>> {
+        let orphan = |(id, stream): (&StreamId, &Stream)| {
+            (!stream.held && !stream.extent.tail.ended).then_some(*id)
+        };
+        Box::pin(async move { self.lock().streams.iter().filter_map(orphan).collect() })
+    }
+
+    fn delete(&self, id: StreamId) -> LogFuture<'_, Result<(), LogError>> {
+        Box::pin(async move { self.delete_now(id) })
+    }
+
+    fn retain(&self) -> LogFuture<'_, Result<Retained, LogError>> {
+        Box::pin(async move { self.retain_now() })
+    }
+
+    fn close(&self) -> LogFuture<'_, Result<(), LogError>> {
+        Box::pin(async move {
+            let mut state = self.lock();
+            state.closed = true;
+            for stream in state.streams.values() {
+                stream.waker.notify_waiters();
+            }
+            Ok(())
+        })
+    }
+}
