@@ -2,7 +2,7 @@
 
 use everstream_core::record::{End, Record};
 
-use super::{Backend, Time, accepted, append, claim, create, end, event, fresh, id, whole};
+use super::{Backend, Time, accepted, append, claim, end, event, fresh, id, whole};
 use crate::config::MemoryConfig;
 use crate::{Claimed, Created, LogError};
 use std::sync::Arc;
@@ -11,8 +11,8 @@ use std::time::Duration;
 pub(super) async fn claims(backend: &dyn Backend) {
     let time = Time::default();
     let config = MemoryConfig {
-        retain_after_end: Duration::from_mins(1),
-        tombstone_for: Duration::from_mins(10),
+        retain_after_end: Duration::from_secs(60),
+        tombstone_for: Duration::from_secs(600),
         ..MemoryConfig::default()
     };
     let mut instance = backend.open(config, time.clock());
@@ -37,7 +37,7 @@ pub(super) async fn claims(backend: &dyn Backend) {
         matches!(missing, Err(LogError::NotFound)),
         "something was created"
     );
-    create(&*log, id(2)).await;
+    whole(&*log, id(2), 1, time.now()).await;
     append(&*log, id(1), lease, &[event(id(1), 1), end(time.now())]).await;
     drop(log);
     for _ in 0..2 {
@@ -51,7 +51,7 @@ pub(super) async fn claims(backend: &dyn Backend) {
     time.pass(Duration::from_secs(61));
     assert_eq!(
         instance.log().retain().await.expect("no failure").streams,
-        1
+        2
     );
     let expired = Claimed {
         expired: true,
@@ -68,7 +68,7 @@ pub(super) async fn claims(backend: &dyn Backend) {
         drop(log);
         instance.crash();
     }
-    time.pass(Duration::from_mins(10));
+    time.pass(Duration::from_secs(600));
     let log = instance.log();
     assert_eq!(
         log.claimed(claim(1).key).await,

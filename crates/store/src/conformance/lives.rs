@@ -145,7 +145,8 @@ pub(super) async fn size(backend: &dyn Backend) {
         log.info(id(1)).await.is_ok(),
         "a stream that runs is never dropped"
     );
-    let gone = log.info(id(2)).await;
+    // The first few may share their fate with the one that runs.
+    let gone = log.info(id(20)).await;
     assert!(matches!(gone, Err(LogError::Gone { .. })), "{gone:?}");
     // What runs cannot make room.
     let mut lease = create(&*log, id(200)).await;

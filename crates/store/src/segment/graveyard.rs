@@ -98,14 +98,15 @@ fn decode(bytes: &[u8]) -> Option<(StreamId, Grave, usize)> {
         return None;
     }
     let body = &whole[HEAD..];
-    let (claim, project) = if *body.get(16)? == 0 {
-        (None, &body[17..])
-    } else {
-        let claim = Claim {
-            key: Digest(*body.get(17..)?.first_chunk()?),
-            fingerprint: Digest(*body.get(49..)?.first_chunk()?),
-        };
-        (Some(Box::new(claim)), body.get(81..)?)
+    let (claim, project) = match *body.get(16)? {
+        0 => (None, &body[17..]),
+        _ => {
+            let claim = Claim {
+                key: Digest(*body.get(17..)?.first_chunk()?),
+                fingerprint: Digest(*body.get(49..)?.first_chunk()?),
+            };
+            (Some(Box::new(claim)), body.get(81..)?)
+        }
     };
     let project: ProjectId = std::str::from_utf8(project).ok()?.parse().ok()?;
     let grave = Grave {

@@ -309,10 +309,9 @@ impl Shared {
             match scan.next()? {
                 Found::Batch(outline, records, at) => {
                     let Outline { head, bytes, .. } = outline;
-                    if let Some(step) = Step::of(&head, &records, (part.number, at, bytes)) {
-                        steps.push(step)
-                    } else {
-                        warn!(writer, segment = part.number, at, "a batch does not fit")
+                    match Step::of(&head, &records, (part.number, at, bytes)) {
+                        Some(step) => steps.push(step),
+                        None => warn!(writer, segment = part.number, at, "a batch does not fit"),
                     }
                     if steps.len() >= STEPS {
                         went_on |= self.take_up(writer, &mut steps);
