@@ -7,6 +7,8 @@ use std::time::Duration;
 use everstream_core::id::UnixMillis;
 use everstream_core::limits;
 
+pub use everstream_core::limits::StreamLimits;
+
 /// Where a log takes the time from.
 pub type Clock = Arc<dyn Fn() -> UnixMillis + Send + std::marker::Sync>;
 
@@ -20,27 +22,6 @@ pub enum Sync {
     Interval(Duration),
     /// Once the device has it. Appends that come while the device is busy share its next turn.
     Always,
-}
-
-/// What one stream may hold.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct StreamLimits {
-    /// Bytes of data of one event: `limits.event_bytes`.
-    pub event_bytes: usize,
-    /// Bytes of data of all events: `limits.stream_bytes`.
-    pub stream_bytes: u64,
-    /// Events: `limits.stream_events`. At most 4 billion whatever it says.
-    pub stream_events: u64,
-}
-
-impl Default for StreamLimits {
-    fn default() -> Self {
-        Self {
-            event_bytes: limits::EVENT_BYTES,
-            stream_bytes: limits::STREAM_BYTES,
-            stream_events: limits::STREAM_EVENTS,
-        }
-    }
 }
 
 /// What a [`SegmentLog`](crate::segment::SegmentLog) is opened with.
