@@ -3,16 +3,15 @@
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
 use everstream::App;
+use everstream::server::Shutdown;
 use everstream::upstream::assemble::assemble;
 use everstream::upstream::models::ModelDirectory;
 use everstream_core::config::{Config, Env, Source};
 use everstream_testkit::client::RawClient;
 use everstream_testkit::provider::FakeProvider;
 use tempfile::TempDir;
-use tokio_util::sync::CancellationToken;
 
 /// A key that [`Setup::with_keys`] knows, of project `one`.
 pub const KEY_ONE: &str = "es-key-of-project-one";
@@ -95,20 +94,18 @@ impl Setup {
         let addr = listener.local_addr().unwrap();
         let write_stall = config.streams.write_stall;
         let app = App::start(config, Arc::new(models)).await.unwrap();
-        let stop = CancellationToken::new();
+        let shutdown = Shutdown::default();
         let router = everstream::router(Arc::clone(&app));
-        let grace = Duration::from_secs(1);
         let serving = tokio::spawn(everstream::server::serve(
             listener,
             router,
             write_stall,
-            stop.clone(),
-            grace,
+            shutdown.clone(),
         ));
         Gateway {
             addr,
             app,
-            stop,
+            shutdown,
             serving,
             dir,
         }
@@ -121,7 +118,7 @@ pub struct Gateway {
     pub addr: SocketAddr,
     /// Its insides, for what cannot be seen from outside.
     pub app: Arc<App>,
-    stop: CancellationToken,
+    shutdown: Shutdown,
     serving: tokio::task::JoinHandle<()>,
     dir: TempDir,
 }
@@ -139,9 +136,12 @@ impl Gateway {
 
     /// Ends it properly, and gives its state to whoever comes next.
     pub async fn stop(self) -> TempDir {
-        self.stop.cancel();
-        self.app.stop(Duration::from_secs(10)).await;
+        self.app.drain();
+        self.app.drained().await;
+        self.shutdown.refuse.cancel();
+        self.shutdown.abandon.cancel();
         self.serving.await.unwrap();
+        self.app.stop().await;
         self.dir
     }
 }
