@@ -175,10 +175,10 @@ impl MemoryLog {
             return Err(state.graves.absent(id, now));
         };
         state.used += stream.push(records, extent);
-        if stream.end.as_ref().is_some_and(|end| end.release_claim) {
-            if let Some(claim) = stream.claim.take() {
-                state.graves.release(claim.key, id);
-            }
+        if stream.end.as_ref().is_some_and(|end| end.release_claim)
+            && let Some(claim) = stream.claim.take()
+        {
+            state.graves.release(claim.key, id);
         }
         Ok(stream.lease())
     }

@@ -255,7 +255,7 @@ pub(super) async fn what_is_known(backend: &dyn Backend) {
     create(&*log, id(2)).await;
     let mut found = Vec::new();
     log.scan(&project("web"), &mut |info| {
-        found.push((info.id, info.status))
+        found.push((info.id, info.status));
     });
     found.sort_by_key(|(id, _)| *id);
     assert_eq!(found, [(id(1), Status::Completed), (id(2), Status::Queued)]);

@@ -140,10 +140,10 @@ impl Index {
             entry.wake();
             self.haunting.as_mut().map(|haunting| haunting.insert(id));
         }
-        if let Some(claim) = &grave.claim {
-            if self.graves.holder(claim.key).is_none() {
-                self.graves.claim(claim.key, id);
-            }
+        if let Some(claim) = &grave.claim
+            && self.graves.holder(claim.key).is_none()
+        {
+            self.graves.claim(claim.key, id);
         }
         self.graves.bury(id, grave);
     }

@@ -172,7 +172,7 @@ impl SegmentLog {
         if self.shared.closed.swap(true, Ordering::AcqRel) {
             return Ok(());
         }
-        let synced = self.shared.on_sync_thread(Shared::sync).await;
+        let synced = self.shared.on_sync_thread(Shared::sync_all).await;
         self.stop();
         lock(&self.shared.sources).list.clear();
         lock(&self.shared.writer).lock = None;

@@ -12,9 +12,12 @@ use tracing::{info, warn};
 use super::files::Segment;
 use super::graveyard;
 use super::layout::{self, FIRST, LOCK, SYNCED, Synced, TOMBSTONES, WriterId};
+use super::open::sync_parents;
 use super::scan::{Found, Scan};
 use super::step::Step;
+use super::writer::write_error;
 use super::{Shared, lock};
+use crate::LogError;
 use crate::config::Sync;
 use crate::disk::DiskLock;
 
@@ -154,13 +157,33 @@ impl Shared {
     fn recover(&self, writer: WriterId, source: &mut Source) -> io::Result<()> {
         if self.config.sync != Sync::None {
             // What is shown from here on must survive a power loss, whatever its writer had synced.
-            for number in self.segments(writer)? {
-                if let Some(segment) = self.files.get(writer, number)? {
-                    segment.file.sync_data()?;
-                }
-            }
+            self.sync_writer(writer)?;
         }
         self.follow(writer, source, true)?;
+        Ok(())
+    }
+
+    fn sync_writer(&self, writer: WriterId) -> io::Result<()> {
+        for number in self.segments(writer)? {
+            if let Some(segment) = self.files.get(writer, number)? {
+                segment.file.sync_data()?;
+            }
+        }
+        self.disk
+            .sync_dir(&layout::writer_dir(self.files.log_dir(), writer))
+    }
+
+    /// Makes all that is ours durable, whatever the setting. On the sync thread.
+    pub(super) fn sync_all(&self) -> Result<(), LogError> {
+        self.sync()?;
+        if self.config.sync == Sync::None {
+            let sources = lock(&self.sources);
+            let adopted = sources.list.iter().filter(|(_, s)| s.adopted.is_some());
+            let synced = adopted.map(|(writer, _)| self.sync_writer(*writer));
+            let synced: io::Result<()> = synced.collect();
+            let synced = synced.and_then(|()| sync_parents(&*self.disk, &self.config.dir));
+            synced.map_err(|error| write_error(&error))?;
+        }
         Ok(())
     }
 
@@ -254,7 +277,7 @@ impl Shared {
                 break;
             };
             let seal = self.seal(writer, number, &numbers[nth + 1..])?;
-            let len = segment.file.len()?;
+            let len = segment.file.size()?;
             let mut part = Part {
                 segment: &segment,
                 number,
@@ -309,9 +332,10 @@ impl Shared {
             match scan.next()? {
                 Found::Batch(outline, records, at) => {
                     let Outline { head, bytes, .. } = outline;
-                    match Step::of(&head, &records, (part.number, at, bytes)) {
-                        Some(step) => steps.push(step),
-                        None => warn!(writer, segment = part.number, at, "a batch does not fit"),
+                    if let Some(step) = Step::of(&head, &records, (part.number, at, bytes)) {
+                        steps.push(step)
+                    } else {
+                        warn!(writer, segment = part.number, at, "a batch does not fit")
                     }
                     if steps.len() >= STEPS {
                         went_on |= self.take_up(writer, &mut steps);
@@ -366,7 +390,7 @@ impl Shared {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
             Err(error) => return Err(error),
         };
-        if file.len()? <= source.graves_at {
+        if file.size()? <= source.graves_at {
             return Ok(());
         }
         let (graves, at) = graveyard::read(&*file, source.graves_at)?;
