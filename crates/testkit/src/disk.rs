@@ -126,6 +126,16 @@ impl FaultyDisk {
         files.collect()
     }
 
+    /// Cuts a file behind everybody's back.
+    pub fn cut(&self, path: &Path, len: usize) {
+        let mut state = self.0.lock();
+        if let Some(Node::File(at)) = state.names.get(path).copied() {
+            let inode = &mut state.inodes[at];
+            inode.bytes.truncate(len);
+            inode.durable.truncate(len);
+        }
+    }
+
     /// Changes a byte of a file behind everybody's back.
     pub fn rot(&self, path: &Path, offset: usize, mask: u8) {
         let mut state = self.0.lock();

@@ -164,15 +164,16 @@ impl Shared {
             return match (is_behind, writer.staged.contains_key(&id)) {
                 (true, true) => Ok(Attempt::After(self.queue(&mut writer))),
                 (true, false) => Ok(Attempt::Compare),
+                (false, _) if standing.extent.tail.ended => Err(LogError::Ended),
                 (false, _) => Err(LogError::NotAtTail {
                     tail: standing.extent.tail,
                 }),
             };
         }
+        let after = admit(&self.config.limits, standing.extent, records)?;
         if records.is_empty() {
             return Ok(Attempt::Done(lease, None));
         }
-        let after = admit(&self.config.limits, standing.extent, records)?;
         if is_bounded(records) && self.excess(weight(records)) > 0 {
             return Ok(Attempt::Full);
         }
