@@ -26,8 +26,8 @@ pub enum Fault {
     None,
     /// The process dies in this change: it and everything after it fails.
     StopAt(u64),
-    /// This change fails, and the next one does not.
-    FailAt(u64, io::ErrorKind),
+    /// So many changes from this one on fail, and what follows does not.
+    FailAt(u64, u64, io::ErrorKind),
 }
 
 /// The file system. Clones are the same one.
@@ -172,7 +172,9 @@ impl State {
         self.changes += 1;
         match self.fault {
             Fault::StopAt(at) if self.changes >= at => Err(stopped()),
-            Fault::FailAt(at, kind) if self.changes == at => Err(kind.into()),
+            Fault::FailAt(at, times, kind) if (at..at + times).contains(&self.changes) => {
+                Err(kind.into())
+            }
             _ => Ok(()),
         }
     }

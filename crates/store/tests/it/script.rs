@@ -63,7 +63,8 @@ pub(crate) struct Workload {
     pub(crate) sync: Sync,
     pub(crate) streams: Vec<Written>,
     /// Whether a step that fails is tried again, as its caller may.
-    pub(crate) insists: bool,
+    insists: bool,
+    tries: usize,
     log: Option<SegmentLog>,
 }
 
@@ -75,6 +76,7 @@ impl Workload {
             sync,
             streams: Vec::new(),
             insists,
+            tries: if insists { 2 } else { 0 },
             log: None,
         }
     }
@@ -103,7 +105,7 @@ impl Workload {
     fn reopen(&mut self) -> Result<(), LogError> {
         let opened = self.open();
         let opened = if self.insists {
-            opened.or_else(|_| self.open())
+            opened.or_else(|_| self.open()).or_else(|_| self.open())
         } else {
             opened
         };
@@ -148,7 +150,10 @@ impl Workload {
         let Some(log) = &self.log else { return };
         let record = accepted(claim);
         let mut created = log.create(id(n), Arc::clone(&record)).await;
-        if created.is_err() && self.insists {
+        for _ in 0..self.tries {
+            if created.is_ok() {
+                break;
+            }
             created = log.create(id(n), Arc::clone(&record)).await;
         }
         let (lease, known) = match created {
@@ -177,7 +182,10 @@ impl Workload {
             return;
         };
         let mut appended = log.append(stream.id, stream.lease, &records).await;
-        if appended.is_err() && self.insists {
+        for _ in 0..self.tries {
+            if appended.is_ok() {
+                break;
+            }
             appended = log.append(stream.id, stream.lease, &records).await;
         }
         let known = match appended {
@@ -200,7 +208,10 @@ impl Workload {
             return;
         };
         let mut leased = log.lease(stream.id).await;
-        if leased.is_err() && self.insists {
+        for _ in 0..self.tries {
+            if leased.is_ok() {
+                break;
+            }
             leased = log.lease(stream.id).await;
         }
         let known = match leased {
@@ -223,7 +234,10 @@ impl Workload {
             return;
         };
         let mut deleted = log.delete(stream.id).await;
-        if deleted.is_err() && self.insists {
+        for _ in 0..self.tries {
+            if deleted.is_ok() {
+                break;
+            }
             deleted = log.delete(stream.id).await;
         }
         stream.deleted = Some(match deleted {
