@@ -71,6 +71,7 @@ mod scan;
 mod sources;
 mod step;
 mod sync;
+mod tail;
 mod walk;
 mod writer;
 

@@ -141,3 +141,32 @@ async fn what_waits_for_the_device_is_seen_by_nobody() {
         assert_eq!(readable(log, id(1)).await.0, events(id(1), 1, 3));
     }
 }
+
+#[tokio::test]
+async fn a_full_disk_is_freed_by_retention() {
+    let (disk, time) = (FaultyDisk::default(), Time::default());
+    let log = open(&disk, Sync::None, &time).unwrap();
+    for n in 1..9 {
+        let Ok(Created::New(lease)) = log.create(id(n), accepted(None)).await else {
+            panic!("not created");
+        };
+        let records = [event(id(n), 1), end(time.now())];
+        log.append(id(n), lease, &records).await.unwrap();
+    }
+    time.pass(everstream_core::limits::RETENTION);
+    // The tombstones do not fit before something is removed.
+    disk.set_fault(Fault::FailAt(1, 1, ErrorKind::StorageFull));
+    assert_eq!(log.retain().await.unwrap().streams, 8);
+    let segments = disk
+        .files()
+        .into_iter()
+        .filter(|(path, _)| path.extension().is_some_and(|e| e == "seg"));
+    assert_eq!(segments.count(), 0);
+    drop(log);
+    disk.restart(Loss::Kill);
+    let log = open(&disk, Sync::None, &time).unwrap();
+    for n in 1..9 {
+        let gone = log.info(id(n)).await;
+        assert!(matches!(gone, Err(LogError::Gone { .. })), "{gone:?}");
+    }
+}

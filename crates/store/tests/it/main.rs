@@ -1,4 +1,5 @@
 //! The store's tests that need a disk, faulting or real.
+#![allow(clippy::unwrap_used, reason = "a test that fails here fails")]
 
 mod backends;
 mod crash;

@@ -59,6 +59,9 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
+/// At which lease, and what.
+type Appended = (Lease, Vec<Record>);
+
 struct Pair {
     disk: FaultyDisk,
     time: Time,
@@ -66,7 +69,7 @@ struct Pair {
     segments: Option<SegmentLog>,
     memory: MemoryLog,
     /// The lease and the last append of each stream.
-    writers: Vec<(Lease, Option<(Lease, Vec<Record>)>)>,
+    writers: Vec<(Lease, Option<Appended>)>,
 }
 
 impl Pair {
