@@ -41,6 +41,8 @@ pub struct SegmentConfig {
     pub tombstone_for: Duration,
     /// What one stream may hold.
     pub limits: StreamLimits,
+    /// How long a disk may hang before who waits for it is told.
+    pub patience: Duration,
 }
 
 impl SegmentConfig {
@@ -54,6 +56,7 @@ impl SegmentConfig {
             retain_after_end: limits::RETENTION,
             tombstone_for: limits::TOMBSTONE,
             limits: StreamLimits::default(),
+            patience: limits::LOG_PATIENCE,
         }
     }
 }
