@@ -3,3 +3,4 @@
 mod chat;
 mod directions;
 mod harness;
+mod talk;
