@@ -3,4 +3,6 @@
 mod chat;
 mod directions;
 mod harness;
+mod refusals;
 mod talk;
+mod wire;
