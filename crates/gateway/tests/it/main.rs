@@ -4,5 +4,6 @@ mod chat;
 mod directions;
 mod harness;
 mod refusals;
+mod resume;
 mod talk;
 mod wire;
