@@ -3,6 +3,7 @@
 mod chat;
 mod directions;
 mod harness;
+mod identity;
 mod refusals;
 mod resume;
 mod talk;
