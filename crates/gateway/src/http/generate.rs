@@ -20,6 +20,7 @@ use crate::app::App;
 use crate::generate::Started;
 use crate::pipeline::{self, Caller, Generation, Planned};
 use crate::read::Reader;
+use crate::store_error;
 
 /// `POST /v1/chat/completions`
 pub(super) async fn chat_completions(State(app): State<Arc<App>>, request: Request) -> Response {
@@ -194,7 +195,11 @@ async fn respond(
                 background: true, ..
             },
             _,
-        ) => Ok(respond::accepted(reader.stream(), about)),
+        ) => {
+            let stat = app.log.info(reader.stream()).await;
+            let stat = stat.map_err(|error| store_error(&error))?;
+            Ok(respond::accepted(&stat, about))
+        }
         (Wanted { stream: true, .. }, Mode::Stream) => respond::held_sse(app, reader, about).await,
         (Wanted { stream: true, .. }, Mode::Unary) => {
             let message = "This generation was made without `stream`; repeat the request without \

@@ -56,11 +56,6 @@ pub fn held(n: usize, gate: &Gate) -> Script {
     Script::chat_stream(&answer()).gate_before_event(n, gate)
 }
 
-/// A gate before an answer's head, streamed or not.
-pub fn held_head(script: Script, gate: &Gate) -> Script {
-    script.gate_before_head(gate)
-}
-
 /// An SSE event as a step of a script.
 pub fn event(data: &str) -> Step {
     Step::Event(format!("data: {data}\n\n").into())
