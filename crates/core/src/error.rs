@@ -116,6 +116,8 @@ error_codes! {
     Cancelled = "cancelled", 499, Client, "stream_cancelled", maybe_charged;
     /// The gateway died while the generation ran, and cannot re-attach.
     GatewayRestarted = "gateway_restarted", 503, Gateway, "stream_interrupted", maybe_charged;
+    /// The gateway ended, and the generation did not end within the drain time.
+    DrainTimeout = "drain_timeout", 503, Gateway, "stream_interrupted", maybe_charged;
     /// The gateway died before anything was sent to an upstream.
     NotStarted = "not_started", 503, Gateway, "stream_interrupted", free;
     /// The gateway died after the request went out and before an answer came back.

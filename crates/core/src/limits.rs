@@ -139,3 +139,7 @@ pub const LIST_FEED_BACKLOG: usize = 256;
 pub const CONFIG_FILE_BYTES: u64 = 1 << 20;
 /// How long running generations may take to end when the process is asked to.
 pub const DRAIN_TIMEOUT: Duration = Duration::from_mins(10);
+/// How old a request may be that a dead process accepted and did not send, for the next one to run it.
+pub const RECOVER_RUN_WINDOW: Duration = Duration::from_mins(5);
+/// How long a process that is asked for its listener waits for its successor to be ready.
+pub const TAKEOVER_PATIENCE: Duration = Duration::from_mins(1);

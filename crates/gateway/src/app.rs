@@ -6,8 +6,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use everstream_core::config::{Backend, Config, SyncMode};
+use everstream_core::error::ErrorCode;
 use everstream_core::id::StreamId;
 use everstream_core::limits;
+use everstream_core::record::Accepted;
 use everstream_core::sign::read_token::ReadTokens;
 use everstream_store::StreamLog;
 use everstream_store::config::{self as store, MemoryConfig, SegmentConfig};
@@ -15,13 +17,15 @@ use everstream_store::disk::OsDisk;
 use everstream_store::memory::MemoryLog;
 use everstream_store::segment::SegmentLog;
 use tokio::sync::broadcast;
+use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
 
 use crate::clock::Clock;
+use crate::control::Peers;
 use crate::generate::registry::Registry;
 use crate::generate::{Generator, recover};
 use crate::lifecycle::Lifecycle;
-use crate::pipeline::Keys;
+use crate::pipeline::{Keys, plan_again};
 use crate::secret_file;
 use crate::upstream::models::ModelDirectory;
 
@@ -29,6 +33,9 @@ use crate::upstream::models::ModelDirectory;
 const RETAIN_EVERY: Duration = Duration::from_mins(1);
 /// How often streams of processes that died beside this one are looked for.
 const RECOVER_EVERY: Duration = Duration::from_secs(5);
+
+/// How long the terminal records of interrupted generations may take.
+const LAST_WORDS: Duration = Duration::from_secs(5);
 
 /// Everything that a request needs.
 pub struct App {
@@ -46,6 +53,8 @@ pub struct App {
     pub tokens: ReadTokens,
     /// The clock.
     pub clock: Clock,
+    /// The other processes on this data directory.
+    pub peers: Peers,
     /// Whether new requests are wanted, and the background tasks.
     pub lifecycle: Lifecycle,
 }
@@ -71,7 +80,10 @@ impl App {
             changes,
             tasks: TaskTracker::new(),
         };
-        recover::recover(&generator).await;
+        let peers = match config.log.backend {
+            Backend::Disk => Peers::of(&data_dir(&config)),
+            Backend::Memory => Peers::default(),
+        };
         let app = Arc::new(Self {
             keys: Keys::new(&config),
             tokens: ReadTokens::new(secret),
@@ -81,25 +93,53 @@ impl App {
             generator,
             models,
             clock,
+            peers,
         });
+        app.recover().await;
         app.start_background();
         Ok(app)
     }
 
-    /// Lets running generations end, for `patience` at most, then everything else.
-    pub async fn stop(&self, patience: Duration) {
+    /// Resolves what processes that died left behind.
+    pub async fn recover(&self) {
+        let models = Arc::clone(&self.models);
+        recover::recover(&self.generator, &move |accepted| {
+            plan_again(&models, accepted)
+        })
+        .await;
+    }
+
+    /// From now on no generation begins here, and those that run end in their own time, whether
+    /// somebody reads them here or elsewhere.
+    pub fn drain(&self) {
         self.lifecycle.drain();
-        self.generator.tasks.close();
-        if tokio::time::timeout(patience, self.generator.tasks.wait())
-            .await
-            .is_err()
-        {
-            let left = self.generator.tasks.len();
-            tracing::warn!(
-                left,
-                "generations were still running at the end of the drain time"
-            );
+        for live in self.generator.registry.all() {
+            live.keep();
         }
+        self.generator.tasks.close();
+    }
+
+    /// Waits for running generations, for `streams.drain_timeout` at most; what is left then ends
+    /// `interrupted`.
+    pub async fn drained(&self) {
+        let tasks = &self.generator.tasks;
+        if timeout(self.config.streams.drain_timeout, tasks.wait())
+            .await
+            .is_ok()
+        {
+            return;
+        }
+        tracing::warn!(left = tasks.len(), "streams.drain_timeout is over");
+        for live in self.generator.registry.all() {
+            live.stop(ErrorCode::DrainTimeout);
+        }
+        if timeout(LAST_WORDS, tasks.wait()).await.is_err() {
+            tracing::error!(left = tasks.len(), "generations could not be ended");
+        }
+    }
+
+    /// Ends the background tasks and closes the log.
+    pub async fn stop(&self) {
         self.lifecycle.stop().await;
         if let Err(error) = self.log.close().await {
             tracing::error!(%error, "the stream log did not close properly");
@@ -121,11 +161,12 @@ impl App {
                 }
             }
         });
-        let generator = self.generator.clone();
+        let (generator, models) = (self.generator.clone(), Arc::clone(&self.models));
         self.lifecycle.every(RECOVER_EVERY, move || {
-            let generator = generator.clone();
+            let (generator, models) = (generator.clone(), Arc::clone(&models));
             async move {
-                recover::recover(&generator).await;
+                let replan = |accepted: &Accepted| plan_again(&models, accepted);
+                recover::recover(&generator, &replan).await;
             }
         });
     }

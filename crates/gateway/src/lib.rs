@@ -7,6 +7,7 @@ pub mod app;
 pub mod cli;
 pub mod clock;
 mod config;
+pub mod control;
 pub mod generate;
 pub mod http;
 pub mod lifecycle;

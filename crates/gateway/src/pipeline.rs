@@ -18,7 +18,7 @@ use everstream_core::id::ProjectId;
 use everstream_core::limits;
 use everstream_core::policy::disconnect::OnDisconnect;
 use everstream_core::policy::route::NotFound;
-use everstream_core::record::{Claim, Digest};
+use everstream_core::record::{Accepted, Claim, Digest};
 use http::HeaderMap;
 
 use crate::generate;
@@ -143,6 +143,62 @@ pub fn plan(
     let envelope = Envelope::parse(body, surface)?;
     let claim = claim(caller, path, headers, body)?;
     let on_disconnect = on_disconnect(headers, caller, claim.is_some() || envelope.background)?;
+    let (stream, background) = (envelope.stream, envelope.background);
+    let project = caller.project.clone();
+    let mut request = request(
+        models,
+        envelope,
+        surface,
+        project,
+        body.clone(),
+        on_disconnect,
+    )?;
+    request.claim = claim;
+    let retry_count = retry_count(headers);
+    request.retry_digest = retry_count.map(|_| openai::repeat_key(&caller.project, path, body));
+    let traceparent = headers
+        .get("traceparent")
+        .and_then(|value| value.to_str().ok());
+    request.traceparent = traceparent.map(str::to_owned);
+    Ok(Planned::Generate(Box::new(Generation {
+        request,
+        stream,
+        background,
+        is_retry: retry_count.is_some_and(|count| count > 0),
+    })))
+}
+
+/// A logged request of which nothing was sent, once more.
+pub fn plan_again(models: &ModelDirectory, accepted: &Accepted) -> Option<generate::Request> {
+    let envelope = Envelope::parse(&accepted.request, accepted.surface).ok()?;
+    let lasting = accepted.claim.is_some() || envelope.background;
+    let linger = OnDisconnect::Linger(limits::LINGER);
+    let on_disconnect = if lasting {
+        OnDisconnect::Continue
+    } else {
+        linger
+    };
+    let body = accepted.request.clone();
+    request(
+        models,
+        envelope,
+        accepted.surface,
+        accepted.project.clone(),
+        body,
+        on_disconnect,
+    )
+    .ok()
+}
+
+/// The generation that an envelope asks for.
+fn request(
+    models: &ModelDirectory,
+    envelope: Envelope,
+    surface: Surface,
+    project: ProjectId,
+    body: Bytes,
+    on_disconnect: OnDisconnect,
+) -> Result<generate::Request, Error> {
     let Route { upstream, model } = route(models, &envelope.model)?;
     // What runs in the background is always streamed from the provider, so that its progress is
     // logged.
@@ -153,32 +209,22 @@ pub fn plan(
     };
     let ask_usage = mode == Mode::Stream && upstream.spec().include_usage;
     let upstream_body = envelope.upstream_body(&model, ask_usage, envelope.background);
-    let retry_count = retry_count(headers);
-    let request = generate::Request {
-        project: caller.project.clone(),
+    Ok(generate::Request {
+        project,
         surface,
         mode,
         show_usage: envelope.include_usage,
         choices: envelope.choices,
-        body: body.clone(),
+        body,
         upstream_body,
         upstream,
         upstream_model: model,
-        claim,
-        retry_digest: retry_count.map(|_| openai::repeat_key(&caller.project, path, body)),
+        claim: None,
+        retry_digest: None,
         on_disconnect,
-        traceparent: headers
-            .get("traceparent")
-            .and_then(|v| v.to_str().ok())
-            .map(str::to_owned),
+        traceparent: None,
         model: envelope.model,
-    };
-    Ok(Planned::Generate(Box::new(Generation {
-        request,
-        stream: envelope.stream,
-        background: envelope.background,
-        is_retry: retry_count.is_some_and(|count| count > 0),
-    })))
+    })
 }
 
 /// The upstream for a model's name.

@@ -15,7 +15,7 @@ use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::time::{Sleep, sleep, timeout};
+use tokio::time::{Sleep, sleep};
 use tokio_util::sync::CancellationToken;
 
 /// A pause after an accept that failed, mostly for want of file descriptors.
@@ -35,13 +35,21 @@ pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     TcpListener::from_std(socket.into())
 }
 
-/// Serves `router` until `stop`; then connections may finish what they carry, for `grace`.
+/// When a server ends.
+#[derive(Clone, Debug, Default)]
+pub struct Shutdown {
+    /// Nothing more is accepted; connections finish what they carry, idle ones are closed.
+    pub refuse: CancellationToken,
+    /// What is left is given up.
+    pub abandon: CancellationToken,
+}
+
+/// Serves `router` until it is told to shut down and its connections are done.
 pub async fn serve(
     listener: TcpListener,
     router: Router,
     write_stall: Duration,
-    stop: CancellationToken,
-    grace: Duration,
+    shutdown: Shutdown,
 ) {
     let builder = Arc::new(builder());
     let connections = GracefulShutdown::new();
@@ -49,7 +57,7 @@ pub async fn serve(
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
-            () = stop.cancelled() => break,
+            () = shutdown.refuse.cancelled() => break,
         };
         let Ok((socket, _)) = accepted else {
             tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -74,8 +82,9 @@ pub async fn serve(
         });
     }
     drop(listener);
-    if timeout(grace, connections.shutdown()).await.is_err() {
-        tracing::warn!("connections were still open at the end of the grace time");
+    tokio::select! {
+        () = connections.shutdown() => {}
+        () = shutdown.abandon.cancelled() => tracing::warn!("some connections were still open"),
     }
 }
 

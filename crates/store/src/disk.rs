@@ -43,7 +43,7 @@ pub trait DiskFile: Send + Sync {
     fn read_at(&self, offset: u64, into: &mut [u8]) -> io::Result<usize>;
 
     /// The file's length.
-    fn len(&self) -> io::Result<u64>;
+    fn size(&self) -> io::Result<u64>;
 
     /// Makes what was written durable.
     fn sync_data(&self) -> io::Result<()>;
@@ -130,7 +130,7 @@ impl DiskFile for File {
         Ok(filled)
     }
 
-    fn len(&self) -> io::Result<u64> {
+    fn size(&self) -> io::Result<u64> {
         Ok(self.metadata()?.len())
     }
 

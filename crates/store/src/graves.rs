@@ -73,10 +73,10 @@ impl Graves {
         let claims = &mut self.claims;
         self.by_id.retain(|id, grave| {
             let kept = now.since(grave.at) < keep && oldest.is_none_or(|oldest| grave.at >= oldest);
-            if let Some(claim) = grave.claim.as_ref().filter(|_| !kept) {
-                if claims.get(&claim.key) == Some(id) {
-                    claims.remove(&claim.key);
-                }
+            if let Some(claim) = grave.claim.as_ref().filter(|_| !kept)
+                && claims.get(&claim.key) == Some(id)
+            {
+                claims.remove(&claim.key);
             }
             kept
         });

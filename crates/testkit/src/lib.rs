@@ -1,6 +1,7 @@
 //! What the tests stand on.
 
 pub mod client;
+pub mod disk;
 mod http;
 pub mod provider;
 pub mod sse;

@@ -185,6 +185,9 @@ settings! {
         /// How long after the start of a generation that nobody reads an SDK's own retry is led to
         /// it instead of starting another.
         retry_attach: Duration = duration(Duration::ZERO..=HOUR).or(limits::RETRY_ATTACH);
+        /// How long running generations may take to end when the process is asked to. What is left
+        /// then ends `interrupted`. Give the supervisor 30 s more than this.
+        drain_timeout: Duration = duration(Duration::ZERO..=DAY).or(limits::DRAIN_TIMEOUT);
         /// How long a token for reading one stream is good, unless the request says otherwise.
         read_token_ttl: Duration = duration(SECOND..=limits::READ_TOKEN_MAX).or(limits::READ_TOKEN);
         /// How long a client may take no bytes before its connection is closed.

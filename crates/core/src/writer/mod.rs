@@ -73,8 +73,10 @@ pub enum Input {
     AppendFailed(ErrorCode),
     /// The time of [`Writer::wake_at`] has come, or an earlier one.
     Tick,
-    /// Somebody wants it stopped.
-    Cancel,
+    /// Somebody wants it stopped, for this reason.
+    Stop(ErrorCode),
+    /// Readers come and go elsewhere from now on: nobody reading here is no reason to stop.
+    Keep,
     /// The number of readers changed.
     Readers(usize),
 }
@@ -133,8 +135,8 @@ pub struct Writer {
     progress_at: UnixMillis,
     /// When the linger time of an unread stream is over.
     unread_until: Option<UnixMillis>,
-    /// A cancellation that came while an append was under way.
-    cancel_wanted: bool,
+    /// A wish to stop that came before the request was sent.
+    stop_wanted: Option<ErrorCode>,
     /// An append failed before; a second failure is the end.
     append_failed: bool,
     end: Option<Arc<End>>,
@@ -166,7 +168,7 @@ impl Writer {
             answer: Answer::new(),
             progress_at: now,
             unread_until: None,
-            cancel_wanted: false,
+            stop_wanted: None,
             append_failed: false,
             end: None,
         }
@@ -204,7 +206,11 @@ impl Writer {
             Input::Appended => self.on_appended(now, outputs),
             Input::AppendFailed(code) => self.on_append_failed(now, code, outputs),
             Input::Tick => self.on_tick(now, outputs),
-            Input::Cancel => self.on_cancel(now, outputs),
+            Input::Stop(code) => self.on_stop(now, code, outputs),
+            Input::Keep => {
+                self.plan.on_disconnect = OnDisconnect::Continue;
+                self.unread_until = None;
+            }
             Input::Readers(count) => self.on_readers(now, count, outputs),
         }
     }
@@ -340,9 +346,9 @@ impl Writer {
     fn on_appended(&mut self, now: UnixMillis, outputs: &mut Vec<Output>) {
         self.acknowledged = self.seq;
         match self.phase {
-            Phase::Dialling if self.cancel_wanted => {
+            Phase::Dialling if let Some(code) = self.stop_wanted => {
                 // Nothing was sent yet, so nothing can have been charged.
-                let outcome = Outcome::cancelled(true);
+                let outcome = Outcome::stopped(code, true);
                 self.end_with(now, &outcome, Vec::new(), outputs);
             }
             Phase::Dialling => {
@@ -387,7 +393,7 @@ impl Writer {
         }
         if self.unread_until.is_some_and(|until| until <= now) {
             self.unread_until = None;
-            self.on_cancel(now, outputs);
+            self.on_stop(now, ErrorCode::Cancelled, outputs);
             return;
         }
         let asked = matches!(self.phase, Phase::Asked | Phase::Answering);
@@ -397,11 +403,11 @@ impl Writer {
         }
     }
 
-    fn on_cancel(&mut self, now: UnixMillis, outputs: &mut Vec<Output>) {
+    fn on_stop(&mut self, now: UnixMillis, code: ErrorCode, outputs: &mut Vec<Output>) {
         match self.phase {
-            Phase::Idle | Phase::Dialling => self.cancel_wanted = true,
+            Phase::Idle | Phase::Dialling => self.stop_wanted = Some(code),
             Phase::Asked | Phase::Answering => {
-                let outcome = Outcome::cancelled(false);
+                let outcome = Outcome::stopped(code, false);
                 self.end_with(now, &outcome, Vec::new(), outputs);
             }
             Phase::Ending | Phase::Over => {}
@@ -415,7 +421,7 @@ impl Writer {
         }
         match self.plan.on_disconnect {
             OnDisconnect::Continue => {}
-            OnDisconnect::Cancel => self.on_cancel(now, outputs),
+            OnDisconnect::Cancel => self.on_stop(now, ErrorCode::Cancelled, outputs),
             OnDisconnect::Linger(time) => self.unread_until = Some(now.plus(time)),
         }
     }
@@ -434,7 +440,9 @@ impl Status {
     fn of(code: ErrorCode) -> Self {
         match code {
             ErrorCode::Cancelled => Self::Cancelled,
-            ErrorCode::GatewayRestarted | ErrorCode::OutcomeUnknown => Self::Interrupted,
+            ErrorCode::GatewayRestarted | ErrorCode::OutcomeUnknown | ErrorCode::DrainTimeout => {
+                Self::Interrupted
+            }
             _ => Self::Failed,
         }
     }

@@ -52,14 +52,14 @@ impl Outcome {
         }
     }
 
-    pub(super) fn cancelled(nothing_ran: bool) -> Self {
-        let error = Error::new(
-            ErrorCode::Cancelled,
-            "The generation was cancelled before its end.",
-        );
+    pub(super) fn stopped(code: ErrorCode, nothing_ran: bool) -> Self {
+        let message = match code {
+            ErrorCode::DrainTimeout => "The gateway is ending, and this answer took too long.",
+            _ => "The generation was cancelled before its end.",
+        };
         Self {
             nothing_ran,
-            ..Self::failed(error)
+            ..Self::failed(Error::new(code, message))
         }
     }
 

@@ -330,7 +330,7 @@ fn nobody_reading_lingers_and_a_reader_in_time_saves_it() {
 #[test]
 fn a_cancellation_before_the_call_calls_nobody() {
     let mut bench = Bench::new(plan(Mode::Stream));
-    bench.step(Input::Cancel);
+    bench.step(Input::Stop(ErrorCode::Cancelled));
     bench.step(Input::Start);
     assert!(!bench.dialled);
     bench.ended(Status::Cancelled, ErrorCode::Cancelled);
@@ -427,7 +427,7 @@ fn any_move() -> impl Strategy<Value = Move> {
         1 => Just(Input::Ended),
         1 => broken,
         2 => Just(Input::Tick),
-        1 => Just(Input::Cancel),
+        1 => Just(Input::Stop(ErrorCode::Cancelled)),
         2 => (0usize..3).prop_map(Input::Readers),
     ];
     prop_oneof![6 => input.prop_map(Move::Input), 1 => (1u64..200_000).prop_map(Move::Wait)]

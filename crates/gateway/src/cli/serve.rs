@@ -1,17 +1,21 @@
 //! `everstream serve`
 
 use std::io::Write as _;
-use std::path::PathBuf;
+use std::os::fd::AsFd as _;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use everstream_core::config::{Backend, Config, ConfigErrors, Env};
-use everstream_core::limits;
+use listenfd::ListenFd;
+use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use super::{ConfigArgs, Failure};
 use crate::app::{self, App};
+use crate::control::{Control, Handles, Peers, Takeover};
+use crate::server::Shutdown;
 use crate::upstream::assemble::{Assembled, assemble};
 use crate::upstream::models::ModelDirectory;
 use crate::{server, telemetry};
@@ -23,10 +27,12 @@ const EXAMPLES: &str = "\
 Without a configuration the upstreams are what is found here: keys in the environment
 (OPENAI_API_KEY with OPENAI_BASE_URL, and the like) and model servers on this machine.
 
-SIGTERM and SIGINT let running answers end; a second one ends at once.
+SIGTERM and SIGINT let running answers end; a second one ends at once. With --takeover a new process
+is handed the listening socket by the old one, which then ends in its own time.
 
 Examples:
   everstream serve
+  everstream serve --takeover               (beside a running one: a deploy that nobody notices)
   everstream serve --listen 127.0.0.1:9000 --data-dir /tmp/streams
   EVERSTREAM__STREAMS__HEARTBEAT=20s everstream serve --config everstream.toml";
 
@@ -38,6 +44,10 @@ pub(super) struct ServeArgs {
     /// The address for clients [env: `EVERSTREAM_LISTEN`] [default: 127.0.0.1:8080]
     #[arg(long, value_name = "ADDR")]
     listen: Option<String>,
+    /// Replace the process that serves this data directory, without refusing or cutting anybody; if
+    /// there is none, just start
+    #[arg(long)]
+    takeover: bool,
     /// The directory for all state [env: `EVERSTREAM_DATA_DIR`]
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
@@ -63,51 +73,110 @@ pub(super) fn run(args: &ServeArgs, env: &Env) -> Result<(), Failure> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?;
-    let served = runtime.block_on(serve(config, env));
+    let served = runtime.block_on(serve(config, args.takeover, env));
     // A file system that hangs must not keep the process.
     runtime.shutdown_timeout(Duration::from_secs(1));
     served
 }
 
-async fn serve(config: Config, env: &Env) -> Result<(), Failure> {
-    let listen = config.listen;
-    // Bound first: a port that is taken is the likeliest mistake, and the cheapest to find.
-    let listener = server::bind(listen)
-        .map_err(|error| Failure::Other(format!("cannot listen on {listen}: {error}")))?;
+async fn serve(config: Config, takeover: bool, env: &Env) -> Result<(), Failure> {
+    let data_dir = (config.log.backend == Backend::Disk).then(|| app::data_dir(&config));
+    // First of all: a port that is taken is the likeliest mistake, and the cheapest to find.
+    let (listener, predecessor) = listener(&config, data_dir.as_deref(), takeover)?;
     let listen = listener.local_addr()?;
+    let handed_over = listener.as_fd().try_clone_to_owned()?;
     let assembled = assemble(&config, env).await.map_err(other)?;
     announce(&config, &assembled);
     let models = ModelDirectory::new(assembled.upstreams, config.aliases.clone());
     let write_stall = config.streams.write_stall;
     let app = App::start(config, Arc::new(models)).await.map_err(other)?;
     let mut signals = Signals::new()?;
-    let stop = CancellationToken::new();
+    let (shutdown, replaced) = (Shutdown::default(), CancellationToken::new());
     let router = crate::router(Arc::clone(&app));
     let serving = tokio::spawn(server::serve(
         listener,
         router,
         write_stall,
-        stop.clone(),
-        GRACE,
+        shutdown.clone(),
     ));
-    let mut err = std::io::stderr();
-    // The readiness line that scripts wait for; it is not part of the log.
-    writeln!(err, "everstream: listening on http://{listen}")?;
-    let signal = signals.next().await;
-    tracing::info!(signal, running = app.generator.registry.len(), "draining");
-    let ending = async {
-        app.lifecycle.drain();
-        stop.cancel();
-        app.stop(limits::DRAIN_TIMEOUT).await;
-        serving.await
+    let registry = Arc::clone(&app.generator.registry);
+    let handles = Handles {
+        registry,
+        listener: handed_over,
+        replaced: replaced.clone(),
     };
-    tokio::select! {
+    let control = data_dir
+        .map(|dir| Control::start(&dir, handles))
+        .transpose()?;
+    if let Some(predecessor) = predecessor {
+        // If it is gone by now there is nothing left to take over.
+        let _ = predecessor.ready();
+    }
+    // The readiness line that scripts wait for; it is not part of the log.
+    writeln!(
+        std::io::stderr(),
+        "everstream: listening on http://{listen}"
+    )?;
+    let why = tokio::select! {
+        signal = signals.next() => signal,
+        () = replaced.cancelled() => {
+            // The successor accepts from the same queue, so nobody is refused.
+            shutdown.refuse.cancel();
+            "replaced"
+        }
+    };
+    tracing::info!(why, running = app.generator.registry.len(), "draining");
+    app.drain();
+    let ending = async {
+        app.drained().await;
+        shutdown.refuse.cancel();
+        let abandon = tokio::time::sleep(GRACE);
+        tokio::spawn(async move {
+            abandon.await;
+            shutdown.abandon.cancel();
+        });
+        let served = serving.await;
+        app.stop().await;
+        served
+    };
+    let ended = tokio::select! {
         ended = ending => ended.map_err(other),
         signal = signals.next() => {
             tracing::warn!(signal, "ended at once; the next start resolves what was running");
             Ok(())
         }
+    };
+    drop(control);
+    ended
+}
+
+/// The listening socket: that of the process that is to be replaced, the service manager's, or one
+/// of our own.
+fn listener(
+    config: &Config,
+    data_dir: Option<&Path>,
+    takeover: bool,
+) -> Result<(TcpListener, Option<Takeover>), Failure> {
+    let from_std = |listener: std::net::TcpListener| {
+        listener.set_nonblocking(true)?;
+        TcpListener::from_std(listener)
+    };
+    let peers = data_dir.filter(|_| takeover).map(Peers::of);
+    let predecessor = peers.map_or(Ok(None), |peers| peers.take_listener())?;
+    if let Some(Takeover { listener, .. }) = &predecessor {
+        let listener = listener.try_clone()?;
+        if listener.local_addr()? == config.listen || config.listen.port() == 0 {
+            return Ok((from_std(listener)?, predecessor));
+        }
     }
+    if let Some(listener) = ListenFd::from_env().take_tcp_listener(0)? {
+        return Ok((from_std(listener)?, predecessor));
+    }
+    let listen = config.listen;
+    let bound = server::bind(listen);
+    let bound =
+        bound.map_err(|error| Failure::Other(format!("cannot listen on {listen}: {error}")))?;
+    Ok((bound, predecessor))
 }
 
 fn announce(config: &Config, assembled: &Assembled) {

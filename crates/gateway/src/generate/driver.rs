@@ -16,7 +16,7 @@ use everstream_store::Lease;
 use tokio::time::{Sleep, sleep_until, timeout};
 
 use super::Generator;
-use super::live::{Ending, Live};
+use super::live::{Ending, Live, News};
 use crate::store_error;
 use crate::upstream::{self, Upstream, UpstreamError};
 
@@ -97,10 +97,10 @@ impl Driver {
             self.set_alarm(alarm.as_mut(), &mut alarm_at);
             input = tokio::select! {
                 biased;
-                () = live.attention.notified() => if live.is_cancelled() {
-                    Input::Cancel
-                } else {
-                    Input::Readers(live.readers())
+                () = live.attention.notified() => match live.news() {
+                    News { stop: Some(why), .. } => Input::Stop(why),
+                    News { keep: true, .. } => Input::Keep,
+                    News { readers, .. } => Input::Readers(readers),
                 },
                 input = self.connection.next() => input,
                 () = alarm.as_mut(), if alarm_at.is_some() => {

@@ -5,7 +5,6 @@
 //! idle stream holds next to nothing.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
@@ -100,8 +99,7 @@ pub enum Ending {
 pub struct Live {
     id: StreamId,
     shared: Mutex<Shared>,
-    cancelled: AtomicBool,
-    /// Wakes the driver when the readers changed or a cancellation was asked for.
+    /// Wakes the driver when the readers changed or somebody wants something.
     pub(super) attention: Notify,
 }
 
@@ -116,6 +114,20 @@ struct Shared {
     attached: usize,
     /// Some reader got all of it, the end included.
     delivered: bool,
+    wishes: Wishes,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Wishes {
+    stop: Option<ErrorCode>,
+    keep: bool,
+}
+
+/// See [`Live::news`].
+pub(super) struct News {
+    pub(super) stop: Option<ErrorCode>,
+    pub(super) keep: bool,
+    pub(super) readers: usize,
 }
 
 #[derive(Debug)]
@@ -141,7 +153,6 @@ impl Live {
         Arc::new(Self {
             id,
             shared: Mutex::default(),
-            cancelled: AtomicBool::new(false),
             attention: Notify::new(),
         })
     }
@@ -151,14 +162,28 @@ impl Live {
         self.id
     }
 
-    /// Asks the driver to stop the upstream and end the stream.
-    pub fn cancel(&self) {
-        self.cancelled.store(true, Ordering::Release);
+    /// Asks the driver to stop the upstream and end the stream, for this reason.
+    pub fn stop(&self, why: ErrorCode) {
+        self.lock().wishes.stop.get_or_insert(why);
         self.attention.notify_one();
     }
 
-    pub(super) fn is_cancelled(&self) -> bool {
-        self.cancelled.load(Ordering::Acquire)
+    /// Tells the driver that readers come and go elsewhere from now on.
+    pub fn keep(&self) {
+        self.lock().wishes.keep = true;
+        self.attention.notify_one();
+    }
+
+    /// What the driver was woken for: what somebody wants, and how many readers there are.
+    pub(super) fn news(&self) -> News {
+        let mut shared = self.lock();
+        let Wishes { stop, keep } = shared.wishes;
+        shared.wishes.keep = false;
+        News {
+            stop,
+            keep,
+            readers: shared.attached,
+        }
     }
 
     /// How many readers are attached.

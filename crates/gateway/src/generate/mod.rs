@@ -17,7 +17,7 @@ use everstream_core::limits::StreamLimits;
 use everstream_core::policy::disconnect::OnDisconnect;
 use everstream_core::record::{Accepted, Claim, Digest};
 use everstream_core::writer::{Plan, Writer};
-use everstream_store::{Claimed, Created, LogError, StreamLog};
+use everstream_store::{Claimed, Created, Lease, LogError, StreamLog};
 use tokio::sync::broadcast;
 use tokio_util::task::TaskTracker;
 
@@ -120,17 +120,28 @@ impl Generator {
         let attachment = live.attach(Seq::ZERO, limits::STREAM_READERS);
         let attachment = attachment
             .ok_or_else(|| Error::new(ErrorCode::Internal, "A new stream refused its reader."))?;
-        self.registry.insert(&live);
+        self.launch(&live, lease, request);
+        Ok(Started::New(attachment))
+    }
+
+    /// Spawns the writer of a stream that is leased to this process.
+    fn launch(&self, live: &Arc<Live>, lease: Lease, request: Request) {
+        let (id, now) = (live.id(), self.clock.now());
+        self.registry.insert(live);
         // Nobody may be watching.
         let _ = self.changes.send(id);
         if let Some(digest) = request.retry_digest {
-            self.registry
-                .remember(digest, &live, self.clock.now(), self.retry_window);
+            self.registry.remember(digest, live, now, self.retry_window);
         }
-        let writer = Writer::new(self.plan(id, &request), self.clock.now());
-        let driver = Driver::new(self.clone(), live, lease, writer, call_of(request));
+        let writer = Writer::new(self.plan(id, &request), now);
+        let driver = Driver::new(
+            self.clone(),
+            Arc::clone(live),
+            lease,
+            writer,
+            call_of(request),
+        );
         self.tasks.spawn(driver.run());
-        Ok(Started::New(attachment))
     }
 
     fn plan(&self, stream: StreamId, request: &Request) -> Plan {

@@ -6,52 +6,101 @@ use everstream_core::dialect::openai;
 use everstream_core::error::{Error, ErrorCode};
 use everstream_core::event::{Event, Status, Usage};
 use everstream_core::id::{Seq, StreamId};
-use everstream_core::record::{End, Record};
-use everstream_store::{LogError, ReadLimit, Stat};
+use everstream_core::limits;
+use everstream_core::record::{Accepted, End, Record};
+use everstream_store::{Lease, LogError, ReadLimit, Stat};
 
-use super::Generator;
+use super::live::Live;
+use super::{Generator, Request};
 
-/// Resolves every stream whose writer is dead, and tells how many there were.
+/// Understands and routes a logged request once more; `None` when that cannot be done any more.
+pub type Replan<'a> = &'a (dyn Fn(&Accepted) -> Option<Request> + Send + Sync);
+
+/// Resolves every stream whose writer is dead (PROTOCOL.md section 3.3):
 ///
-/// An answer whose own terminal event was logged is completed. Any other ends `interrupted`, or
-/// `failed` if nothing was sent, with the typed error event: what was paid for stays readable, and
-/// nothing is called again without consent (PROTOCOL.md section 3.3).
-pub async fn recover(generator: &Generator) -> usize {
-    let orphans = generator.log.orphans().await;
-    let mut resolved = 0;
-    for id in orphans {
-        match resolve(generator, id).await {
-            Ok(status) => {
-                resolved += 1;
-                tracing::warn!(stream = %id, status = status.as_str(), "recovered");
-            }
+/// - an answer whose own terminal event was logged is completed;
+/// - a request of which nothing was sent yet is run now, under a new epoch;
+/// - any other ends `interrupted` with the typed error event. What was paid for stays readable, and
+///   nothing is called again without consent.
+pub async fn recover(generator: &Generator, replan: Replan<'_>) {
+    for id in generator.log.orphans().await {
+        match resolve(generator, id, replan).await {
+            Ok(status) => tracing::warn!(stream = %id, status = status.as_str(), "recovered"),
             // Another process was quicker.
             Err(LogError::Held | LogError::Ended | LogError::Fenced { .. }) => {}
             Err(error) => tracing::error!(stream = %id, %error, "cannot be recovered"),
         }
     }
-    resolved
 }
 
-async fn resolve(generator: &Generator, id: StreamId) -> Result<Status, LogError> {
+async fn resolve(
+    generator: &Generator,
+    id: StreamId,
+    replan: Replan<'_>,
+) -> Result<Status, LogError> {
     let lease = generator.log.lease(id).await?;
     let stat = generator.log.info(id).await?;
-    let audit = generator.log.audit(id).await?;
-    let verdict = if last_words(generator, &stat).await? {
-        None
-    } else {
-        Some(interruption(&audit, lease.tail.seq))
+    let verdict = verdict(generator, &stat).await?;
+    if verdict == Some(ErrorCode::NotStarted) {
+        let age = generator.clock.now().since(stat.accepted.created_at);
+        let in_time = age < limits::RECOVER_RUN_WINDOW;
+        if let Some(request) = in_time.then(|| replan(&stat.accepted)).flatten() {
+            let live = Live::new(id);
+            generator.launch(&live, lease, request);
+            // Nobody reads it yet, which the writer has to know.
+            live.attention.notify_one();
+            return Ok(Status::Running);
+        }
+    }
+    end(generator, &stat, lease, verdict).await
+}
+
+/// Why the stream is not whole, if it is not.
+async fn verdict(generator: &Generator, stat: &Stat) -> Result<Option<ErrorCode>, LogError> {
+    let Some(before) = stat.tail.seq.get().checked_sub(1) else {
+        let audit = generator.log.audit(stat.info.id).await?;
+        let dialled = audit
+            .iter()
+            .any(|record| matches!(record, Record::Dialled(_)));
+        return Ok(Some(if dialled {
+            ErrorCode::OutcomeUnknown
+        } else {
+            ErrorCode::NotStarted
+        }));
     };
-    let now = generator.clock.now();
+    let limit = ReadLimit {
+        events: 1,
+        bytes: 1,
+    };
+    let page = generator
+        .log
+        .read(stat.info.id, Seq::new(before), limit)
+        .await?;
+    let whole = page
+        .events
+        .last()
+        .is_some_and(|event| openai::is_done(&event.data));
+    Ok((!whole).then_some(ErrorCode::GatewayRestarted))
+}
+
+async fn end(
+    generator: &Generator,
+    stat: &Stat,
+    lease: Lease,
+    verdict: Option<ErrorCode>,
+) -> Result<Status, LogError> {
+    let (id, seq, now) = (stat.info.id, lease.tail.seq, generator.clock.now());
     let mut records = Vec::new();
     if let Some(code) = verdict {
         let error = Error::new(code, message(code)).stream(id);
-        records.push(Record::Event(Event {
-            seq: lease.tail.seq.next(),
+        let data = openai::error_body(&error);
+        let event = Event {
+            seq: seq.next(),
             time: now,
             name: bytes::Bytes::new(),
-            data: openai::error_body(&error),
-        }));
+            data,
+        };
+        records.push(Record::Event(event));
     }
     let status = match verdict {
         None => Status::Completed,
@@ -63,47 +112,13 @@ async fn resolve(generator: &Generator, id: StreamId) -> Result<Status, LogError
         reason: verdict.map(|code| code.as_str().to_owned()),
         http_status: verdict.map(ErrorCode::status),
         retry_after: None,
-        upstream: stat.info.upstream,
-        usage: usage_of(lease.tail.seq, &stat.accepted.request),
+        upstream: stat.info.upstream.clone(),
+        usage: usage_of(seq, &stat.accepted.request),
         release_claim: verdict == Some(ErrorCode::NotStarted),
         at: now,
     })));
     generator.log.append(id, lease, &records).await?;
     Ok(status)
-}
-
-/// Whether the last logged event is the dialect's own end.
-async fn last_words(generator: &Generator, stat: &Stat) -> Result<bool, LogError> {
-    if stat.tail.seq == Seq::ZERO {
-        return Ok(false);
-    }
-    let before = Seq::new(stat.tail.seq.get() - 1);
-    let page = generator
-        .log
-        .read(
-            stat.info.id,
-            before,
-            ReadLimit {
-                events: 1,
-                bytes: 1,
-            },
-        )
-        .await?;
-    Ok(page
-        .events
-        .last()
-        .is_some_and(|event| openai::is_done(&event.data)))
-}
-
-fn interruption(audit: &[Record], seq: Seq) -> ErrorCode {
-    let dialled = audit
-        .iter()
-        .any(|record| matches!(record, Record::Dialled(_)));
-    match (dialled, seq) {
-        (false, _) => ErrorCode::NotStarted,
-        (true, Seq::ZERO) => ErrorCode::OutcomeUnknown,
-        (true, _) => ErrorCode::GatewayRestarted,
-    }
 }
 
 fn message(code: ErrorCode) -> &'static str {
@@ -124,6 +139,7 @@ fn usage_of(seq: Seq, request: &[u8]) -> Usage {
         return Usage::default();
     }
     Usage {
+        // Four bytes a token is the usual rule of thumb for English text.
         input_tokens: request.len() as u64 / 4,
         output_tokens: seq.get(),
         estimated: true,

@@ -28,6 +28,11 @@ impl Registry {
         self.lock().live.get(&id).cloned()
     }
 
+    /// All live streams.
+    pub fn all(&self) -> Vec<Arc<Live>> {
+        self.lock().live.values().cloned().collect()
+    }
+
     /// How many generations run.
     pub fn len(&self) -> usize {
         self.lock().live.len()

@@ -18,7 +18,6 @@ use super::open::{Opened, open, stat};
 use super::respond::{self, About};
 use super::{ndjson, page};
 use crate::app::App;
-use crate::generate::recover;
 use crate::read::{Read, Reader};
 
 /// How long a cancellation waits for the terminal record.
@@ -176,10 +175,10 @@ async fn try_cancel(app: &App, id: &str, headers: &HeaderMap) -> Result<Response
 
 async fn stop(app: &App, project: &ProjectId, stream: StreamId) -> Result<Stat, Error> {
     if let Some(live) = app.generator.registry.get(stream) {
-        live.cancel();
-    } else {
-        // Its writer may be dead; if it lives in another process, that one has to be asked.
-        recover::recover(&app.generator).await;
+        live.stop(ErrorCode::Cancelled);
+    } else if !app.peers.cancel(stream).await {
+        // Nobody writes it any more.
+        app.recover().await;
     }
     let stat_now = stat(app, project, stream).await?;
     let seen = stat_now.tail.seq;

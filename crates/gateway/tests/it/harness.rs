@@ -3,27 +3,26 @@
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
 use everstream::App;
+use everstream::server::Shutdown;
 use everstream::upstream::assemble::assemble;
 use everstream::upstream::models::ModelDirectory;
 use everstream_core::config::{Config, Env, Source};
 use everstream_testkit::client::RawClient;
 use everstream_testkit::provider::FakeProvider;
 use tempfile::TempDir;
-use tokio_util::sync::CancellationToken;
 
 /// A key that [`Setup::with_keys`] knows, of project `one`.
-pub const KEY_ONE: &str = "es-key-of-project-one";
+pub(crate) const KEY_ONE: &str = "es-key-of-project-one";
 /// A key that [`Setup::with_keys`] knows, of project `two`.
-pub const KEY_TWO: &str = "es-key-of-project-two";
+pub(crate) const KEY_TWO: &str = "es-key-of-project-two";
 /// The key that the gateway uses at the provider. It must appear nowhere else.
-pub const UPSTREAM_KEY: &str = "sk-upstream-canary-1f9a7c";
+pub(crate) const UPSTREAM_KEY: &str = "sk-upstream-canary-1f9a7c";
 
 /// What a gateway is started with.
 #[derive(Default)]
-pub struct Setup {
+pub(crate) struct Setup {
     /// TOML, before the upstreams.
     config: String,
     upstreams: String,
@@ -32,12 +31,12 @@ pub struct Setup {
 
 impl Setup {
     /// A gateway in front of `provider`, which is called `fake` and serves any model.
-    pub fn new(provider: &FakeProvider) -> Self {
+    pub(crate) fn new(provider: &FakeProvider) -> Self {
         Self::default().upstream("fake", &provider.base_url(), "")
     }
 
     /// One more upstream; `more` is TOML for its table.
-    pub fn upstream(mut self, name: &str, base_url: &str, more: &str) -> Self {
+    pub(crate) fn upstream(mut self, name: &str, base_url: &str, more: &str) -> Self {
         self.upstreams.push_str(&format!(
             "\n[[upstreams]]\nname = \"{name}\"\nbase_url = \"{base_url}\"\n\
              api_key = \"{UPSTREAM_KEY}\"\n{more}\n"
@@ -46,14 +45,14 @@ impl Setup {
     }
 
     /// TOML that comes first: top-level fields, or whole tables.
-    pub fn config(mut self, toml: &str) -> Self {
+    pub(crate) fn config(mut self, toml: &str) -> Self {
         self.config.push_str(toml);
         self.config.push('\n');
         self
     }
 
     /// Two projects with a key each.
-    pub fn with_keys(self) -> Self {
+    pub(crate) fn with_keys(self) -> Self {
         let hash =
             |key| everstream_core::config::show_key_hash(everstream_core::config::key_hash(key));
         let (one, two) = (hash(KEY_ONE), hash(KEY_TWO));
@@ -66,13 +65,13 @@ impl Setup {
     }
 
     /// State that another gateway left behind.
-    pub fn data_dir(mut self, dir: TempDir) -> Self {
+    pub(crate) fn data_dir(mut self, dir: TempDir) -> Self {
         self.data_dir = Some(dir);
         self
     }
 
     /// Starts it.
-    pub async fn start(self) -> Gateway {
+    pub(crate) async fn start(self) -> Gateway {
         let dir = self
             .data_dir
             .unwrap_or_else(|| tempfile::tempdir().unwrap());
@@ -95,20 +94,18 @@ impl Setup {
         let addr = listener.local_addr().unwrap();
         let write_stall = config.streams.write_stall;
         let app = App::start(config, Arc::new(models)).await.unwrap();
-        let stop = CancellationToken::new();
+        let shutdown = Shutdown::default();
         let router = everstream::router(Arc::clone(&app));
-        let grace = Duration::from_secs(1);
         let serving = tokio::spawn(everstream::server::serve(
             listener,
             router,
             write_stall,
-            stop.clone(),
-            grace,
+            shutdown.clone(),
         ));
         Gateway {
             addr,
             app,
-            stop,
+            shutdown,
             serving,
             dir,
         }
@@ -116,32 +113,35 @@ impl Setup {
 }
 
 /// A running gateway.
-pub struct Gateway {
+pub(crate) struct Gateway {
     /// Where it listens.
     pub addr: SocketAddr,
     /// Its insides, for what cannot be seen from outside.
     pub app: Arc<App>,
-    stop: CancellationToken,
+    shutdown: Shutdown,
     serving: tokio::task::JoinHandle<()>,
     dir: TempDir,
 }
 
 impl Gateway {
     /// A connection to it.
-    pub async fn client(&self) -> RawClient {
+    pub(crate) async fn client(&self) -> RawClient {
         RawClient::connect(self.addr).await.unwrap()
     }
 
     /// Its data directory.
-    pub fn data_dir(&self) -> &Path {
+    pub(crate) fn data_dir(&self) -> &Path {
         self.dir.path()
     }
 
     /// Ends it properly, and gives its state to whoever comes next.
-    pub async fn stop(self) -> TempDir {
-        self.stop.cancel();
-        self.app.stop(Duration::from_secs(10)).await;
+    pub(crate) async fn stop(self) -> TempDir {
+        self.app.drain();
+        self.app.drained().await;
+        self.shutdown.refuse.cancel();
+        self.shutdown.abandon.cancel();
         self.serving.await.unwrap();
+        self.app.stop().await;
         self.dir
     }
 }

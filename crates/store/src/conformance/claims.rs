@@ -11,8 +11,8 @@ use std::time::Duration;
 pub(super) async fn claims(backend: &dyn Backend) {
     let time = Time::default();
     let config = MemoryConfig {
-        retain_after_end: Duration::from_secs(60),
-        tombstone_for: Duration::from_secs(600),
+        retain_after_end: Duration::from_mins(1),
+        tombstone_for: Duration::from_mins(10),
         ..MemoryConfig::default()
     };
     let mut instance = backend.open(config, time.clock());
@@ -68,7 +68,7 @@ pub(super) async fn claims(backend: &dyn Backend) {
         drop(log);
         instance.crash();
     }
-    time.pass(Duration::from_secs(600));
+    time.pass(Duration::from_mins(10));
     let log = instance.log();
     assert_eq!(
         log.claimed(claim(1).key).await,

@@ -20,6 +20,7 @@ use crate::{Created, Lease, ReadLimit, StreamLog};
 mod claims;
 mod lives;
 mod streams;
+mod waits;
 
 /// What is under test.
 pub trait Backend {
@@ -85,9 +86,9 @@ pub async fn run(backend: &dyn Backend) {
         ("one appender wins", |b| {
             Box::pin(streams::one_appender_wins(b))
         }),
-        ("waits", |b| Box::pin(streams::waits(b))),
+        ("waits", |b| Box::pin(waits::waits(b))),
         ("no wake-up is lost", |b| {
-            Box::pin(streams::no_wake_up_is_lost(b))
+            Box::pin(waits::no_wake_up_is_lost(b))
         }),
         ("claims", |b| Box::pin(claims::claims(b))),
         ("one claimant wins", |b| {

@@ -1,21 +1,15 @@
 //! One stream: order, the tail, the end, limits, waiting.
 
-use std::time::Duration;
-
 use everstream_core::event::Status;
 use everstream_core::id::{Epoch, Seq};
-use everstream_core::record::Tail;
-use tokio::time::timeout;
 
 use super::{
     ALL, Backend, Bytes, Event, Record, UnixMillis, accepted, append, create, dialled, end, event,
-    events, fresh, head, id, project, seqs, whole,
+    events, fresh, head, id, project, seqs,
 };
 use crate::config::{MemoryConfig, StreamLimits};
 use crate::conformance::Time;
 use crate::{Lease, LogError, ReadLimit};
-
-const SOON: Duration = Duration::from_secs(20);
 
 pub(super) async fn pages(backend: &dyn Backend) {
     let (instance, time) = fresh(backend);
@@ -82,7 +76,7 @@ pub(super) async fn any_bytes(backend: &dyn Backend) {
             Record::Event(Event {
                 seq: Seq::new(seq),
                 time: UnixMillis(seq * 1_000_000_007),
-                name: Bytes::from(vec![b'n'; seq as usize - 1]),
+                name: Bytes::from("n".repeat(data.len() % 7)),
                 data: Bytes::copy_from_slice(data),
             })
         })
@@ -255,7 +249,7 @@ pub(super) async fn what_is_known(backend: &dyn Backend) {
     create(&*log, id(2)).await;
     let mut found = Vec::new();
     log.scan(&project("web"), &mut |info| {
-        found.push((info.id, info.status))
+        found.push((info.id, info.status));
     });
     found.sort_by_key(|(id, _)| *id);
     assert_eq!(found, [(id(1), Status::Completed), (id(2), Status::Queued)]);
@@ -370,85 +364,4 @@ pub(super) async fn one_appender_wins(backend: &dyn Backend) {
     }
     let page = log.read(id(1), Seq::ZERO, ALL).await.expect("a page");
     assert_eq!(page.events.len(), 20);
-}
-
-pub(super) async fn waits(backend: &dyn Backend) {
-    let (instance, time) = fresh(backend);
-    let log = instance.log();
-    let lease = create(&*log, id(1)).await;
-    let wait = |seen| {
-        let log = instance.log();
-        tokio::spawn(async move { timeout(SOON, log.wait(id(1), seen)).await })
-    };
-    let still = timeout(Duration::from_millis(40), log.wait(id(1), lease.tail)).await;
-    assert!(still.is_err(), "it waits for nothing");
-    let waiting: Vec<_> = (0..50).map(|_| wait(lease.tail)).collect();
-    tokio::task::yield_now().await;
-    let next = append(&*log, id(1), lease, &[event(id(1), 1)]).await;
-    for one in waiting {
-        one.await.expect("no panic").expect("a wake-up for each");
-    }
-    timeout(SOON, log.wait(id(1), lease.tail))
-        .await
-        .expect("it has moved already");
-    let waiting = wait(next.tail);
-    append(&*log, id(1), next, &[end(time.now())]).await;
-    waiting
-        .await
-        .expect("no panic")
-        .expect("a wake-up at the end");
-    timeout(SOON, log.wait(id(1), next.tail))
-        .await
-        .expect("it has ended");
-    timeout(SOON, log.wait(id(9), Tail::default()))
-        .await
-        .expect("there is no such stream");
-    let lease = create(&*log, id(2)).await;
-    let log2 = instance.log();
-    let waiting = tokio::spawn(async move { timeout(SOON, log2.wait(id(2), lease.tail)).await });
-    tokio::task::yield_now().await;
-    log.delete(id(2)).await.expect("it is there");
-    waiting
-        .await
-        .expect("no panic")
-        .expect("a wake-up at the deletion");
-}
-
-pub(super) async fn no_wake_up_is_lost(backend: &dyn Backend) {
-    const EVENTS: u64 = 300;
-    let (instance, time) = fresh(backend);
-    let log = instance.log();
-    let mut lease = create(&*log, id(1)).await;
-    let readers: Vec<_> = (0..6)
-        .map(|_| {
-            let log = instance.log();
-            tokio::spawn(async move {
-                let mut seen = Tail::default();
-                while !seen.ended {
-                    let after = seen.seq;
-                    let page = log.read(id(1), after, ALL).await.expect("a page");
-                    let count = page.events.len() as u64;
-                    assert_eq!(page.tail.seq, after.plus(count), "a page has a hole");
-                    if page.tail.seq == after && !page.tail.ended {
-                        timeout(SOON, log.wait(id(1), page.tail))
-                            .await
-                            .expect("a wake-up");
-                    }
-                    seen = page.tail;
-                }
-                seen.seq
-            })
-        })
-        .collect();
-    for seq in 1..=EVENTS {
-        lease = append(&*log, id(1), lease, &[event(id(1), seq)]).await;
-        if seq % 3 == 0 {
-            tokio::task::yield_now().await;
-        }
-    }
-    append(&*log, id(1), lease, &[end(time.now())]).await;
-    for reader in readers {
-        assert_eq!(reader.await.expect("no panic"), Seq::new(EVENTS));
-    }
-    whole(&*log, id(2), 1, time.now()).await;
 }

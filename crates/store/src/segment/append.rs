@@ -95,7 +95,7 @@ impl Shared {
                 let holder = index.graves.holder(claim.key);
                 if holder.is_some_and(|holder| writer.staged.contains_key(&holder)) {
                     drop(index);
-                    return Ok(Attempt::After(self.queue(&mut writer)));
+                    return Ok(Attempt::After(self.queue(&mut writer)?));
                 }
                 if let Some(claimed) = index.claimed(claim.key, self.now()) {
                     return Ok(Attempt::Done(Created::Claimed(claimed), None));
@@ -162,17 +162,18 @@ impl Shared {
         if lease.tail != standing.extent.tail {
             let is_behind = lease.tail.position < standing.extent.tail.position;
             return match (is_behind, writer.staged.contains_key(&id)) {
-                (true, true) => Ok(Attempt::After(self.queue(&mut writer))),
+                (true, true) => Ok(Attempt::After(self.queue(&mut writer)?)),
                 (true, false) => Ok(Attempt::Compare),
+                (false, _) if standing.extent.tail.ended => Err(LogError::Ended),
                 (false, _) => Err(LogError::NotAtTail {
                     tail: standing.extent.tail,
                 }),
             };
         }
+        let after = admit(&self.config.limits, standing.extent, records)?;
         if records.is_empty() {
             return Ok(Attempt::Done(lease, None));
         }
-        let after = admit(&self.config.limits, standing.extent, records)?;
         if is_bounded(records) && self.excess(weight(records)) > 0 {
             return Ok(Attempt::Full);
         }
@@ -270,12 +271,12 @@ impl Shared {
             };
             writer.staged.insert(id, standing);
             let synced = writer.enqueue(Some(step));
-            let _ = self.jobs.send(Job::Appended);
+            self.announce()?;
             return Ok(Some(synced));
         }
         if self.config.sync != Sync::None && !writer.announced {
             writer.announced = true;
-            let _ = self.jobs.send(Job::Appended);
+            self.announce()?;
         }
         let mut index = lock(&self.index);
         index.apply(self.own, step);
@@ -284,21 +285,26 @@ impl Shared {
     }
 
     /// A place behind all that is pending.
-    fn queue(&self, writer: &mut Writer) -> Synced {
+    fn queue(&self, writer: &mut Writer) -> Result<Synced, LogError> {
         let synced = writer.enqueue(None);
-        let _ = self.jobs.send(Job::Appended);
-        synced
+        self.announce()?;
+        Ok(synced)
+    }
+
+    fn announce(&self) -> Result<(), LogError> {
+        let sent = self.jobs.send(Job::Appended);
+        sent.map_err(|_| LogError::Io("the sync thread is gone".to_owned()))
     }
 
     /// Makes room for `records`, once.
     async fn free(&self, records: &[Record], may_drop: &mut bool) -> Result<(), LogError> {
-        if !std::mem::take(may_drop) {
-            let max = self.config.max_bytes;
+        let wanted = weight(records);
+        let max = self.config.max_bytes;
+        if wanted > max || !std::mem::take(may_drop) {
             return Err(LogError::Full(format!(
                 "log.max_bytes = {max} is reached, and what is left is running"
             )));
         }
-        let wanted = weight(records);
         let freed = self.on_sync_thread(move |shared| shared.make_room(wanted));
         freed.await??;
         Ok(())

@@ -119,6 +119,6 @@ fn mark_of_first_batch(file: &dyn DiskFile) -> io::Result<Option<u32>> {
         return Ok(None);
     }
     let mark = u32::from_le_bytes(mark);
-    let first = Scan::new(file, mark, FIRST, file.len()?).next()?;
+    let first = Scan::new(file, mark, FIRST, file.size()?).next()?;
     Ok(matches!(first, Found::Batch(..)).then_some(mark))
 }

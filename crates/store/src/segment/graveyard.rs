@@ -22,6 +22,8 @@ const BLOCK: usize = 1 << 20;
 #[derive(Default)]
 pub(super) struct Graveyard {
     file: Option<Arc<dyn DiskFile>>,
+    /// Whether the file's name is durable.
+    is_named: bool,
     len: u64,
 }
 
@@ -40,13 +42,14 @@ impl Graveyard {
         for (id, grave) in graves {
             encode(*id, grave, &mut out);
         }
-        let file = if let Some(file) = &self.file {
-            Arc::clone(file)
-        } else {
-            let file = disk.create(&own_dir.join(TOMBSTONES))?;
-            disk.sync_dir(own_dir)?;
-            Arc::clone(self.file.insert(file))
+        let file = match &self.file {
+            Some(file) => file,
+            None => self.file.insert(disk.create(&own_dir.join(TOMBSTONES))?),
         };
+        if !self.is_named {
+            disk.sync_dir(own_dir)?;
+            self.is_named = true;
+        }
         // Written again at the same place if any of this fails.
         file.write_at(self.len, &out)?;
         file.sync_data()?;
@@ -98,15 +101,14 @@ fn decode(bytes: &[u8]) -> Option<(StreamId, Grave, usize)> {
         return None;
     }
     let body = &whole[HEAD..];
-    let (claim, project) = match *body.get(16)? {
-        0 => (None, &body[17..]),
-        _ => {
-            let claim = Claim {
-                key: Digest(*body.get(17..)?.first_chunk()?),
-                fingerprint: Digest(*body.get(49..)?.first_chunk()?),
-            };
-            (Some(Box::new(claim)), body.get(81..)?)
-        }
+    let (claim, project) = if *body.get(16)? == 0 {
+        (None, &body[17..])
+    } else {
+        let claim = Claim {
+            key: Digest(*body.get(17..)?.first_chunk()?),
+            fingerprint: Digest(*body.get(49..)?.first_chunk()?),
+        };
+        (Some(Box::new(claim)), body.get(81..)?)
     };
     let project: ProjectId = std::str::from_utf8(project).ok()?.parse().ok()?;
     let grave = Grave {

@@ -71,6 +71,7 @@ mod scan;
 mod sources;
 mod step;
 mod sync;
+mod tail;
 mod walk;
 mod writer;
 
@@ -172,7 +173,7 @@ impl SegmentLog {
         if self.shared.closed.swap(true, Ordering::AcqRel) {
             return Ok(());
         }
-        let synced = self.shared.on_sync_thread(Shared::sync).await;
+        let synced = self.shared.on_sync_thread(Shared::sync_all).await;
         self.stop();
         lock(&self.shared.sources).list.clear();
         lock(&self.shared.writer).lock = None;

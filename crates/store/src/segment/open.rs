@@ -74,6 +74,19 @@ fn ensure_dir(disk: &dyn Disk, dir: &Path) -> io::Result<()> {
     }
 }
 
+/// Makes the names of the log's directories durable.
+pub(super) fn sync_parents(disk: &dyn Disk, data_dir: &Path) -> io::Result<()> {
+    disk.sync_dir(&log_dir(data_dir))?;
+    disk.sync_dir(data_dir)?;
+    let parent = data_dir.parent();
+    let parent = parent.filter(|parent| !parent.as_os_str().is_empty());
+    match disk.sync_dir(parent.unwrap_or(Path::new("."))) {
+        // Who may not list it did not create the data directory there either.
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
+        synced => synced,
+    }
+}
+
 /// A number higher than all there are, and the lock of its directory. Who looks for dead processes
 /// may hold a new directory's lock for a moment, or even have removed it before it was locked: then
 /// the next number is tried.
@@ -119,8 +132,7 @@ fn synced_file(
     };
     if config.sync != Sync::None {
         disk.sync_dir(&dir)?;
-        disk.sync_dir(log_dir)?;
-        disk.sync_dir(&config.dir)?;
+        sync_parents(disk, &config.dir)?;
     }
     Ok(synced)
 }

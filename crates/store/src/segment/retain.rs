@@ -7,7 +7,7 @@ use everstream_core::id::{StreamId, UnixMillis};
 use tracing::warn;
 
 use super::layout::{FIRST, WriterId, segment_path, writer_dir};
-use super::writer::{Writer, write_error};
+use super::writer::{Writer, is_full, write_error};
 use super::{Shared, lock};
 use crate::graves::Grave;
 use crate::{LogError, Retained};
@@ -59,7 +59,7 @@ impl Shared {
         &self,
         is_due: impl Fn(UnixMillis, u64) -> bool,
     ) -> Result<Retained, LogError> {
-        let victims = self.choose(is_due);
+        let mut victims = self.choose(is_due);
         let retained = Retained {
             streams: victims.streams.len(),
             bytes: victims.segments.iter().map(|(_, bytes)| bytes).sum(),
@@ -67,10 +67,17 @@ impl Shared {
         if victims.segments.is_empty() {
             return Ok(retained);
         }
-        // Tombstones before the bytes go, so that no crash leaves a stream with a hole.
-        let own_dir = self.own_dir();
-        let buried = lock(&self.graveyard).bury(&*self.disk, &own_dir, &victims.streams);
-        buried.map_err(|error| write_error(&error))?;
+        // Tombstones before the bytes go, so that no crash leaves a stream with a hole. Only when
+        // the disk is too full for them the first segment has to make room.
+        if let Err(error) = self.bury(&victims.streams) {
+            if !is_full(&error) {
+                return Err(write_error(&error));
+            }
+            let ((writer, segment), bytes) = victims.segments.remove(0);
+            let removed = self.remove_segment(writer, segment, bytes);
+            let buried = removed.and_then(|()| self.bury(&victims.streams));
+            buried.map_err(|error| write_error(&error))?;
+        }
         {
             let mut index = lock(&self.index);
             for (id, grave) in victims.streams {
@@ -83,6 +90,10 @@ impl Shared {
         }
         self.remove_empty();
         Ok(retained)
+    }
+
+    fn bury(&self, streams: &[(StreamId, Grave)]) -> io::Result<()> {
+        lock(&self.graveyard).bury(&*self.disk, &self.own_dir(), streams)
     }
 
     fn choose(&self, is_due: impl Fn(UnixMillis, u64) -> bool) -> Victims {
@@ -207,8 +218,7 @@ impl Shared {
             let index = lock(&self.index);
             index.find(id, now)?.grave(now).ok_or(LogError::NotFound)?
         };
-        let own_dir = self.own_dir();
-        let buried = lock(&self.graveyard).bury(&*self.disk, &own_dir, &[(id, grave.clone())]);
+        let buried = self.bury(&[(id, grave.clone())]);
         buried.map_err(|error| write_error(&error))?;
         lock(&self.index).bury(id, grave);
         Ok(())

@@ -68,7 +68,9 @@ impl Step {
             upstream: None,
             end: None,
         };
-        records.iter().for_each(|record| step.note(record));
+        for record in records {
+            step.note(record);
+        }
         Some(step)
     }
 

@@ -37,7 +37,7 @@ pub(super) fn run(shared: &Shared, jobs: &Receiver<Job>) {
             (Ok(Job::Appended), Sync::Interval(interval)) => {
                 due = due.or_else(|| Instant::now().checked_add(interval));
             }
-            (Ok(Job::Appended), _) | (Err(RecvTimeoutError::Timeout), _) => {
+            (Ok(Job::Appended) | Err(RecvTimeoutError::Timeout), _) => {
                 due = None;
                 // Who waits is told; at `interval` nobody does, and it is logged.
                 let _ = shared.sync();
@@ -120,10 +120,10 @@ impl Shared {
     /// Makes the first `count` pending appends visible, to other processes first: who is told that
     /// its append is durable may tell others to read it.
     fn publish(&self, writer: &mut Writer, synced: Option<(u32, u64)>, count: usize) {
-        if let (Some((number, len)), Some(active)) = (synced, &mut writer.active) {
-            if active.number == number {
-                active.synced = active.synced.max(len);
-            }
+        if let (Some((number, len)), Some(active)) = (synced, &mut writer.active)
+            && active.number == number
+        {
+            active.synced = active.synced.max(len);
         }
         if count == 0 {
             return;

@@ -123,7 +123,7 @@ impl Writer {
             let is_full = is_full(&error);
             // A segment with something pending is left by the sync that takes care of that.
             if (!is_full || cut.is_err()) && self.pending.is_empty() {
-                self.retire(len, true);
+                self.retire(len, shared.config.sync != Sync::None);
             }
             return Err(write_error(&error));
         }
@@ -141,20 +141,20 @@ impl Writer {
         let is_full = |active: &Active| active.len >= shared.segment_bytes();
         if shared.config.sync != Sync::Always && self.active.as_ref().is_some_and(is_full) {
             let len = self.active.as_ref().map_or(0, |active| active.len);
-            self.retire(len, true);
+            self.retire(len, shared.config.sync != Sync::None);
         }
     }
 
-    /// Leaves the active segment, of which `sealed` bytes count; what they hold is to be made
-    /// durable if that `can` still be done.
-    pub(super) fn retire(&mut self, sealed: u64, can: bool) {
+    /// Leaves the active segment, of which `sealed` bytes count. Whether the next sync is to make
+    /// them durable; a file that is never synced must not be held open.
+    pub(super) fn retire(&mut self, sealed: u64, syncs: bool) {
         let Some(active) = self.active.take() else {
             return;
         };
         self.previous = active.number;
         self.sealed = sealed;
         self.sizes.insert(active.number, sealed);
-        if can && active.synced < sealed {
+        if syncs && active.synced < sealed {
             self.dirty.push(Arc::clone(&active.segment.file));
         }
     }
@@ -217,7 +217,7 @@ fn random_mark() -> u32 {
     u32::try_from(random >> 32).unwrap_or(u32::MAX)
 }
 
-fn is_full(error: &io::Error) -> bool {
+pub(super) fn is_full(error: &io::Error) -> bool {
     use io::ErrorKind::{QuotaExceeded, StorageFull};
     matches!(error.kind(), StorageFull | QuotaExceeded)
 }

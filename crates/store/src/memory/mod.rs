@@ -3,17 +3,20 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use everstream_core::event::{Status, StreamInfo};
+use everstream_core::event::StreamInfo;
 use everstream_core::id::{Epoch, ProjectId, Seq, StreamId, UnixMillis};
-use everstream_core::record::{Accepted, Claim, Digest, End, Record, Tail};
-use tokio::sync::Notify;
+use everstream_core::record::{Accepted, Digest, Record, Tail};
 
 use crate::admit::{Extent, admit, is_bounded, weight};
 use crate::config::{Clock, MemoryConfig};
-use crate::graves::{Grave, Graves};
+use crate::graves::Graves;
 use crate::{
     Claimed, Created, Lease, LogError, LogFuture, Page, ReadLimit, Retained, Stat, StreamLog,
 };
+
+mod state;
+
+use state::{State, Stream};
 
 /// A log that lives and dies with its process. Bounded by `max_bytes`: when it is full, the streams
 /// that ended longest ago make room.
@@ -21,30 +24,6 @@ pub struct MemoryLog {
     config: MemoryConfig,
     clock: Clock,
     state: Mutex<State>,
-}
-
-struct State {
-    streams: HashMap<StreamId, Stream>,
-    graves: Graves,
-    used: u64,
-    closed: bool,
-}
-
-struct Stream {
-    accepted: Arc<Accepted>,
-    epoch: Epoch,
-    extent: Extent,
-    records: Vec<Record>,
-    /// Where in `records` the event with seq n + 1 stands.
-    events: Vec<u32>,
-    upstream: Option<String>,
-    end: Option<Arc<End>>,
-    /// The claim it still holds.
-    claim: Option<Claim>,
-    weight: u64,
-    /// Whether the holder of its newest epoch lives.
-    held: bool,
-    waker: Arc<Notify>,
 }
 
 impl MemoryLog {
@@ -175,10 +154,10 @@ impl MemoryLog {
             return Err(state.graves.absent(id, now));
         };
         state.used += stream.push(records, extent);
-        if stream.end.as_ref().is_some_and(|end| end.release_claim) {
-            if let Some(claim) = stream.claim.take() {
-                state.graves.release(claim.key, id);
-            }
+        if stream.end.as_ref().is_some_and(|end| end.release_claim)
+            && let Some(claim) = stream.claim.take()
+        {
+            state.graves.release(claim.key, id);
         }
         Ok(stream.lease())
     }
@@ -195,13 +174,15 @@ impl MemoryLog {
         if !is_bounded(records) || state.used + wanted <= max {
             return Ok(());
         }
-        let mut ended: Vec<_> = state.ended().collect();
-        ended.sort_unstable();
-        for (_, id) in ended {
-            if state.used + wanted <= max {
-                break;
+        if wanted <= max {
+            let mut ended: Vec<_> = state.ended().collect();
+            ended.sort_unstable();
+            for (_, id) in ended {
+                if state.used + wanted <= max {
+                    break;
+                }
+                state.bury(id, now);
             }
-            state.bury(id, now);
         }
         if state.used + wanted > max {
             return Err(LogError::Full(format!(
@@ -272,100 +253,6 @@ impl MemoryLog {
             streams: due.len(),
             bytes: before - state.used,
         })
-    }
-}
-
-impl State {
-    fn claimed(&self, key: Digest, now: UnixMillis) -> Option<Claimed> {
-        let stream = self.graves.holder(key)?;
-        match self.streams.get(&stream) {
-            Some(held) => held.claim.map(|claim| Claimed {
-                stream,
-                claim,
-                expired: false,
-            }),
-            None => self.graves.claimed(key, now),
-        }
-    }
-
-    fn ended(&self) -> impl Iterator<Item = (UnixMillis, StreamId)> {
-        let ended = |(id, stream): (&StreamId, &Stream)| Some((stream.end.as_ref()?.at, *id));
-        self.streams.iter().filter_map(ended)
-    }
-
-    fn bury(&mut self, id: StreamId, now: UnixMillis) {
-        let Some(stream) = self.streams.remove(&id) else {
-            return;
-        };
-        self.used -= stream.weight;
-        let grave = Grave {
-            project: stream.accepted.project.clone(),
-            claim: stream.claim.map(Box::new),
-            at: now,
-        };
-        self.graves.bury(id, grave);
-        stream.waker.notify_waiters();
-    }
-}
-
-impl Stream {
-    fn lease(&self) -> Lease {
-        Lease {
-            epoch: self.epoch,
-            tail: self.extent.tail,
-        }
-    }
-
-    /// Adds what was admitted, and gives its weight.
-    fn push(&mut self, records: &[Record], extent: Extent) -> u64 {
-        for record in records {
-            match record {
-                Record::Event(_) => {
-                    let at = u32::try_from(self.records.len()).unwrap_or(u32::MAX);
-                    self.events.push(at);
-                }
-                Record::Dialled(dialled) => self.upstream = Some(dialled.upstream.clone()),
-                Record::End(end) => self.end = Some(Arc::clone(end)),
-                Record::Accepted(_) | Record::Head(_) | Record::Leased => {}
-            }
-            self.records.push(record.clone());
-        }
-        self.extent = extent;
-        let weight = weight(records);
-        self.weight += weight;
-        self.waker.notify_waiters();
-        weight
-    }
-
-    /// Whether exactly `records` stand at `at`.
-    fn holds(&self, at: Tail, records: &[Record]) -> bool {
-        let start = usize::try_from(at.position.0).unwrap_or(usize::MAX);
-        let stored = self.records.get(start..);
-        stored.is_some_and(|stored| stored.starts_with(records))
-    }
-
-    fn info(&self, id: StreamId) -> StreamInfo {
-        let end = self.end.as_deref();
-        let running = match self.upstream {
-            Some(_) => Status::Running,
-            None => Status::Queued,
-        };
-        StreamInfo {
-            id,
-            project: self.accepted.project.clone(),
-            status: end.map_or(running, |end| end.status),
-            surface: self.accepted.surface,
-            mode: self.accepted.mode,
-            model: self.accepted.model.clone(),
-            upstream: end
-                .and_then(|end| end.upstream.clone())
-                .or_else(|| self.upstream.clone()),
-            created_at: self.accepted.created_at,
-            ended_at: end.map(|end| end.at),
-            last_seq: self.extent.tail.seq,
-            reason: end.and_then(|end| end.reason.clone()),
-            usage: end.map(|end| end.usage.clone()),
-        }
     }
 }
 
