@@ -45,7 +45,6 @@ async fn answer(app: &App, surface: Surface, request: Request) -> Response {
 async fn try_answer(app: &App, surface: Surface, request: Request) -> Result<Response, Error> {
     let (parts, body) = request.into_parts();
     let caller = app.keys.authenticate(&parts.headers)?;
-    app.lifecycle.admit()?;
     let body = read_body(body, app.config.limits.request_body_bytes).await?;
     match plan(app, &caller, surface, &parts, &body)? {
         Planned::Resume(cursor) => resume(app, &caller, cursor).await,
@@ -111,6 +110,8 @@ async fn generate(app: &App, caller: &Caller, generation: Generation) -> Result<
             return attach(app, caller, wanted, stream).await;
         }
     }
+    // Only now: who comes back for an answer that exists is served to the end.
+    app.lifecycle.admit()?;
     let about = About {
         upstream: Some(request.upstream.name().to_owned()),
         replayed: false,

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::harness::{Gateway, KEY_ONE, KEY_TWO, Setup};
 use crate::talk::{
-    CHAT, Reply, answer, answer_to, chat, data, event, events, held, page, post, send, soon,
+    CHAT, Reply, answer, answer_to, chat, data, event, events, held, page, post, read, send, soon,
     unary_chat,
 };
 
@@ -403,5 +403,33 @@ async fn a_key_survives_a_restart() {
         keyed(&gateway, &chat("y")).await.error(422).await,
         "idempotency_mismatch"
     );
+    assert_eq!(provider.calls().len(), 1);
+}
+
+#[tokio::test]
+async fn a_process_that_ends_takes_no_new_request_but_serves_who_comes_back() {
+    let gate = Gate::new("fourth event");
+    let held_at = gate.clone();
+    let provider = FakeProvider::start(move |_| held(4, &held_at)).await;
+    let gateway = Setup::new(&provider).start().await;
+    let mut first = keyed(&gateway, &chat("x")).await;
+    let id = first.stream();
+    first.event().await;
+    gateway.app.drain();
+    for headers in [vec![], vec![("idempotency-key", "another")]] {
+        let refused = post(&gateway, CHAT, &chat("x"), &headers).await;
+        assert_eq!(refused.header("retry-after"), "1");
+        assert_eq!(refused.header("x-should-retry"), "");
+        assert_eq!(refused.error(503).await, "draining");
+    }
+    let attached = again(&gateway, &chat("x"), &id).await;
+    let cursor = format!("{id}.1");
+    let resumed = post(&gateway, CHAT, &chat("x"), &[("last-event-id", &cursor)]).await;
+    let read = read(&gateway, &id, Some(&cursor)).await;
+    gate.open();
+    let rest = events(&first.frames().await);
+    assert_eq!(events(&attached.frames().await)[1..], rest);
+    assert_eq!(events(&resumed.frames().await), rest);
+    assert_eq!(events(&read.frames().await), rest);
     assert_eq!(provider.calls().len(), 1);
 }
