@@ -126,7 +126,11 @@ pub(super) async fn whole(
     }
     let body = match mode {
         Mode::Unary => data.pop().unwrap_or_default(),
-        Mode::Stream => openai::fold(surface, data.iter().map(AsRef::as_ref))?,
+        Mode::Stream => {
+            // Who asked for a stream may not have asked for usage; one body always has it.
+            let usage = (!end.usage.estimated).then(|| openai::usage_event(&end.usage));
+            openai::fold(surface, usage.iter().chain(&data).map(AsRef::as_ref))?
+        }
     };
     let mut response = ([(header::CONTENT_TYPE, "application/json")], body).into_response();
     describe(response.headers_mut(), reader.stream(), about);

@@ -5,7 +5,7 @@ use everstream_testkit::provider::{FakeProvider, Script, Step};
 use serde_json::{Value, json};
 
 use crate::harness::{Setup, UPSTREAM_KEY};
-use crate::talk::{CHAT, answer, chat, data, event, get, page, post, soon, unary_chat};
+use crate::talk::{CHAT, answer, chat, data, event, get, page, post, read, soon, unary_chat};
 
 /// JSON that no serializer would write so: order, spaces, numbers and a field of the vendor's.
 const ODD_BODY: &str = "{ \"usage\": {\"total_tokens\":9,\"prompt_tokens\" : 7,\"completion_tokens\":2},\n\
@@ -106,6 +106,8 @@ async fn a_unary_answer_is_passed_on_byte_for_byte_and_so_is_its_request() {
         let stream = page(&gateway, id).await;
         assert_eq!(stream["surface"], surface);
         assert_eq!(stream["events"][0]["data"], ODD_BODY);
+        let events = read(&gateway, id, None).await.frames().await;
+        assert_eq!(data(&events), [ODD_BODY]);
         assert_eq!(
             stream["usage"],
             json!({"input_tokens": 7, "output_tokens": 2})
@@ -135,7 +137,7 @@ async fn a_large_answer_is_logged_in_pieces_and_is_whole_again_for_every_reader(
         assert_eq!(reply.header("idempotent-replayed"), replayed);
         let id = reply.stream();
         assert!(reply.body().await == large, "the body differs");
-        let frames = crate::talk::read(&gateway, &id, None).await.frames().await;
+        let frames = read(&gateway, &id, None).await.frames().await;
         assert_eq!(frames.len(), 3);
         assert!(
             frames

@@ -219,26 +219,31 @@ async fn a_key_counts_for_its_project_and_path_only() {
 }
 
 #[tokio::test]
-async fn a_streamed_answer_is_fetched_again_as_one_body() {
+async fn a_streamed_answer_is_fetched_again_as_one_body_with_its_usage() {
     let provider = FakeProvider::start(answer_to).await;
     let gateway = Setup::new(&provider).start().await;
-    let mut body = chat("x");
-    body["stream_options"] = json!({"include_usage": true});
-    let first = keyed(&gateway, &body).await;
-    let id = first.stream();
-    first.frames().await;
-    let whole = again(&gateway, &unary_chat("x"), &id).await;
-    assert_eq!(whole.header("content-type"), "application/json");
-    let whole = whole.json(200).await;
-    assert_eq!(whole["object"], "chat.completion");
-    let choice = &whole["choices"][0];
-    let message = json!({"role": "assistant", "content": answer().text()});
-    assert_eq!(
-        (&choice["message"], &choice["finish_reason"]),
-        (&message, &json!("stop"))
-    );
-    assert_eq!(whole["usage"]["total_tokens"], 12);
-    assert_eq!(provider.calls().len(), 1);
+    for (key, include_usage) in [("asked", true), ("not-asked", false)] {
+        let mut body = chat("x");
+        body["stream_options"] = json!({"include_usage": include_usage});
+        let key = [("idempotency-key", key)];
+        let first = post(&gateway, CHAT, &body, &key).await;
+        let id = first.stream();
+        first.frames().await;
+        let whole = post(&gateway, CHAT, &unary_chat("x"), &key).await;
+        assert_eq!(whole.stream(), id);
+        assert_eq!(whole.header("idempotent-replayed"), "true");
+        assert_eq!(whole.header("content-type"), "application/json");
+        let whole = whole.json(200).await;
+        let expected = answer().to_json();
+        for name in ["id", "object", "created", "model", "usage"] {
+            assert_eq!(whole[name], expected[name]);
+        }
+        let (choice, expected) = (&whole["choices"][0], &expected["choices"][0]);
+        for name in ["index", "message", "finish_reason"] {
+            assert_eq!(choice[name], expected[name]);
+        }
+    }
+    assert_eq!(provider.calls().len(), 2);
 }
 
 #[tokio::test]
