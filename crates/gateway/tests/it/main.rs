@@ -3,4 +3,12 @@
 
 mod chat;
 mod directions;
+mod disconnect;
 mod harness;
+mod identity;
+mod refusals;
+mod resume;
+mod retry;
+mod talk;
+mod token;
+mod wire;
