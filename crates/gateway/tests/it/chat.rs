@@ -1,17 +1,9 @@
 //! The OpenAI dialect, passed through.
 
 use everstream_testkit::provider::{ChatAnswer, FakeProvider, Script};
-use everstream_testkit::sse::Frame;
 use serde_json::json;
 
-use crate::harness::{Setup, UPSTREAM_KEY};
-
-fn data(frames: &[Frame]) -> Vec<String> {
-    frames
-        .iter()
-        .filter_map(|frame| frame.data.clone())
-        .collect()
-}
+use crate::harness::{Setup, UPSTREAM_KEY, data};
 
 fn answer() -> ChatAnswer {
     ChatAnswer::new(["Wind", " auf", " 風", " 🌬️", "."]).with_usage(7)

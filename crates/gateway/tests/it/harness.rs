@@ -11,6 +11,7 @@ use everstream::upstream::models::ModelDirectory;
 use everstream_core::config::{Config, Env, Source};
 use everstream_testkit::client::RawClient;
 use everstream_testkit::provider::FakeProvider;
+use everstream_testkit::sse::Frame;
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
@@ -42,6 +43,13 @@ impl Setup {
             "\n[[upstreams]]\nname = \"{name}\"\nbase_url = \"{base_url}\"\n\
              api_key = \"{UPSTREAM_KEY}\"\n{more}\n"
         ));
+        self
+    }
+
+    /// TOML for the table of the upstream that was added last.
+    pub fn upstream_fields(mut self, toml: &str) -> Self {
+        self.upstreams.push_str(toml);
+        self.upstreams.push('\n');
         self
     }
 
@@ -144,4 +152,19 @@ impl Gateway {
         self.serving.await.unwrap();
         self.dir
     }
+}
+
+/// The future's output, or a failed test instead of one that hangs.
+pub async fn within<F: Future>(future: F) -> F::Output {
+    tokio::time::timeout(Duration::from_secs(10), future)
+        .await
+        .expect("nothing happened for 10 s")
+}
+
+/// The data of all events among `frames`.
+pub fn data(frames: &[Frame]) -> Vec<String> {
+    frames
+        .iter()
+        .filter_map(|frame| frame.data.clone())
+        .collect()
 }

@@ -1,5 +1,11 @@
 //! The integration tests: a real gateway over real sockets, in front of scripted providers.
 
+#![expect(
+    unreachable_pub,
+    reason = "what the modules here share is public to them"
+)]
+
+mod bad_upstream;
 mod chat;
 mod directions;
 mod harness;
