@@ -16,9 +16,6 @@ use crate::upstream::assemble::{Assembled, assemble};
 use crate::upstream::models::ModelDirectory;
 use crate::{server, telemetry};
 
-/// How long connections may take to finish once no generation runs any more.
-const GRACE: Duration = Duration::from_secs(5);
-
 const EXAMPLES: &str = "\
 Without a configuration the upstreams are what is found here: keys in the environment
 (OPENAI_API_KEY with OPENAI_BASE_URL, and the like) and model servers on this machine.
@@ -78,18 +75,12 @@ async fn serve(config: Config, env: &Env) -> Result<(), Failure> {
     let assembled = assemble(&config, env).await.map_err(other)?;
     announce(&config, &assembled);
     let models = ModelDirectory::new(assembled.upstreams, config.aliases.clone());
-    let write_stall = config.streams.write_stall;
+    let patience = server::Patience::new(&config);
     let app = App::start(config, Arc::new(models)).await.map_err(other)?;
     let mut signals = Signals::new()?;
     let stop = CancellationToken::new();
     let router = crate::router(Arc::clone(&app));
-    let serving = tokio::spawn(server::serve(
-        listener,
-        router,
-        write_stall,
-        stop.clone(),
-        GRACE,
-    ));
+    let serving = tokio::spawn(server::serve(listener, router, patience, stop.clone()));
     let mut err = std::io::stderr();
     // The readiness line that scripts wait for; it is not part of the log.
     writeln!(err, "everstream: listening on http://{listen}")?;

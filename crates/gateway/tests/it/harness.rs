@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use everstream::App;
+use everstream::server::Patience;
 use everstream::upstream::assemble::assemble;
 use everstream::upstream::models::ModelDirectory;
 use everstream_core::config::{Config, Env, Source};
@@ -101,17 +102,18 @@ impl Setup {
         models.refresh().await;
         let listener = everstream::server::bind(config.listen).unwrap();
         let addr = listener.local_addr().unwrap();
-        let write_stall = config.streams.write_stall;
+        let patience = Patience {
+            grace: Duration::from_secs(1),
+            ..Patience::new(&config)
+        };
         let app = App::start(config, Arc::new(models)).await.unwrap();
         let stop = CancellationToken::new();
         let router = everstream::router(Arc::clone(&app));
-        let grace = Duration::from_secs(1);
         let serving = tokio::spawn(everstream::server::serve(
             listener,
             router,
-            write_stall,
+            patience,
             stop.clone(),
-            grace,
         ));
         Gateway {
             addr,

@@ -5,6 +5,7 @@
     reason = "what the modules here share is public to them"
 )]
 
+mod bad_client;
 mod bad_upstream;
 mod chat;
 mod directions;
