@@ -80,24 +80,32 @@ impl Setup {
         self
     }
 
-    /// Starts it.
-    pub async fn start(self) -> Gateway {
-        let dir = self
-            .data_dir
-            .unwrap_or_else(|| tempfile::tempdir().unwrap());
-        let text = format!(
+    /// The configuration as a file has it, with its state in `dir`.
+    pub fn toml(&self, dir: &Path) -> String {
+        format!(
             "listen = \"127.0.0.1:0\"\ndata_dir = {:?}\n{}\n{}",
-            dir.path().to_str().unwrap(),
+            dir.to_str().unwrap(),
             self.config,
             self.upstreams
-        );
+        )
+    }
+
+    /// The configuration, checked.
+    pub fn parsed(&self, dir: &Path) -> Config {
+        let text = self.toml(dir);
         let source = Source {
             name: "test.toml",
             text: &text,
         };
-        let env = Env::default();
-        let config = Config::parse(Some(source), &env).unwrap_or_else(|e| panic!("{e}\n{text}"));
-        let assembled = assemble(&config, &env).await.unwrap();
+        Config::parse(Some(source), &Env::default()).unwrap_or_else(|e| panic!("{e}\n{text}"))
+    }
+
+    /// Starts it.
+    pub async fn start(mut self) -> Gateway {
+        let dir = self.data_dir.take();
+        let dir = dir.unwrap_or_else(|| tempfile::tempdir().unwrap());
+        let config = self.parsed(dir.path());
+        let assembled = assemble(&config, &Env::default()).await.unwrap();
         let models = ModelDirectory::new(assembled.upstreams, config.aliases.clone());
         models.refresh().await;
         let listener = everstream::server::bind(config.listen).unwrap();

@@ -9,4 +9,5 @@ mod bad_client;
 mod bad_upstream;
 mod chat;
 mod directions;
+mod embedded;
 mod harness;
