@@ -100,8 +100,9 @@ impl App {
         Ok(app)
     }
 
-    /// Lets running generations end, for `patience` at most, then everything else.
-    pub async fn stop(&self, patience: Duration) {
+    /// Lets no new generation in, and waits for those that run, for `patience` at most. Readers can
+    /// still read.
+    pub async fn drain(&self, patience: Duration) {
         self.lifecycle.drain();
         self.generator.tasks.close();
         if tokio::time::timeout(patience, self.generator.tasks.wait())
@@ -114,6 +115,11 @@ impl App {
                 "generations were still running at the end of the drain time"
             );
         }
+    }
+
+    /// Ends the background tasks and closes the log. What still runs is resolved by the next start.
+    pub async fn stop(&self) {
+        self.lifecycle.drain();
         self.lifecycle.stop().await;
         if let Err(error) = self.log.close().await {
             tracing::error!(%error, "the stream log did not close properly");

@@ -15,7 +15,7 @@ use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::time::{Sleep, sleep, timeout};
+use tokio::time::{Sleep, sleep};
 use tokio_util::sync::CancellationToken;
 
 /// `PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n` (RFC 9113, section 3.4): so many bytes are looked at before
@@ -45,22 +45,20 @@ pub struct Patience {
     pub head: Duration,
     /// For taking the bytes they asked for: `streams.write_stall`.
     pub write_stall: Duration,
-    /// For finishing what they are at when the server stops.
-    pub grace: Duration,
 }
 
 impl Patience {
-    /// What the configuration says, and five seconds of grace.
+    /// What the configuration says.
     pub fn new(config: &Config) -> Self {
         Self {
             head: config.limits.request_read_timeout,
             write_stall: config.streams.write_stall,
-            grace: Duration::from_secs(5),
         }
     }
 }
 
-/// Serves `router` until `stop`; then connections may finish what they carry, for a while.
+/// Serves `router` until `stop`; then connections may finish what they carry, and when the last one
+/// has, this returns. Dropping it before leaves them to the runtime.
 pub async fn serve(
     listener: TcpListener,
     router: Router,
@@ -94,12 +92,7 @@ pub async fn serve(
         });
     }
     drop(listener);
-    if timeout(patience.grace, connections.shutdown())
-        .await
-        .is_err()
-    {
-        tracing::warn!("connections were still open at the end of the grace time");
-    }
+    connections.shutdown().await;
 }
 
 fn builder(head: Duration) -> auto::Builder<TokioExecutor> {

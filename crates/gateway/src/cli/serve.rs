@@ -8,6 +8,7 @@ use std::time::Duration;
 use everstream_core::config::{Backend, Config, ConfigErrors, Env};
 use everstream_core::limits;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::{ConfigArgs, Failure};
@@ -15,6 +16,9 @@ use crate::app::{self, App};
 use crate::upstream::assemble::{Assembled, assemble};
 use crate::upstream::models::ModelDirectory;
 use crate::{server, telemetry};
+
+/// How long readers may take to finish once no generation runs any more.
+const GRACE: Duration = Duration::from_secs(5);
 
 const EXAMPLES: &str = "\
 Without a configuration the upstreams are what is found here: keys in the environment
@@ -87,13 +91,16 @@ async fn serve(config: Config, env: &Env) -> Result<(), Failure> {
     let signal = signals.next().await;
     tracing::info!(signal, running = app.generator.registry.len(), "draining");
     let ending = async {
-        app.lifecycle.drain();
         stop.cancel();
-        app.stop(limits::DRAIN_TIMEOUT).await;
-        serving.await
+        app.drain(limits::DRAIN_TIMEOUT).await;
+        // Readers still get what is in the log.
+        if timeout(GRACE, serving).await.is_err() {
+            tracing::warn!("connections were still open at the end of the grace time");
+        }
+        app.stop().await;
     };
     tokio::select! {
-        ended = ending => ended.map_err(other),
+        () = ending => Ok(()),
         signal = signals.next() => {
             tracing::warn!(signal, "ended at once; the next start resolves what was running");
             Ok(())

@@ -110,10 +110,7 @@ impl Setup {
         models.refresh().await;
         let listener = everstream::server::bind(config.listen).unwrap();
         let addr = listener.local_addr().unwrap();
-        let patience = Patience {
-            grace: Duration::from_secs(1),
-            ..Patience::new(&config)
-        };
+        let patience = Patience::new(&config);
         let app = App::start(config, Arc::new(models)).await.unwrap();
         let stop = CancellationToken::new();
         let router = everstream::router(Arc::clone(&app));
@@ -158,8 +155,9 @@ impl Gateway {
     /// Ends it properly, and gives its state to whoever comes next.
     pub async fn stop(self) -> TempDir {
         self.stop.cancel();
-        self.app.stop(Duration::from_secs(10)).await;
-        self.serving.await.unwrap();
+        self.app.drain(Duration::from_secs(10)).await;
+        let _ = tokio::time::timeout(Duration::from_secs(1), self.serving).await;
+        self.app.stop().await;
         self.dir
     }
 }

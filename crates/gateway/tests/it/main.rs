@@ -11,3 +11,4 @@ mod chat;
 mod directions;
 mod embedded;
 mod harness;
+mod restart;
