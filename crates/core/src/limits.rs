@@ -146,3 +146,5 @@ pub const DRAIN_TIMEOUT: Duration = Duration::from_mins(10);
 pub const RECOVER_RUN_WINDOW: Duration = Duration::from_mins(5);
 /// How long a process that is asked for its listener waits for its successor to be ready.
 pub const TAKEOVER_PATIENCE: Duration = Duration::from_mins(1);
+/// Body of a request for a read token: one small JSON object.
+pub const SMALL_BODY_BYTES: usize = 4 << 10;

@@ -1,5 +1,7 @@
 //! Request bodies: bounded in size and in time.
 
+use std::time::Duration;
+
 use axum::body::Body;
 use bytes::Bytes;
 use everstream_core::config::LimitsConfig;
@@ -9,9 +11,23 @@ use everstream_core::units::show_duration;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use tokio::time::timeout;
 
-/// Reads a whole request body.
-pub(super) async fn read_body(mut body: Body, limits: &LimitsConfig) -> Result<Bytes, Error> {
-    let (most, patience) = (limits.request_body_bytes, limits.request_read_timeout);
+/// Reads the whole body of a generating request.
+pub(super) async fn read_body(body: Body, limits: &LimitsConfig) -> Result<Bytes, Error> {
+    let most = ("limits.request_body_bytes = ", limits.request_body_bytes);
+    read(body, most, limits.request_read_timeout).await
+}
+
+/// Reads the whole body of a request that has little to say.
+pub(super) async fn read_small_body(body: Body, limits: &LimitsConfig) -> Result<Bytes, Error> {
+    let most = ("the limit of this path, ", limits::SMALL_BODY_BYTES);
+    read(body, most, limits.request_read_timeout).await
+}
+
+async fn read(
+    mut body: Body,
+    (name, most): (&str, usize),
+    patience: Duration,
+) -> Result<Bytes, Error> {
     let reading = Limited::new(&mut body, most).collect();
     match timeout(patience, reading).await {
         Ok(Ok(collected)) => Ok(collected.to_bytes()),
@@ -19,8 +35,7 @@ pub(super) async fn read_body(mut body: Body, limits: &LimitsConfig) -> Result<B
             // While the answer goes out: who is still sending when the connection closes does not
             // get to read it.
             tokio::spawn(timeout(patience, discard(body)));
-            let message =
-                format!("The request body is larger than limits.request_body_bytes = {most}.");
+            let message = format!("The request body is larger than {name}{most}.");
             Err(Error::new(ErrorCode::BodyTooLarge, message))
         }
         Ok(Err(_)) => {

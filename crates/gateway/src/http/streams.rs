@@ -13,6 +13,7 @@ use everstream_store::Stat;
 use http::{HeaderMap, header};
 use serde::Deserialize;
 
+use super::body::read_small_body;
 use super::error::Shape;
 use super::open::{Opened, open, stat};
 use super::respond::{self, About};
@@ -222,7 +223,7 @@ async fn try_token(app: &App, id: &str, request: Request) -> Result<Response, Er
     let (parts, body) = request.into_parts();
     let (project, stream) = authorize(app, id, None, &parts.headers).await?;
     stat(app, &project, stream).await?;
-    let body = super::body::read_body(body, &app.config.limits).await?;
+    let body = read_small_body(body, &app.config.limits).await?;
     let wish: TokenRequest = if body.is_empty() {
         TokenRequest::default()
     } else {

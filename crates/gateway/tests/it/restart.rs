@@ -307,8 +307,17 @@ async fn sigterm_lets_a_running_answer_end() {
     within(gate.reached_by(1)).await;
     process.terminate();
     process.line("draining");
-    // Nobody new is let in.
-    within(async { while RawClient::connect(process.addr).await.is_ok() {} }).await;
+    // No new answer is begun, and whoever balances the load is told so.
+    let mut other = process.client().await;
+    let refused = within(other.post_json(CHAT, &streamed(), &[]))
+        .await
+        .unwrap();
+    assert_eq!(
+        (refused.status, refused.header("retry-after")),
+        (503, Some("1"))
+    );
+    let mut probe = process.client().await;
+    assert_eq!(within(probe.get("/readyz", &[])).await.unwrap().status, 503);
     gate.open();
     let (frames, end) = within(client.collect_sse()).await.unwrap();
     assert_eq!(
