@@ -1,11 +1,18 @@
 //! The integration tests: a real gateway over real sockets, in front of scripted providers.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![allow(
+    unreachable_pub,
+    reason = "what the modules here share is public to them"
+)]
 
 mod chat;
 mod directions;
 mod disconnect;
+mod forms;
+mod h2;
 mod harness;
 mod identity;
+mod key_life;
 mod refusals;
 mod resume;
 mod retry;
