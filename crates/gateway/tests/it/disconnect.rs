@@ -1,14 +1,12 @@
 //! What becomes of a generation whose client leaves, and cancelling one.
 
-use std::time::Duration;
-
 use everstream_testkit::provider::{FakeProvider, Gate};
 use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt;
 
 use crate::harness::{Gateway, KEY_ONE, KEY_TWO, Setup};
 use crate::talk::{
-    CHAT, Reply, answer, answer_to, chat, data, ended, held, page, post, read, send, soon,
+    CHAT, Reply, answer, answer_to, chat, data, ended, held, page, post, read, readers, send, soon,
     unary_chat,
 };
 
@@ -81,18 +79,6 @@ async fn begun(gateway: &Gateway, headers: &[(&str, &str)]) -> (Reply, String) {
     }
     let id = reply.stream();
     (reply, id)
-}
-
-/// Waits until a running stream has so many readers.
-async fn readers(gateway: &Gateway, stream: &str, count: usize) {
-    let live = gateway.app.generator.registry.get(stream.parse().unwrap());
-    let live = live.expect("the stream runs");
-    soon(async {
-        while live.readers() != count {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    })
-    .await;
 }
 
 /// What a cancelled stream of three delivered events says of itself.

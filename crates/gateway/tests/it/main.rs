@@ -1,6 +1,6 @@
 //! The integration tests: a real gateway over real sockets, in front of scripted providers.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
-#![expect(
+#![allow(
     unreachable_pub,
     reason = "what the modules here share is public to them"
 )]
@@ -11,8 +11,11 @@ mod chat;
 mod directions;
 mod disconnect;
 mod embedded;
+mod forms;
+mod h2;
 mod harness;
 mod identity;
+mod key_life;
 mod refusals;
 mod restart;
 mod resume;

@@ -6,7 +6,8 @@ use serde_json::{Value, json};
 
 use crate::harness::{Gateway, KEY_ONE, KEY_TWO, Setup};
 use crate::talk::{
-    CHAT, Reply, answer, answer_to, chat, data, ended, events, held, post, soon, unary_chat,
+    CHAT, Reply, answer, answer_to, chat, data, ended, events, held, post, readers, soon,
+    unary_chat,
 };
 
 const COUNT: &str = "x-stainless-retry-count";
@@ -14,18 +15,6 @@ const COUNT: &str = "x-stainless-retry-count";
 /// The `n`-th retry of a request as an SDK sends it; 0 is the request itself.
 async fn attempt(gateway: &Gateway, body: &Value, n: &str) -> Reply {
     post(gateway, CHAT, body, &[(COUNT, n)]).await
-}
-
-/// Waits until nobody reads a running stream.
-async fn orphaned(gateway: &Gateway, stream: &str) {
-    let live = gateway.app.generator.registry.get(stream.parse().unwrap());
-    let live = live.expect("the stream runs");
-    soon(async {
-        while live.readers() > 0 {
-            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
-        }
-    })
-    .await;
 }
 
 /// A gateway whose provider holds its answers before event `n`, or before the head if it is 0.
@@ -82,21 +71,16 @@ async fn a_retry_attaches_to_an_answer_that_has_not_begun() {
 }
 
 /// The one stream there is, once it has so many readers.
-async fn only_stream(gateway: &Gateway, readers: usize) -> String {
+async fn only_stream(gateway: &Gateway, count: usize) -> String {
     let mut id = None;
     gateway
         .app
         .log
         .scan(&"default".parse().unwrap(), &mut |info| id = Some(info.id));
     let id = id.expect("a stream");
-    let live = gateway.app.generator.registry.get(id).expect("it runs");
-    soon(async {
-        while live.readers() != readers {
-            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
-        }
-    })
-    .await;
-    id.to_string()
+    let id = id.to_string();
+    readers(gateway, &id, count).await;
+    id
 }
 
 #[tokio::test]
@@ -110,7 +94,7 @@ async fn a_retry_attaches_to_an_answer_that_lost_its_reader() {
         first.event().await,
     ];
     first.client.cut().unwrap();
-    orphaned(&gateway, &id).await;
+    readers(&gateway, &id, 0).await;
     let retry = attempt(&gateway, &chat("x"), "1").await;
     assert_eq!(retry.stream(), id);
     assert_eq!(retry.header("idempotent-replayed"), "true");
@@ -128,7 +112,7 @@ async fn a_retry_attaches_to_a_whole_answer_that_nobody_got() {
     let id = first.stream();
     first.event().await;
     first.client.cut().unwrap();
-    orphaned(&gateway, &id).await;
+    readers(&gateway, &id, 0).await;
     gate.open();
     assert_eq!(ended(&gateway, &id).await["status"], "completed");
     // The look at it above was no client of the request, which still has no answer.
@@ -202,7 +186,7 @@ async fn an_equal_body_without_the_header_and_any_other_request_is_a_new_one() {
     let first = post(&gateway, CHAT, &chat("x"), &[one, (COUNT, "0")]).await;
     let id = first.stream();
     first.client.cut().unwrap();
-    orphaned(&gateway, &id).await;
+    readers(&gateway, &id, 0).await;
     let mut spaced = chat("x");
     spaced["seed"] = json!(1);
     for (path, body, headers) in [
@@ -233,7 +217,7 @@ async fn after_the_window_a_retry_is_a_new_request() {
     let first = attempt(&gateway, &chat("x"), "0").await;
     let id = first.stream();
     first.client.cut().unwrap();
-    orphaned(&gateway, &id).await;
+    readers(&gateway, &id, 0).await;
     gate.open();
     let retry = attempt(&gateway, &chat("x"), "1").await;
     assert_ne!(retry.stream(), id);

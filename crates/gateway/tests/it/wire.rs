@@ -1,14 +1,13 @@
 //! What is on the wire of a streamed reply: its head, when it comes, heartbeats, and how it ends.
 
-use std::time::Duration;
-
 use everstream_testkit::client::BodyEnd;
 use everstream_testkit::provider::{ChatAnswer, FakeProvider, Gate, Script};
+use everstream_testkit::sse::sse_frames;
 
 use crate::harness::{Gateway, Setup};
 use crate::talk::{
-    CHAT, EVENTS, answer, answer_to, chat, data, events, frames, get, held, page, post, read, send,
-    soon,
+    CHAT, EVENTS, answer, answer_to, chat, data, events, get, held, page, post, read, readers,
+    send, soon,
 };
 
 const HEARTBEAT: &[u8] = b": ping\n";
@@ -85,18 +84,16 @@ async fn a_frame_is_an_event_with_its_id_last_and_retry_in_the_first_one() {
     let reply = post(&gateway, CHAT, &chat("x"), &[]).await;
     let id = reply.stream();
     let body = reply.body().await;
-    let mut expected = String::new();
-    let retry = frames(&body)[0]
-        .retry
-        .expect("the first event says how soon to come back");
+    let retry = sse_frames(&body)[0].retry;
+    let retry = retry.expect("the first event says how soon to come back");
     assert!((500..=1500).contains(&retry), "{retry}");
-    for (at, data) in answer().expected_data_without_usage().iter().enumerate() {
-        if at == 0 {
-            expected.push_str(&format!("retry: {retry}\n"));
-        }
-        expected.push_str(&format!("data: {data}\nid: {id}.{}\n\n", at + 1));
-    }
-    assert_eq!(String::from_utf8_lossy(&body), expected);
+    let expected = answer().expected_data_without_usage();
+    let expected = expected.iter().enumerate().map(|(at, data)| match at {
+        0 => format!("retry: {retry}\ndata: {data}\nid: {id}.1\n\n"),
+        at => format!("data: {data}\nid: {id}.{}\n\n", at + 1),
+    });
+    let expected: Vec<String> = expected.collect();
+    assert_eq!(String::from_utf8_lossy(&body), expected.concat());
 }
 
 #[tokio::test]
@@ -157,19 +154,18 @@ async fn silence_is_filled_with_heartbeats_between_events_only() {
     }
     assert_eq!(reader.raw_frame().await, HEARTBEAT);
     head.open();
-    let mut got = vec![reply.event().await, reply.event().await];
-    assert_eq!(reply.raw_frame().await, HEARTBEAT);
+    let mut got = Vec::new();
+    for each in [&mut reply, &mut reader] {
+        got.push(vec![each.event().await, each.event().await]);
+        assert_eq!(each.raw_frame().await, HEARTBEAT);
+    }
     middle.open();
     // `frames` refuses a comment inside an event, and a blank line that closes none.
-    got.extend(reply.frames().await);
-    assert_eq!(data(&got), answer().expected_data_without_usage());
-    let beside = reader.frames().await;
-    assert!(
-        beside
-            .iter()
-            .any(|frame| frame.comment.as_deref() == Some("ping"))
-    );
-    assert_eq!(events(&beside), events(&got));
+    for (each, got) in [reply, reader].into_iter().zip(&mut got) {
+        got.extend(each.frames().await);
+        assert_eq!(data(got), answer().expected_data_without_usage());
+    }
+    assert_eq!(events(&got[0]), events(&got[1]));
     let replay = read(&gateway, &id, None).await.frames().await;
     assert!(
         replay.iter().all(|frame| frame.comment.is_none()),
@@ -253,18 +249,7 @@ async fn a_reader_that_takes_nothing_is_let_go_and_the_others_are_not_slowed() {
     for data in &expected[..finish - 1] {
         assert!(beside.event().await.data.as_ref() == Some(data));
     }
-    let live = gateway
-        .app
-        .generator
-        .registry
-        .get(id.parse().unwrap())
-        .unwrap();
-    soon(async {
-        while live.readers() > 1 {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    })
-    .await;
+    readers(&gateway, &id, 1).await;
     gate.open();
     assert_eq!(data(&beside.frames().await), expected[finish - 1..]);
     let (_, end) = soon(stalled.client.read_body()).await.unwrap();
