@@ -11,4 +11,6 @@ mod chat;
 mod directions;
 mod embedded;
 mod harness;
+mod process;
 mod restart;
+mod secrets;
