@@ -20,8 +20,9 @@ use tempfile::TempDir;
 pub const KEY_ONE: &str = "es-key-of-project-one";
 /// A key that [`Setup::with_keys`] knows, of project `two`.
 pub const KEY_TWO: &str = "es-key-of-project-two";
-/// The key that the gateway uses at the provider. It must appear nowhere else.
-pub const UPSTREAM_KEY: &str = "sk-upstream-canary-1f9a7c";
+/// The key that the gateway uses at the provider. It must appear nowhere else, and does not look
+/// like the keys that are known by their looks.
+pub const UPSTREAM_KEY: &str = "upstream-canary-1f9a7c";
 
 /// What a gateway is started with.
 #[derive(Default)]
