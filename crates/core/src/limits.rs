@@ -72,8 +72,14 @@ pub const CURSOR_BYTES: usize = 64;
 pub const WS_SUBSCRIPTIONS: usize = 256;
 /// Largest message a WebSocket client may send: commands are small.
 pub const WS_MESSAGE_BYTES: usize = 16 << 10;
-/// Commands a WebSocket client may send in a second before it is cut off.
-pub const WS_COMMANDS_PER_SECOND: u32 = 100;
+/// Messages a WebSocket client may send in a second before it is cut off: commands, but pings too.
+pub const WS_MESSAGES_PER_SECOND: u32 = 100;
+/// Read buffer of a WebSocket: it is held for as long as the socket is, and commands are small.
+pub const WS_READ_BUFFER_BYTES: usize = 4 << 10;
+/// How long a WebSocket that came without a key may stay without a subscription.
+pub const WS_ANONYMOUS_PATIENCE: Duration = Duration::from_secs(10);
+/// How long a WebSocket client may take to answer that the socket is being closed.
+pub const WS_CLOSE_WAIT: Duration = Duration::from_secs(2);
 /// Silence after which a reader gets `: ping`.
 pub const HEARTBEAT: Duration = Duration::from_secs(15);
 /// Longest time the head of a streamed response waits for the first content event.

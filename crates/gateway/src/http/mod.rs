@@ -10,6 +10,7 @@ mod models;
 mod ndjson;
 mod open;
 mod page;
+mod parameters;
 mod respond;
 pub mod sse;
 mod streams;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::{Path, Query, Request, State};
+use axum::extract::{Path, Request, State};
 use axum::response::{IntoResponse, Response};
 use everstream_core::cursor::Cursor;
 use everstream_core::error::{Error, ErrorCode};
@@ -15,6 +15,7 @@ use serde::Deserialize;
 
 use super::error::Shape;
 use super::open::{Opened, open, stat};
+use super::parameters::Parameters;
 use super::respond::{self, About};
 use super::{ndjson, page};
 use crate::app::App;
@@ -41,7 +42,7 @@ pub(super) struct ReadQuery {
 pub(super) async fn read(
     State(app): State<Arc<App>>,
     Path(id): Path<String>,
-    Query(query): Query<ReadQuery>,
+    Parameters(query): Parameters<ReadQuery>,
     headers: HeaderMap,
 ) -> Response {
     let result = try_read(&app, &id, &query, &headers).await;

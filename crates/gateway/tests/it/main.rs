@@ -3,3 +3,7 @@
 mod chat;
 mod directions;
 mod harness;
+mod list;
+mod socket;
+mod ws;
+mod ws_abuse;
