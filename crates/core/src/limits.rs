@@ -145,3 +145,12 @@ pub const LIST_FEED_BACKLOG: usize = 256;
 pub const CONFIG_FILE_BYTES: u64 = 1 << 20;
 /// How long running generations may take to end when the process is asked to.
 pub const DRAIN_TIMEOUT: Duration = Duration::from_mins(10);
+/// Largest answer that the command line takes from a gateway: the largest event fits, as JSON.
+pub const CLI_ANSWER_BYTES: usize = 32 << 20;
+/// Silence after which the command line takes a connection for dead: no gateway's heartbeat is
+/// rarer than once a minute.
+pub const CLI_SILENCE: Duration = Duration::from_secs(90);
+/// How often in a row `streams tail` connects in vain before it gives up.
+pub const CLI_RECONNECTS: u32 = 10;
+/// The longest pause of `streams tail` before it connects again; the first is a 32nd of it.
+pub const CLI_RECONNECT_PAUSE: Duration = Duration::from_secs(8);

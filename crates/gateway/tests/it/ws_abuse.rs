@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use everstream_core::id::StreamId;
 use everstream_core::limits;
-use everstream_testkit::provider::{FakeProvider, Gate, Script, Step};
+use everstream_testkit::client::BodyEnd;
+use everstream_testkit::provider::{ChatAnswer, FakeProvider, Gate, Script};
 use futures_util::{SinkExt, StreamExt};
 use serde_json::json;
 use tokio::io::AsyncWriteExt;
@@ -266,32 +267,25 @@ async fn a_client_that_does_not_read_delays_nobody_and_is_closed() {
     let held = gate.clone();
     let piece = "x".repeat(64 << 10);
     let provider = FakeProvider::start(move |_| {
-        let data = format!(
-            "data: {{\"choices\":[{{\"index\":0,\"delta\":{{\"content\":\"{piece}\"}}}}]}}\n\n"
-        );
-        let events = std::iter::repeat_n(Step::Event(data.into()), 400);
-        let last = [
-            Step::Wait(held.clone()),
-            Step::Event("data: [DONE]\n\n".into()),
-        ];
-        Script::sse_steps(events.chain(last))
+        let tokens = std::iter::repeat_n(piece.clone(), 400);
+        Script::chat_stream(&ChatAnswer::new(tokens)).gate_before_event(402, &held)
     })
     .await;
-    let stall = "[streams]\nwrite_stall = \"1s\"";
+    let stall = "[streams]\nwrite_stall = \"2s\"";
     let gateway = Setup::new(&provider).config(stall).start().await;
     let (id, mut reading) = generate(&gateway, "").await;
     let path = format!("/v1/streams/{id}/ws");
     let mut stuck = Socket::open(&gateway, &path, &[]).await.unwrap();
     // The reader beside it gets everything.
-    for seq in 1..=400 {
-        let event = soon(reading.read_event()).await.unwrap();
-        let event = event.unwrap_or_else(|| panic!("no event {seq}: {:?}", reading.body_end()));
-        assert_eq!(event.seq(), Some(seq));
+    let mut bytes = 0;
+    while bytes < 400 * (64 << 10) {
+        bytes += soon(reading.read_some()).await.unwrap().unwrap().len();
     }
     readers(&gateway, &id, 1).await;
     gate.open();
-    let done = soon(reading.read_event()).await.unwrap().unwrap();
-    assert_eq!(done.data.as_deref(), Some("[DONE]"));
+    let (rest, end) = soon(reading.read_body()).await.unwrap();
+    assert!(rest.ends_with(format!("data: [DONE]\nid: {id}.403\n\n").as_bytes()));
+    assert_eq!(end, BodyEnd::Clean);
     // What it finds when it comes back is a beginning, no more than the sockets hold.
     let mut got = 0;
     while let Some(Ok(message)) = soon(stuck.0.next()).await {
