@@ -11,6 +11,7 @@ mod ndjson;
 mod open;
 mod page;
 mod pages;
+mod parameters;
 mod respond;
 mod segment;
 pub mod sse;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::{Query, Request, State};
+use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use everstream_core::cursor::Cursor;
 use everstream_core::error::{Error, ErrorCode};
@@ -16,6 +16,7 @@ use serde::Deserialize;
 use super::body::read_small_body;
 use super::error::Shape;
 use super::open::{Opened, open, stat};
+use super::parameters::Parameters;
 use super::respond::{self, About};
 use super::segment::Segment;
 use super::{ndjson, page};
@@ -42,7 +43,7 @@ pub(super) struct ReadQuery {
 pub(super) async fn read(
     State(app): State<Arc<App>>,
     Segment(id): Segment,
-    Query(query): Query<ReadQuery>,
+    Parameters(query): Parameters<ReadQuery>,
     headers: HeaderMap,
 ) -> Response {
     let result = try_read(&app, &id, &query, &headers).await;
