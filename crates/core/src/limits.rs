@@ -35,6 +35,9 @@ pub const STREAM_EVENTS: u64 = 200_000;
 pub const UNARY_PIECE_BYTES: usize = 1 << 20;
 /// Largest request body.
 pub const REQUEST_BODY_BYTES: usize = 32 << 20;
+/// What is read and thrown away of a body that is too large, for its sender to get the answer: one
+/// that meets a closed connection before it has sent everything reports that instead.
+pub const REFUSED_BODY_BYTES: usize = 64 << 20;
 /// Longest name of a model; it is kept for every stream, and shown in lists.
 pub const MODEL_BYTES: usize = 256;
 /// Longest text of an upstream's error that is passed on, in characters.
@@ -72,8 +75,14 @@ pub const CURSOR_BYTES: usize = 64;
 pub const WS_SUBSCRIPTIONS: usize = 256;
 /// Largest message a WebSocket client may send: commands are small.
 pub const WS_MESSAGE_BYTES: usize = 16 << 10;
-/// Commands a WebSocket client may send in a second before it is cut off.
-pub const WS_COMMANDS_PER_SECOND: u32 = 100;
+/// Messages a WebSocket client may send in a second before it is cut off: commands, but pings too.
+pub const WS_MESSAGES_PER_SECOND: u32 = 100;
+/// Read buffer of a WebSocket: it is held for as long as the socket is, and commands are small.
+pub const WS_READ_BUFFER_BYTES: usize = 4 << 10;
+/// How long a WebSocket that came without a key may stay without a subscription.
+pub const WS_ANONYMOUS_PATIENCE: Duration = Duration::from_secs(10);
+/// How long a WebSocket client may take to answer that the socket is being closed.
+pub const WS_CLOSE_WAIT: Duration = Duration::from_secs(2);
 /// Silence after which a reader gets `: ping`.
 pub const HEARTBEAT: Duration = Duration::from_secs(15);
 /// Longest time the head of a streamed response waits for the first content event.
@@ -148,3 +157,14 @@ pub const DRAIN_TIMEOUT: Duration = Duration::from_mins(10);
 pub const RECOVER_RUN_WINDOW: Duration = Duration::from_mins(5);
 /// How long a process that is asked for its listener waits for its successor to be ready.
 pub const TAKEOVER_PATIENCE: Duration = Duration::from_mins(1);
+/// Body of a request for a read token: one small JSON object.
+pub const SMALL_BODY_BYTES: usize = 4 << 10;
+/// Largest answer that the command line takes from a gateway: the largest event fits, as JSON.
+pub const CLI_ANSWER_BYTES: usize = 32 << 20;
+/// Silence after which the command line takes a connection for dead: no gateway's heartbeat is
+/// rarer than once a minute.
+pub const CLI_SILENCE: Duration = Duration::from_secs(90);
+/// How often in a row `streams tail` connects in vain before it gives up.
+pub const CLI_RECONNECTS: u32 = 10;
+/// The longest pause of `streams tail` before it connects again; the first is a 32nd of it.
+pub const CLI_RECONNECT_PAUSE: Duration = Duration::from_secs(8);

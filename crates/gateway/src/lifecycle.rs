@@ -38,6 +38,11 @@ impl Lifecycle {
         self.draining.store(true, Ordering::Release);
     }
 
+    /// Waits until no generation runs any more and the process ends: what is left has to go.
+    pub async fn stopped(&self) {
+        self.stop.cancelled().await;
+    }
+
     /// Runs a task until it heeds the token it is given, which is cancelled when the process ends.
     pub fn spawn<F>(&self, task: impl FnOnce(CancellationToken) -> F)
     where

@@ -92,6 +92,11 @@ impl Keys {
     }
 }
 
+/// Whether these headers hold a key, known or not.
+pub fn presents_key(headers: &HeaderMap) -> bool {
+    presented_key(headers).is_some()
+}
+
 fn presented_key(headers: &HeaderMap) -> Option<&str> {
     let bearer = headers.get("authorization").and_then(|value| {
         let (scheme, key) = value.to_str().ok()?.split_at_checked(7)?;

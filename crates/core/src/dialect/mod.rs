@@ -6,6 +6,7 @@ pub mod openai;
 pub mod problem;
 mod redact;
 
+pub(crate) use redact::hide;
 pub use redact::redact;
 
 /// A value of ours as JSON on one line.

@@ -1,5 +1,10 @@
 use std::borrow::Cow;
 
+use bytes::{Bytes, BytesMut};
+use memchr::memmem;
+
+use crate::secret::Secret;
+
 const PREFIXES: [&str; 8] = ["sk-", "sk_", "gsk_", "xai-", "hf_", "AIza", "pk-", "sess-"];
 const MASK: &str = "[redacted]";
 /// Shorter words that start like a key are ordinary words.
@@ -30,6 +35,27 @@ pub fn redact(text: &str) -> Cow<'_, str> {
     }
     out.push_str(&text[copied..]);
     Cow::Owned(out)
+}
+
+/// Replaces known credentials, wherever they stand in `data`: not every key looks like one.
+pub(crate) fn hide(mut data: Bytes, secrets: &[Secret]) -> Bytes {
+    for secret in secrets {
+        let secret = secret.expose().as_bytes();
+        // A shorter one is a placeholder, such as `none`, and a word of many texts.
+        if secret.len() < KEY_CHARS || memmem::find(&data, secret).is_none() {
+            continue;
+        }
+        let mut out = BytesMut::with_capacity(data.len() + MASK.len());
+        let mut copied = 0;
+        for at in memmem::find_iter(&data, secret) {
+            out.extend_from_slice(&data[copied..at]);
+            out.extend_from_slice(MASK.as_bytes());
+            copied = at + secret.len();
+        }
+        out.extend_from_slice(&data[copied..]);
+        data = out.freeze();
+    }
+    data
 }
 
 /// The runs of characters that credentials are made of, and where they start. Providers mask the
@@ -93,6 +119,14 @@ mod tests {
         ] {
             assert!(matches!(redact(text), Cow::Borrowed(_)), "{text}");
         }
+    }
+
+    #[test]
+    fn known_secrets_are_hidden_whatever_they_look_like() {
+        let secrets = ["hunter2-hunter2", "none"].map(Secret::new);
+        let text = "a hunter2-hunter2 and none of hunter2-hunter2";
+        let hidden = hide(Bytes::from(text), &secrets);
+        assert_eq!(hidden, "a [redacted] and none of [redacted]");
     }
 
     proptest! {

@@ -16,12 +16,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use crate::dialect::hide;
 use crate::error::{Error, ErrorCode};
 use crate::event::{Event, Mode, Status, Surface};
 use crate::id::{Seq, StreamId, UnixMillis};
 use crate::limits::StreamLimits;
 use crate::policy::disconnect::OnDisconnect;
 use crate::record::{Dialled, End, Head, Record};
+use crate::secret::Secret;
 use answer::{Answer, Step};
 use outcome::Outcome;
 
@@ -42,6 +44,8 @@ pub struct Plan {
     pub upstream: String,
     /// The model's name there.
     pub model: String,
+    /// What it was called with and nobody else may see.
+    pub secrets: Arc<[Secret]>,
     /// Size of the request, for an estimate of its tokens.
     pub request_bytes: usize,
     /// What happens when nobody reads.
@@ -233,9 +237,13 @@ impl Writer {
         }
         self.phase = Phase::Answering;
         self.progress_at = now;
+        let shown = |id: &String| {
+            let id = hide(id.clone().into(), &self.plan.secrets);
+            String::from_utf8_lossy(&id).into_owned()
+        };
         let record = Record::Head(Head {
             status: head.status,
-            request_id: head.request_id.clone(),
+            request_id: head.request_id.as_ref().map(shown),
         });
         match self.answer.head(&self.plan, head) {
             // It goes out with the first events: nobody waits for it, and it saves a write.

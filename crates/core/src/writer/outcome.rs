@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::Plan;
-use crate::dialect::openai;
+use crate::dialect::{hide, openai};
 use crate::error::{Error, ErrorCode};
 use crate::event::{Status, Usage};
 use crate::frame::sse::SseError;
@@ -92,7 +92,9 @@ impl Outcome {
     pub(super) fn event(&self, plan: &Plan) -> Option<Bytes> {
         let error = self.error.as_ref()?;
         let own = self.own_event.clone();
-        Some(own.unwrap_or_else(|| openai::error_body(&error.clone().stream(plan.stream))))
+        let event = own.unwrap_or_else(|| openai::error_body(&error.clone().stream(plan.stream)));
+        // Providers quote the key that they refuse.
+        Some(hide(event, &plan.secrets))
     }
 
     pub(super) fn end(&self, plan: &Plan, usage: Usage, now: UnixMillis) -> End {

@@ -19,6 +19,7 @@ fn plan(mode: Mode) -> Plan {
         choices: 1,
         upstream: "fake".to_owned(),
         model: "m".to_owned(),
+        secrets: Arc::new([]),
         request_bytes: 400,
         on_disconnect: OnDisconnect::Linger(Duration::from_mins(1)),
         first_event_timeout: Duration::from_mins(10),

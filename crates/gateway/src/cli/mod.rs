@@ -4,6 +4,7 @@ mod check;
 mod completions;
 mod config;
 mod doctor;
+mod gateway;
 mod key;
 mod serve;
 mod streams;
@@ -133,8 +134,8 @@ fn execute(cli: Cli, env: &Env, out: &mut dyn Write) -> Result<(), Failure> {
         Command::Completions(args) => completions::run(&args, out),
         Command::Serve(args) => serve::run(&args, env),
         Command::Upstreams(args) => upstreams::run(&args, env, out),
-        Command::Streams(command) => streams::run(&command),
-        Command::Doctor(args) => doctor::run(&args),
+        Command::Streams(command) => streams::run(&command, out),
+        Command::Doctor(args) => doctor::run(&args, out),
     }
 }
 

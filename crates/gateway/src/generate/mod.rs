@@ -153,6 +153,7 @@ impl Generator {
             choices: request.choices,
             upstream: request.upstream.name().to_owned(),
             model: request.upstream_model.clone(),
+            secrets: request.upstream.secrets(),
             request_bytes: request.body.len(),
             on_disconnect: request.on_disconnect,
             first_event_timeout: request.upstream.spec().first_event_timeout,

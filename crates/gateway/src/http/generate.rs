@@ -20,6 +20,7 @@ use crate::app::App;
 use crate::generate::Started;
 use crate::pipeline::{self, Caller, Generation, Planned};
 use crate::read::Reader;
+use crate::store_error;
 
 /// `POST /v1/chat/completions`
 pub(super) async fn chat_completions(State(app): State<Arc<App>>, request: Request) -> Response {
@@ -44,8 +45,7 @@ async fn answer(app: &App, surface: Surface, request: Request) -> Response {
 async fn try_answer(app: &App, surface: Surface, request: Request) -> Result<Response, Error> {
     let (parts, body) = request.into_parts();
     let caller = app.keys.authenticate(&parts.headers)?;
-    app.lifecycle.admit()?;
-    let body = read_body(body, app.config.limits.request_body_bytes).await?;
+    let body = read_body(body, &app.config.limits).await?;
     match plan(app, &caller, surface, &parts, &body)? {
         Planned::Resume(cursor) => resume(app, &caller, cursor).await,
         Planned::Generate(generation) => generate(app, &caller, *generation).await,
@@ -110,6 +110,8 @@ async fn generate(app: &App, caller: &Caller, generation: Generation) -> Result<
             return attach(app, caller, wanted, stream).await;
         }
     }
+    // Only now: who comes back for an answer that exists is served to the end.
+    app.lifecycle.admit()?;
     let about = About {
         upstream: Some(request.upstream.name().to_owned()),
         replayed: false,
@@ -194,7 +196,11 @@ async fn respond(
                 background: true, ..
             },
             _,
-        ) => Ok(respond::accepted(reader.stream(), about)),
+        ) => {
+            let stat = app.log.info(reader.stream()).await;
+            let stat = stat.map_err(|error| store_error(&error))?;
+            Ok(respond::accepted(&stat, about))
+        }
         (Wanted { stream: true, .. }, Mode::Stream) => respond::held_sse(app, reader, about).await,
         (Wanted { stream: true, .. }, Mode::Unary) => {
             let message = "This generation was made without `stream`; repeat the request without \

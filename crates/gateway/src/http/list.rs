@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::extract::{Query, State};
+use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use everstream_core::error::{Error, ErrorCode};
@@ -18,10 +18,11 @@ use futures_util::stream;
 use http::{HeaderMap, HeaderValue, header};
 use serde::Deserialize;
 use serde_json::{Value, json};
-use tokio::sync::broadcast;
+use tokio::sync::broadcast::{self, error::RecvError};
 use tokio::time::{Instant, timeout_at};
 
 use super::error::Shape;
+use super::parameters::Parameters;
 use super::respond::streaming_headers;
 use crate::app::App;
 
@@ -40,7 +41,7 @@ pub(super) struct ListParameters {
 /// `GET /v1/streams`
 pub(super) async fn list(
     State(app): State<Arc<App>>,
-    Query(parameters): Query<ListParameters>,
+    Parameters(parameters): Parameters<ListParameters>,
     headers: HeaderMap,
 ) -> Response {
     match try_list(app, &parameters, &headers).await {
@@ -55,43 +56,37 @@ async fn try_list(
     headers: &HeaderMap,
 ) -> Result<Response, Error> {
     let project = app.keys.authenticate(headers)?.project;
-    let ListParameters {
-        query,
-        page,
-        size,
-        sort,
-        stream,
-        timeout,
-    } = parameters;
     let query = ListQuery::parse(
-        query.as_deref(),
-        page.as_deref(),
-        size.as_deref(),
-        sort.as_deref(),
+        parameters.query.as_deref(),
+        parameters.page.as_deref(),
+        parameters.size.as_deref(),
+        parameters.sort.as_deref(),
     )?;
-    let longest = limits::LIST_TIMEOUT_MAX.as_secs();
-    if timeout.is_some_and(|seconds| !(1..=longest).contains(&seconds)) {
-        let message = format!("timeout is between 1 and {longest} seconds.");
+    let longest = limits::LIST_TIMEOUT_MAX;
+    let timeout = parameters.timeout.map(Duration::from_secs);
+    if timeout.is_some_and(|timeout| timeout.is_zero() || timeout > longest) {
+        let message = format!("timeout is between 1 and {} seconds.", longest.as_secs());
         return Err(Error::new(ErrorCode::InvalidValue, message).param("timeout"));
     }
-    let until = |default: u64| Instant::now() + Duration::from_secs(timeout.unwrap_or(default));
-    if *stream == Some(true) {
-        return Ok(feed(app, project, query, until(longest)));
-    }
     // Subscribed before the first look, so that no change falls between.
-    let mut changes = app.generator.changes.subscribe();
-    let until = until(0);
-    let mut found = look(&app, &project, &query);
-    while found.total == 0 && timeout_at(until, changes.recv()).await.is_ok() {
-        found = look(&app, &project, &query);
+    let changes = app.generator.changes.subscribe();
+    let mut watch = Watch {
+        app,
+        project,
+        query,
+        changes,
+    };
+    if parameters.stream == Some(true) {
+        return Ok(feed(watch, Instant::now() + timeout.unwrap_or(longest)));
+    }
+    let mut found = watch.look();
+    if let Some(patience) = timeout {
+        let until = Instant::now() + patience;
+        while found.total == 0 && watch.changed(until).await.is_some() {
+            found = watch.look();
+        }
     }
     Ok(axum::Json(document(&found)).into_response())
-}
-
-fn look(app: &App, project: &ProjectId, query: &ListQuery) -> ListPage {
-    let mut selection = Selection::new(query);
-    app.log.scan(project, &mut |info| selection.see(info));
-    selection.finish()
 }
 
 fn document(page: &ListPage) -> Value {
@@ -106,44 +101,63 @@ fn document(page: &ListPage) -> Value {
     })
 }
 
+/// A project's streams that match a query, now and as they change.
+struct Watch {
+    app: Arc<App>,
+    project: ProjectId,
+    query: ListQuery,
+    changes: broadcast::Receiver<StreamId>,
+}
+
+impl Watch {
+    fn look(&self) -> ListPage {
+        let mut selection = Selection::new(&self.query);
+        self.app
+            .log
+            .scan(&self.project, &mut |info| selection.see(info));
+        selection.finish()
+    }
+
+    /// The streams that changed; `None` when nothing did until then, or the process ends.
+    async fn changed(&mut self, until: Instant) -> Option<Vec<StreamInfo>> {
+        // The bound holds also while others' streams change all the time.
+        while Instant::now() < until {
+            let change = tokio::select! {
+                change = timeout_at(until, self.changes.recv()) => change.ok()?,
+                () = self.app.lifecycle.stopped() => return None,
+            };
+            let streams = match change {
+                Ok(id) => self.one(id).await.into_iter().collect(),
+                // It fell behind: the page says what is true now.
+                Err(RecvError::Lagged(_)) => self.look().streams,
+                Err(RecvError::Closed) => return None,
+            };
+            if !streams.is_empty() {
+                return Some(streams);
+            }
+        }
+        None
+    }
+
+    async fn one(&self, id: StreamId) -> Option<StreamInfo> {
+        let info = self.app.log.info(id).await.ok()?.info;
+        (info.project == self.project && self.query.matches(&info)).then_some(info)
+    }
+}
+
 /// Server-sent events: the page as it is, then each stream of the project that begins, answers or
 /// ends and matches. The events have no ids: a feed is looked at, not resumed.
-fn feed(app: Arc<App>, project: ProjectId, query: ListQuery, until: Instant) -> Response {
-    let changes = app.generator.changes.subscribe();
-    let page = look(&app, &project, &query).streams;
-    let silence = app.config.streams.heartbeat;
-    let first = Some(page);
-    let state = (app, project, query, changes, first);
-    let body = stream::unfold(
-        state,
-        move |(app, project, query, mut changes, first)| async move {
-            let bytes = if let Some(page) = first {
-                page.iter()
-                    .flat_map(message)
-                    .chain(HEARTBEAT.iter().copied())
-                    .collect()
-            } else {
-                let quiet = Instant::now() + silence;
-                match timeout_at(quiet.min(until), changes.recv()).await {
-                    Ok(Ok(id)) => changed(&app, &project, &query, id).await,
-                    // It fell behind: the page again says what is true now.
-                    Ok(Err(broadcast::error::RecvError::Lagged(_))) => look(&app, &project, &query)
-                        .streams
-                        .iter()
-                        .flat_map(message)
-                        .collect(),
-                    Ok(Err(broadcast::error::RecvError::Closed)) => return None,
-                    Err(_) if Instant::now() >= until => return None,
-                    Err(_) => HEARTBEAT.to_vec(),
-                }
-            };
-            Some((
-                Ok::<_, Infallible>(Bytes::from(bytes)),
-                (app, project, query, changes, None),
-            ))
-        },
-    );
-    let mut response = Body::from_stream(body).into_response();
+fn feed(watch: Watch, until: Instant) -> Response {
+    let mut first = messages(&watch.look().streams);
+    first.extend_from_slice(HEARTBEAT);
+    let more = stream::unfold((watch, Some(first)), move |(mut watch, first)| async move {
+        let bytes = match first {
+            Some(first) => first,
+            None => next_of_feed(&mut watch, until).await?,
+        };
+        Some((Ok::<_, Infallible>(Bytes::from(bytes)), (watch, None)))
+    });
+    let mut response = Body::from_stream(more).into_response();
     let headers = response.headers_mut();
     headers.insert(
         header::CONTENT_TYPE,
@@ -153,20 +167,19 @@ fn feed(app: Arc<App>, project: ProjectId, query: ListQuery, until: Instant) -> 
     response
 }
 
-async fn changed(app: &App, project: &ProjectId, query: &ListQuery, id: StreamId) -> Vec<u8> {
-    match app.log.info(id).await {
-        Ok(stat) if stat.info.project == *project && query.matches(&stat.info) => {
-            message(&stat.info)
-        }
-        _ => Vec::new(),
+async fn next_of_feed(watch: &mut Watch, until: Instant) -> Option<Vec<u8>> {
+    let quiet = Instant::now() + watch.app.config.streams.heartbeat;
+    match watch.changed(quiet.min(until)).await {
+        Some(streams) => Some(messages(&streams)),
+        None if Instant::now() < quiet.min(until) => None,
+        None => (quiet < until).then(|| HEARTBEAT.to_vec()),
     }
 }
 
-fn message(info: &StreamInfo) -> Vec<u8> {
-    let data = json!(info).to_string();
-    SseMessage::new()
-        .event("stream")
-        .data(data)
-        .to_bytes()
-        .to_vec()
+fn messages(streams: &[StreamInfo]) -> Vec<u8> {
+    let message = |info| {
+        let data = json!(info).to_string();
+        SseMessage::new().event("stream").data(data).to_bytes()
+    };
+    streams.iter().flat_map(message).collect()
 }

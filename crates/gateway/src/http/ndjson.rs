@@ -66,7 +66,7 @@ impl http_body::Body for Lines {
             }
             Poll::Ready(Read::Ended(end)) => {
                 self.over = true;
-                format!("{}\n", json!({ "end": *end }))
+                format!("{}\n", json!({ "end": page::end(&end) }))
             }
             Poll::Ready(Read::Lost(error)) => {
                 self.over = true;

@@ -5,6 +5,7 @@ use everstream_core::error::{Error, ErrorCode};
 use everstream_core::event::Event;
 use everstream_core::id::{ProjectId, Seq, StreamId};
 use everstream_core::limits;
+use everstream_core::record::End;
 use everstream_store::{ReadLimit, Stat};
 use serde_json::{Map, Value, json};
 
@@ -73,5 +74,20 @@ pub(super) fn event(event: &Event) -> Map<String, Value> {
         map.insert("event".into(), json!(String::from_utf8_lossy(&event.name)));
     }
     map.insert("data".into(), json!(String::from_utf8_lossy(&event.data)));
+    map
+}
+
+/// How a stream ended, for NDJSON and `WebSockets`: what a reader can use of the terminal record.
+pub(super) fn end(end: &End) -> Map<String, Value> {
+    let mut map = Map::new();
+    map.insert("status".into(), json!(end.status));
+    if let Some(reason) = &end.reason {
+        map.insert("reason".into(), json!(reason));
+    }
+    if let Some(upstream) = &end.upstream {
+        map.insert("upstream".into(), json!(upstream));
+    }
+    map.insert("usage".into(), json!(end.usage));
+    map.insert("ended_at".into(), json!(end.at));
     map
 }

@@ -11,11 +11,13 @@ use everstream_core::event::{Event, Mode, Status, Surface};
 use everstream_core::frame::sse::HEARTBEAT;
 use everstream_core::id::{Seq, StreamId};
 use everstream_core::record::End;
+use everstream_store::Stat;
 use futures_util::stream;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use tokio::time::timeout;
 
 use super::error::{from_event, must_not_retry};
+use super::page;
 use super::sse::SseBody;
 use crate::app::App;
 use crate::generate::live::Ending;
@@ -72,14 +74,20 @@ pub(super) fn sse(app: &App, reader: Reader, first: Option<Bytes>, about: &About
     let stream = reader.stream();
     let first = first.filter(|bytes| !bytes.is_empty());
     let body = SseBody::new(reader, first, app.config.streams.heartbeat);
-    let mut response = Body::new(body).into_response();
+    let mut response = event_stream(Body::new(body));
+    describe(response.headers_mut(), stream, about);
+    response
+}
+
+/// A response whose body is server-sent events.
+pub(super) fn event_stream(body: Body) -> Response {
+    let mut response = body.into_response();
     let headers = response.headers_mut();
     headers.insert(
         header::CONTENT_TYPE,
         HeaderValue::from_static("text/event-stream"),
     );
     streaming_headers(headers);
-    describe(headers, stream, about);
     response
 }
 
@@ -124,7 +132,11 @@ pub(super) async fn whole(
     }
     let body = match mode {
         Mode::Unary => data.pop().unwrap_or_default(),
-        Mode::Stream => openai::fold(surface, data.iter().map(AsRef::as_ref))?,
+        Mode::Stream => {
+            // Who asked for a stream may not have asked for usage; one body always has it.
+            let usage = (!end.usage.estimated).then(|| openai::usage_event(&end.usage));
+            openai::fold(surface, usage.iter().chain(&data).map(AsRef::as_ref))?
+        }
     };
     let mut response = ([(header::CONTENT_TYPE, "application/json")], body).into_response();
     describe(response.headers_mut(), reader.stream(), about);
@@ -218,17 +230,15 @@ pub(super) fn describe(headers: &mut HeaderMap, stream: StreamId, about: &About)
     }
 }
 
-/// 202: where the answer will be.
-pub(super) fn accepted(stream: StreamId, about: &About) -> Response {
-    let body = serde_json::json!({
-        "id": stream,
-        "object": "stream",
-        "status": "running",
-        "url": format!("/v1/streams/{stream}"),
-    });
+/// 202: where the answer is or will be, and how far it is.
+pub(super) fn accepted(stat: &Stat, about: &About) -> Response {
+    let stream = stat.info.id;
+    let url = format!("/v1/streams/{stream}");
+    let mut body = page::summary(stat);
+    body.insert("url".into(), url.as_str().into());
     let mut response = (StatusCode::ACCEPTED, axum::Json(body)).into_response();
     let headers = response.headers_mut();
-    if let Ok(location) = HeaderValue::try_from(format!("/v1/streams/{stream}")) {
+    if let Ok(location) = HeaderValue::try_from(url) {
         headers.insert(header::LOCATION, location);
     }
     describe(headers, stream, about);

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use everstream_core::frame::http1::{
     Decoded, Fields, HeadDecoder, RequestError, ResponseHead, request_head,
 };
+use everstream_core::secret::Secret;
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
@@ -25,6 +26,7 @@ pub struct Upstream {
     base: BaseUrl,
     /// The headers that every request has, the key among them.
     fields: Fields,
+    secrets: Arc<[Secret]>,
     tls: Option<Tls>,
     pool: Pool,
 }
@@ -79,6 +81,7 @@ impl Upstream {
             },
         })?;
         Ok(Self {
+            secrets: secrets_of(&spec),
             spec,
             base,
             fields,
@@ -100,6 +103,11 @@ impl Upstream {
     /// What it was made from: timeouts, models, abilities.
     pub fn spec(&self) -> &UpstreamSpec {
         &self.spec
+    }
+
+    /// What it is called with and nobody else may see.
+    pub fn secrets(&self) -> Arc<[Secret]> {
+        Arc::clone(&self.secrets)
     }
 
     /// Sends a request and waits for the head of its answer, whatever the status. Only the time to
@@ -235,6 +243,15 @@ impl fmt::Debug for Upstream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Upstream({} at {})", self.spec.name, self.base)
     }
+}
+
+/// The key, and the values of headers, of which the last word is the credential (`Bearer ...`).
+fn secrets_of(spec: &UpstreamSpec) -> Arc<[Secret]> {
+    let values = spec.headers.iter().filter_map(|(_, value)| {
+        let word = value.split_ascii_whitespace().next_back()?;
+        Some(Secret::new(word))
+    });
+    spec.api_key.iter().cloned().chain(values).collect()
 }
 
 /// Host, key and the like: the headers that are the same for every request.

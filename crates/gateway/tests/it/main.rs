@@ -1,6 +1,33 @@
 //! The integration tests: a real gateway over real sockets, in front of scripted providers.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![allow(
+    unreachable_pub,
+    reason = "what the modules here share is public to them"
+)]
 
+mod bad_client;
+mod bad_upstream;
 mod chat;
+mod cli;
 mod directions;
+mod disconnect;
+mod embedded;
+mod forms;
+mod h2;
 mod harness;
+mod identity;
+mod key_life;
+mod list;
+mod process;
+mod proxy;
+mod refusals;
+mod restart;
+mod resume;
+mod retry;
+mod secrets;
+mod socket;
+mod talk;
+mod token;
+mod wire;
+mod ws;
+mod ws_abuse;

@@ -6,7 +6,7 @@ use crate::dialect::{json_line, redact};
 use crate::error::{Error, ErrorCode, Source};
 use crate::limits::UPSTREAM_MESSAGE_CHARS;
 
-/// Longest `code` or `type` that is passed on.
+/// Longest `code`, `type` or `param` that is passed on.
 const NAME_BYTES: usize = 64;
 
 /// The error object of the OpenAI dialect, on one line: the body of a response, or the data of a
@@ -29,13 +29,13 @@ pub fn error_body(error: &Error) -> Bytes {
     })
 }
 
-/// An upstream's failure as an error object, with its own words, `type` and `code`.
+/// An upstream's failure as an error object, with its own words, `type`, `param` and `code`.
 pub fn fault_body(fault: &UpstreamFault, fallback: ErrorCode) -> Bytes {
     json_line(&Body {
         error: Object {
             message: &fault.message,
             kind: fault.kind.as_deref().unwrap_or(fallback.openai_type()),
-            param: None,
+            param: fault.param.as_deref(),
             code: fault.code.as_deref().unwrap_or(fallback.as_str()),
         },
     })
@@ -74,6 +74,8 @@ pub struct UpstreamFault {
     pub code: Option<String>,
     /// Its `type`.
     pub kind: Option<String>,
+    /// The field of the request that it blames.
+    pub param: Option<String>,
     /// The HTTP status: the response's own, or the one that an error event names.
     pub status: Option<u16>,
 }
@@ -81,24 +83,25 @@ pub struct UpstreamFault {
 /// Reads the body of a response with an error status: an OpenAI error object, `{"error":"..."}`,
 /// `{"message":...}`, `{"detail":...}`, a page of HTML, or plain text.
 pub fn fault_from_body(status: u16, body: &[u8]) -> UpstreamFault {
-    let fault = match serde_json::from_slice::<Value>(body) {
-        Ok(value) => from_value(&value),
-        Err(_) => UpstreamFault {
-            message: safe(&page_text(&String::from_utf8_lossy(body))),
-            code: None,
-            kind: None,
-            status: None,
-        },
-    };
     UpstreamFault {
         status: Some(status),
-        ..fault
+        ..fault_from_event(body)
     }
 }
 
-/// Reads the data of an error event, also of one that only its name (`event: error`) tells.
+/// Reads the data of an error event, also of one that only its name (`event: error`) tells, in any
+/// of the forms that a body may have.
 pub fn fault_from_event(data: &[u8]) -> UpstreamFault {
-    from_value(&serde_json::from_slice(data).unwrap_or_default())
+    match serde_json::from_slice::<Value>(data) {
+        Ok(value) => from_value(&value),
+        Err(_) => UpstreamFault {
+            message: safe(&page_text(&String::from_utf8_lossy(data))),
+            code: None,
+            kind: None,
+            param: None,
+            status: None,
+        },
+    }
 }
 
 fn from_value(value: &Value) -> UpstreamFault {
@@ -118,6 +121,7 @@ fn from_value(value: &Value) -> UpstreamFault {
         ),
         code: name(&error["code"]),
         kind: name(&error["type"]),
+        param: name(&error["param"]),
         status: number("status").or_else(|| number("code")),
     }
 }

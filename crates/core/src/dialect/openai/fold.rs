@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 use super::error::fault_from_event;
 use crate::dialect::json_line;
 use crate::error::{Error, ErrorCode};
-use crate::event::Surface;
+use crate::event::{Surface, Usage};
 
 /// Makes the body of an answer that is not streamed from the events of one that was.
 ///
@@ -25,6 +25,21 @@ pub fn fold<'a>(surface: Surface, events: impl Iterator<Item = &'a [u8]>) -> Res
         }
     }
     answer.into_body(surface)
+}
+
+/// The usage chunk for these figures, of a stream that does not show its provider's own. Goes in
+/// front of the events for [`fold`], as what comes later counts.
+pub fn usage_event(usage: &Usage) -> Bytes {
+    json_line(&json!({
+        "choices": [],
+        "usage": {
+            "prompt_tokens": usage.input_tokens,
+            "completion_tokens": usage.output_tokens,
+            "total_tokens": usage.input_tokens.saturating_add(usage.output_tokens),
+            "prompt_tokens_details": { "cached_tokens": usage.cached_tokens },
+            "completion_tokens_details": { "reasoning_tokens": usage.reasoning_tokens },
+        },
+    }))
 }
 
 #[derive(Default)]

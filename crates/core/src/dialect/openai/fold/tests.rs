@@ -157,6 +157,33 @@ fn completions_are_put_together() {
 }
 
 #[test]
+fn known_usage_stands_in_for_a_chunk_that_was_not_shown() {
+    let known = Usage {
+        input_tokens: 7,
+        output_tokens: 5,
+        cached_tokens: 2,
+        ..Usage::default()
+    };
+    let known = usage_event(&known);
+    let content = br#"{"choices":[{"index":0,"delta":{"content":"a"}}],"usage":null}"#;
+    let own = br#"{"choices":[],"usage":{"prompt_tokens":1,"x_cost":2}}"#;
+    let usage = |events: &[&[u8]]| {
+        let body = fold(Surface::ChatCompletions, events.iter().copied()).unwrap();
+        serde_json::from_slice::<Value>(&body).unwrap()["usage"].take()
+    };
+    assert_eq!(
+        usage(&[&known, content]),
+        json!({"prompt_tokens": 7, "completion_tokens": 5, "total_tokens": 12,
+            "prompt_tokens_details": {"cached_tokens": 2},
+            "completion_tokens_details": {"reasoning_tokens": 0}})
+    );
+    assert_eq!(
+        usage(&[&known, content, own]),
+        json!({"prompt_tokens": 1, "x_cost": 2})
+    );
+}
+
+#[test]
 fn what_is_no_answer_is_refused() {
     let code = |events: &[&[u8]]| {
         fold(Surface::ChatCompletions, events.iter().copied()).map_err(|error| error.code)

@@ -1,0 +1,121 @@
+//! The built program as a process of its own.
+
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{self, Receiver};
+use std::time::Duration;
+
+use everstream_testkit::client::RawClient;
+use serde_json::Value;
+
+use crate::harness::{Setup, within};
+
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// `everstream serve` as a process of its own. It is killed when dropped.
+pub struct Process {
+    child: Child,
+    /// Where it listens.
+    pub addr: SocketAddr,
+    lines: Receiver<String>,
+}
+
+impl Process {
+    /// Starts it with its state in `dir`, and waits until it listens.
+    pub fn start(setup: &Setup, dir: &Path) -> Self {
+        let file = dir.join("everstream.toml");
+        std::fs::write(&file, setup.toml(&dir.join("data"))).unwrap();
+        let mut child = Command::new(env!("CARGO_BIN_EXE_everstream"))
+            .args(["serve", "--config"])
+            .arg(&file)
+            .env_clear()
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let stderr = BufReader::new(child.stderr.take().unwrap());
+        let (sender, lines) = mpsc::channel();
+        std::thread::spawn(move || {
+            for line in stderr.lines().map_while(Result::ok) {
+                let _ = sender.send(line);
+            }
+        });
+        let ready = "everstream: listening on http://";
+        let mut process = Self {
+            child,
+            addr: SocketAddr::from(([127, 0, 0, 1], 0)),
+            lines,
+        };
+        let line = process.line(ready);
+        process.addr = line.strip_prefix(ready).unwrap().parse().unwrap();
+        process
+    }
+
+    /// Waits for a line with `part` on its standard error.
+    pub fn line(&self, part: &str) -> String {
+        loop {
+            let line = self.lines.recv_timeout(PATIENCE);
+            let line = line.unwrap_or_else(|_| panic!("no line with {part:?}"));
+            if line.contains(part) {
+                return line;
+            }
+        }
+    }
+
+    /// What it wrote on its standard error and nobody has waited for, up to its end.
+    pub fn rest(mut self) -> Vec<String> {
+        let _ = self.child.kill();
+        std::iter::from_fn(|| self.lines.recv_timeout(PATIENCE).ok()).collect()
+    }
+
+    /// Ends it as `kill -9` does.
+    pub fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// Sends SIGTERM.
+    pub fn terminate(&self) {
+        let pid = self.child.id().to_string();
+        let sent = Command::new("sh")
+            .args(["-c", "kill -TERM \"$0\"", &pid])
+            .status();
+        assert!(sent.unwrap().success());
+    }
+
+    /// Waits for it to end by itself.
+    pub async fn ended(mut self) -> ExitStatus {
+        within(async {
+            loop {
+                if let Some(status) = self.child.try_wait().unwrap() {
+                    return status;
+                }
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        })
+        .await
+    }
+
+    /// A connection to it.
+    pub async fn client(&self) -> RawClient {
+        RawClient::connect(self.addr).await.unwrap()
+    }
+
+    /// A stream as a JSON page.
+    pub async fn page(&self, id: &str) -> Value {
+        let mut client = self.client().await;
+        let path = format!("/v1/streams/{id}");
+        assert_eq!(client.get(&path, &[]).await.unwrap().status, 200);
+        client.read_json().await.unwrap()
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
