@@ -13,7 +13,7 @@ use everstream_core::record::Accepted;
 use everstream_core::sign::read_token::ReadTokens;
 use everstream_store::StreamLog;
 use everstream_store::config::{self as store, MemoryConfig, SegmentConfig};
-use everstream_store::disk::OsDisk;
+use everstream_store::disk::{Disk, OsDisk};
 use everstream_store::memory::MemoryLog;
 use everstream_store::segment::SegmentLog;
 use tokio::sync::broadcast;
@@ -35,6 +35,9 @@ use crate::upstream::models::ModelDirectory;
 const RETAIN_EVERY: Duration = Duration::from_mins(1);
 /// How often streams of processes that died beside this one are looked for.
 const RECOVER_EVERY: Duration = Duration::from_secs(5);
+
+/// How often it is looked whether the log hangs.
+const WATCH_EVERY: Duration = Duration::from_secs(1);
 
 /// How long the terminal records of interrupted generations may take.
 const LAST_WORDS: Duration = Duration::from_secs(5);
@@ -77,8 +80,17 @@ impl App {
     /// Opens the log, resolves what a process that died left behind, and starts the background
     /// tasks. Needs a runtime's context.
     pub async fn start(config: Config, models: Arc<ModelDirectory>) -> io::Result<Arc<Self>> {
+        Self::start_on(Arc::new(OsDisk), config, models).await
+    }
+
+    /// The same with the log on another disk, which fails where a test wants it to.
+    pub async fn start_on(
+        disk: Arc<dyn Disk>,
+        config: Config,
+        models: Arc<ModelDirectory>,
+    ) -> io::Result<Arc<Self>> {
         let clock = Clock::start();
-        let (log, secret) = open_log(&config, clock)?;
+        let (log, secret) = open_log(&config, disk, clock)?;
         let node = match config.node {
             Some(node) => node,
             None => StreamId::from_bits(random_bits()?).node(),
@@ -175,6 +187,11 @@ impl App {
                 }
             }
         });
+        let generator = self.generator.clone();
+        self.lifecycle.every(WATCH_EVERY, move || {
+            generator.tell_of_stall();
+            std::future::ready(())
+        });
         let (generator, models) = (self.generator.clone(), Arc::clone(&self.models));
         self.lifecycle.every(RECOVER_EVERY, move || {
             let (generator, models) = (generator.clone(), Arc::clone(&models));
@@ -201,7 +218,11 @@ pub fn data_dir(config: &Config) -> PathBuf {
 
 /// The log, and the secret of read tokens, which lies beside it so that every process on this
 /// directory knows the others' tokens.
-fn open_log(config: &Config, clock: Clock) -> io::Result<(Arc<dyn StreamLog>, [u8; 32])> {
+fn open_log(
+    config: &Config,
+    disk: Arc<dyn Disk>,
+    clock: Clock,
+) -> io::Result<(Arc<dyn StreamLog>, [u8; 32])> {
     let now: store::Clock = Arc::new(move || clock.now());
     let limits = log_limits(config);
     let (retain_after_end, tombstone_for) = (config.log.retention, config.log.tombstone);
@@ -228,12 +249,13 @@ fn open_log(config: &Config, clock: Clock) -> io::Result<(Arc<dyn StreamLog>, [u
                     SyncMode::Always => store::Sync::Always,
                 },
                 segment_bytes: config.log.segment_bytes,
+                patience: config.log.stall_timeout,
                 max_bytes,
                 retain_after_end,
                 tombstone_for,
                 limits,
             };
-            let log = SegmentLog::open(config, Arc::new(OsDisk), now);
+            let log = SegmentLog::open(config, disk, now);
             let log = log.map_err(|error| io::Error::other(error.to_string()))?;
             Ok((Arc::new(log), secret))
         }

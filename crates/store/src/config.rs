@@ -41,7 +41,8 @@ pub struct SegmentConfig {
     pub tombstone_for: Duration,
     /// What one stream may hold.
     pub limits: StreamLimits,
-    /// How long a disk may hang before who waits for it is told.
+    /// How long a disk may hang before who waits for it is told. `Duration::MAX`: for ever, and
+    /// nobody watches it.
     pub patience: Duration,
 }
 

@@ -7,10 +7,11 @@ use everstream_core::error::{Error, ErrorCode};
 use everstream_core::event::{Event, Status, Usage};
 use everstream_core::id::{Seq, StreamId};
 use everstream_core::limits;
-use everstream_core::record::{Accepted, End, Record};
+use everstream_core::record::{Accepted, End, Position, Record, Tail};
 use everstream_store::{Lease, LogError, ReadLimit, Stat};
 
 use super::live::Live;
+use super::registry::Lost;
 use super::{Generator, Request};
 
 /// Understands and routes a logged request once more; `None` when that cannot be done any more.
@@ -23,6 +24,15 @@ pub type Replan<'a> = &'a (dyn Fn(&Accepted) -> Option<Request> + Send + Sync);
 /// - any other ends `interrupted` with the typed error event. What was paid for stays readable, and
 ///   nothing is called again without consent.
 pub async fn recover(generator: &Generator, replan: Replan<'_>) {
+    for (id, lost) in generator.registry.lost() {
+        match end_lost(generator, id, lost).await {
+            Ok(()) | Err(LogError::Gone { .. } | LogError::Ended | LogError::Fenced { .. }) => {
+                generator.registry.remove(id);
+                tracing::warn!(stream = %id, code = lost.code.as_str(), "ended late");
+            }
+            Err(error) => tracing::debug!(stream = %id, %error, "cannot be ended yet"),
+        }
+    }
     for id in generator.log.orphans().await {
         match resolve(generator, id, replan).await {
             Ok(status) => tracing::warn!(stream = %id, status = status.as_str(), "recovered"),
@@ -31,6 +41,39 @@ pub async fn recover(generator: &Generator, replan: Replan<'_>) {
             Err(error) => tracing::error!(stream = %id, %error, "cannot be recovered"),
         }
     }
+}
+
+/// Ends a stream of this process that the log took no end of when it was time.
+async fn end_lost(generator: &Generator, id: StreamId, lost: Lost) -> Result<(), LogError> {
+    let log = &generator.log;
+    // Asked in the order of appends: what hung before has happened then, or never will.
+    let nowhere = Tail {
+        position: Position(u64::MAX),
+        ..Tail::default()
+    };
+    let lease = Lease {
+        epoch: lost.epoch,
+        tail: nowhere,
+    };
+    match log.append(id, lease, &[]).await {
+        Err(LogError::NotFound) => return Ok(()),
+        Ok(_) | Err(LogError::NotAtTail { .. }) => {}
+        Err(error) => return Err(error),
+    }
+    let stat = log.info(id).await?;
+    let verdict = verdict(generator, &stat).await?;
+    let verdict = verdict.map(|found| match found {
+        ErrorCode::NotStarted => found,
+        _ => lost.code,
+    });
+    let lease = Lease {
+        tail: stat.tail,
+        ..lease
+    };
+    end(generator, &stat, lease, verdict).await?;
+    // Somebody may be watching the list.
+    let _ = generator.changes.send(id);
+    Ok(())
 }
 
 async fn resolve(
@@ -104,8 +147,8 @@ async fn end(
     }
     let status = match verdict {
         None => Status::Completed,
-        Some(ErrorCode::NotStarted) => Status::Failed,
-        Some(_) => Status::Interrupted,
+        Some(ErrorCode::GatewayRestarted | ErrorCode::OutcomeUnknown) => Status::Interrupted,
+        Some(_) => Status::Failed,
     };
     records.push(Record::End(Arc::new(End {
         status,
@@ -124,8 +167,13 @@ async fn end(
 fn message(code: ErrorCode) -> &'static str {
     match code {
         ErrorCode::NotStarted => {
-            "The gateway was stopped before the request was sent to a provider; repeat it."
+            "The request was not sent to a provider before the gateway stopped or its log failed; \
+             repeat it."
         }
+        ErrorCode::StoreFull | ErrorCode::StoreUnavailable => {
+            "The stream log could not be written, so the answer was stopped."
+        }
+        ErrorCode::Internal => "The task that wrote this answer died, so the answer was stopped.",
         ErrorCode::OutcomeUnknown => {
             "The gateway was stopped after the request was sent and before an answer came; the \
              provider may have run it."

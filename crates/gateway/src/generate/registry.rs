@@ -4,7 +4,8 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use everstream_core::id::{StreamId, UnixMillis};
+use everstream_core::error::ErrorCode;
+use everstream_core::id::{Epoch, StreamId, UnixMillis};
 use everstream_core::record::Digest;
 
 use super::live::Live;
@@ -18,8 +19,19 @@ pub struct Registry {
 #[derive(Debug, Default)]
 struct Inner {
     live: HashMap<StreamId, Arc<Live>>,
+    /// Those among them whose end is not logged although nobody writes them any more.
+    lost: HashMap<StreamId, Lost>,
     /// The newest generation of a request that an SDK may repeat by itself: project and body.
     recent: HashMap<Digest, (Arc<Live>, UnixMillis)>,
+}
+
+/// A stream that the log took no end of.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Lost {
+    /// Under which it was written.
+    pub(super) epoch: Epoch,
+    /// Why.
+    pub(super) code: ErrorCode,
 }
 
 impl Registry {
@@ -48,7 +60,23 @@ impl Registry {
     }
 
     pub(super) fn remove(&self, id: StreamId) {
-        self.lock().live.remove(&id);
+        let mut inner = self.lock();
+        inner.live.remove(&id);
+        inner.lost.remove(&id);
+    }
+
+    /// Keeps a stream whose end could not be logged: who comes for it is told, and it is ended once
+    /// the log takes something again.
+    pub(super) fn lose(&self, live: &Arc<Live>, lost: Lost) {
+        let mut inner = self.lock();
+        inner.live.insert(live.id(), Arc::clone(live));
+        inner.lost.insert(live.id(), lost);
+    }
+
+    /// The streams that are to be ended.
+    pub(super) fn lost(&self) -> Vec<(StreamId, Lost)> {
+        let inner = self.lock();
+        inner.lost.iter().map(|(id, lost)| (*id, *lost)).collect()
     }
 
     /// Remembers that `request` is answered by `live`, for as long as an SDK may retry it.

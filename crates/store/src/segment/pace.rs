@@ -88,6 +88,10 @@ impl Drop for Underway<'_> {
 impl Pace {
     /// Starts the thread that looks.
     pub(super) fn start(self: &Arc<Self>, patience: Duration) -> std::io::Result<()> {
+        if patience == Duration::MAX {
+            self.watched.store(true, Ordering::SeqCst);
+            return Ok(());
+        }
         let (pace, runtime) = (Arc::clone(self), Handle::try_current().ok());
         let patience = patience.as_millis().div_ceil(SAMPLE.as_millis());
         let patience = u32::try_from(patience).unwrap_or(u32::MAX);
@@ -265,6 +269,9 @@ impl Shared {
     fn try_writer(&self) -> Option<MutexGuard<'_, Writer>> {
         if self.pace.is_slow() {
             return None;
+        }
+        if self.config.patience == Duration::MAX {
+            return Some(lock(&self.writer));
         }
         match self.writer.try_lock() {
             Ok(writer) => Some(writer),
