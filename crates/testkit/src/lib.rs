@@ -4,4 +4,5 @@ pub mod client;
 pub mod disk;
 mod http;
 pub mod provider;
+pub mod soak;
 pub mod sse;

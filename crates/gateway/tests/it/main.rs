@@ -26,6 +26,7 @@ mod restart;
 mod resume;
 mod retry;
 mod secrets;
+mod soak;
 mod socket;
 mod talk;
 mod token;
