@@ -19,6 +19,7 @@ mod harness;
 mod identity;
 mod key_life;
 mod list;
+mod million;
 mod process;
 mod proxy;
 mod refusals;
