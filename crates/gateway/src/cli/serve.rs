@@ -124,6 +124,8 @@ async fn serve(config: Config, takeover: bool, env: &Env) -> Result<(), Failure>
     app.drain();
     let ending = async {
         app.drained().await;
+        // Feeds end with it, which would hold their connections.
+        app.lifecycle.stop().await;
         shutdown.refuse.cancel();
         let abandon = tokio::time::sleep(GRACE);
         tokio::spawn(async move {

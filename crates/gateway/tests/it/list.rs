@@ -255,7 +255,7 @@ async fn feeds_and_waits_end_with_the_process() {
     soon(feed.read_some()).await.unwrap();
     let mut waiting = gateway.client().await;
     waiting
-        .send(b"GET /v1/streams?timeout=3600 HTTP/1.1\r\nhost: x\r\n\r\n")
+        .send(b"GET /v1/streams?timeout=3600 HTTP/1.1\r\nhost: localhost\r\n\r\n")
         .await
         .unwrap();
     let first = soon(async {
