@@ -70,6 +70,8 @@ error_codes! {
     InvalidCursor = "invalid_cursor", 400, Client, "invalid_request_error", free;
     /// No valid key or token.
     Unauthorized = "invalid_api_key", 401, Client, "invalid_request_error", free;
+    /// A web page that may not use this gateway.
+    Forbidden = "forbidden", 403, Client, "invalid_request_error", free;
     /// No upstream serves this model.
     ModelNotFound = "model_not_found", 404, Client, "invalid_request_error", free;
     /// No such stream, or not this project's.

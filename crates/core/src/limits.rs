@@ -35,6 +35,9 @@ pub const STREAM_EVENTS: u64 = 200_000;
 pub const UNARY_PIECE_BYTES: usize = 1 << 20;
 /// Largest request body.
 pub const REQUEST_BODY_BYTES: usize = 32 << 20;
+/// What is read and thrown away of a body that is too large, for its sender to get the answer: one
+/// that meets a closed connection before it has sent everything reports that instead.
+pub const REFUSED_BODY_BYTES: usize = 64 << 20;
 /// Longest name of a model; it is kept for every stream, and shown in lists.
 pub const MODEL_BYTES: usize = 256;
 /// Longest text of an upstream's error that is passed on, in characters.
@@ -143,3 +146,5 @@ pub const DRAIN_TIMEOUT: Duration = Duration::from_mins(10);
 pub const RECOVER_RUN_WINDOW: Duration = Duration::from_mins(5);
 /// How long a process that is asked for its listener waits for its successor to be ready.
 pub const TAKEOVER_PATIENCE: Duration = Duration::from_mins(1);
+/// Body of a request for a read token: one small JSON object.
+pub const SMALL_BODY_BYTES: usize = 4 << 10;

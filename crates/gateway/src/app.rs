@@ -21,12 +21,14 @@ use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
 
 use crate::clock::Clock;
+use crate::config::environment;
 use crate::control::Peers;
 use crate::generate::registry::Registry;
 use crate::generate::{Generator, recover};
 use crate::lifecycle::Lifecycle;
 use crate::pipeline::{Keys, plan_again};
 use crate::secret_file;
+use crate::upstream::assemble::assemble;
 use crate::upstream::models::ModelDirectory;
 
 /// How often retention runs.
@@ -60,6 +62,18 @@ pub struct App {
 }
 
 impl App {
+    /// The app of a configuration, with the upstreams it names or, without any, those that this
+    /// process's environment and machine offer. Needs a runtime's context.
+    pub async fn from_config(config: Config) -> io::Result<Arc<Self>> {
+        let assembled = assemble(&config, &environment()).await;
+        let assembled = assembled.map_err(io::Error::other)?;
+        for warning in &assembled.warnings {
+            tracing::warn!("{warning}");
+        }
+        let models = ModelDirectory::new(assembled.upstreams, config.aliases.clone());
+        Self::start(config, Arc::new(models)).await
+    }
+
     /// Opens the log, resolves what a process that died left behind, and starts the background
     /// tasks. Needs a runtime's context.
     pub async fn start(config: Config, models: Arc<ModelDirectory>) -> io::Result<Arc<Self>> {

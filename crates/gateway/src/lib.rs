@@ -1,7 +1,9 @@
 //! Everstream: a streaming AI gateway in which a model's answer is a durable, resumable resource.
 //!
 //! The binary is a thin shell around this library, which can be embedded: build an [`App`] from a
-//! [`Config`](everstream_core::config::Config) and merge [`router`] into a router of your own.
+//! [`Config`] and merge [`router`] into a router of your own, as `examples/embed.rs` does.
+//! [`sse`] serves event streams of your own, and [`http::shielded`] protects your routes as
+//! Everstream's are.
 
 pub mod app;
 pub mod cli;
@@ -23,7 +25,14 @@ use everstream_store::LogError;
 
 pub use app::App;
 pub use config::{config_from, environment};
+pub use everstream_core::config::Config;
 pub use http::router;
+
+/// Server-sent events for routes of your own: a message, and a response made of many.
+pub mod sse {
+    pub use crate::http::sse::Sse;
+    pub use everstream_core::frame::sse::SseMessage;
+}
 
 /// What a client is told when the log refuses. The cause is for the operator's log, not for it.
 pub fn store_error(error: &LogError) -> Error {

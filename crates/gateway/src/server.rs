@@ -8,16 +8,19 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::Router;
-use everstream_core::limits;
-use hyper::rt::{Read, ReadBufCursor, Write};
+use everstream_core::config::Config;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{Sleep, sleep};
 use tokio_util::sync::CancellationToken;
 
+/// `PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n` (RFC 9113, section 3.4): so many bytes are looked at before
+/// the version of HTTP is surely known.
+const PREFACE_BYTES: usize = 24;
 /// A pause after an accept that failed, mostly for want of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
@@ -44,14 +47,28 @@ pub struct Shutdown {
     pub abandon: CancellationToken,
 }
 
+/// How long clients may take.
+#[derive(Clone, Copy, Debug)]
+pub struct Patience {
+    /// For the head of a request: `limits.request_read_timeout`.
+    pub head: Duration,
+    /// For taking the bytes they asked for: `streams.write_stall`.
+    pub write_stall: Duration,
+}
+
+impl Patience {
+    /// What the configuration says.
+    pub fn new(config: &Config) -> Self {
+        Self {
+            head: config.limits.request_read_timeout,
+            write_stall: config.streams.write_stall,
+        }
+    }
+}
+
 /// Serves `router` until it is told to shut down and its connections are done.
-pub async fn serve(
-    listener: TcpListener,
-    router: Router,
-    write_stall: Duration,
-    shutdown: Shutdown,
-) {
-    let builder = Arc::new(builder());
+pub async fn serve(listener: TcpListener, router: Router, patience: Patience, shutdown: Shutdown) {
+    let builder = Arc::new(builder(patience.head));
     let connections = GracefulShutdown::new();
     let service = TowerToHyperService::new(router);
     loop {
@@ -65,11 +82,7 @@ pub async fn serve(
         };
         // Without it the kernel holds small frames back for up to 40 ms.
         let _ = socket.set_nodelay(true);
-        let io = Guarded {
-            io: TokioIo::new(socket),
-            stalled: None,
-            patience: write_stall,
-        };
+        let io = TokioIo::new(Guarded::new(socket, patience));
         let builder = Arc::clone(&builder);
         let connection = builder
             .serve_connection_with_upgrades(io, service.clone())
@@ -88,13 +101,13 @@ pub async fn serve(
     }
 }
 
-fn builder() -> auto::Builder<TokioExecutor> {
+fn builder(head: Duration) -> auto::Builder<TokioExecutor> {
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder
         .http1()
         .timer(TokioTimer::new())
         // Slow-loris clients: a head that dribbles in is given up.
-        .header_read_timeout(limits::REQUEST_READ_TIMEOUT);
+        .header_read_timeout(head);
     builder
         .http2()
         .timer(TokioTimer::new())
@@ -104,25 +117,47 @@ fn builder() -> auto::Builder<TokioExecutor> {
     builder
 }
 
-/// A socket that is closed when its peer takes nothing for too long: a stalled client must not
-/// hold a reader for ever.
+/// A socket that is closed when its peer takes nothing for too long, as a stalled client must not
+/// hold a reader for ever; and when it does not begin to speak, as hyper's own timer starts only
+/// once the version of HTTP is known.
 struct Guarded {
-    io: TokioIo<TcpStream>,
+    io: TcpStream,
     stalled: Option<Pin<Box<Sleep>>>,
-    patience: Duration,
+    write_stall: Duration,
+    opening: Option<Opening>,
+}
+
+/// The first bytes of a connection, which tell HTTP/2 from HTTP/1.
+struct Opening {
+    missing: usize,
+    deadline: Pin<Box<Sleep>>,
 }
 
 impl Guarded {
+    fn new(socket: TcpStream, patience: Patience) -> Self {
+        Self {
+            io: socket,
+            stalled: None,
+            write_stall: patience.write_stall,
+            opening: Some(Opening {
+                missing: PREFACE_BYTES,
+                deadline: Box::pin(sleep(patience.head)),
+            }),
+        }
+    }
+
     fn watch<T>(
         &mut self,
         cx: &mut Context<'_>,
         result: Poll<io::Result<T>>,
     ) -> Poll<io::Result<T>> {
+        // Who is answered has spoken.
+        self.opening = None;
         if result.is_ready() {
             self.stalled = None;
             return result;
         }
-        let patience = self.patience;
+        let patience = self.write_stall;
         let timer = self
             .stalled
             .get_or_insert_with(|| Box::pin(sleep(patience)));
@@ -133,17 +168,28 @@ impl Guarded {
     }
 }
 
-impl Read for Guarded {
+impl AsyncRead for Guarded {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-        buf: ReadBufCursor<'_>,
+        buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_read(cx, buf)
+        let Self { io, opening, .. } = &mut *self;
+        let before = buf.filled().len();
+        let result = Pin::new(io).poll_read(cx, buf);
+        if let Some(Opening { missing, deadline }) = opening {
+            *missing = missing.saturating_sub(buf.filled().len() - before);
+            if *missing == 0 {
+                *opening = None;
+            } else if result.is_pending() && deadline.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+            }
+        }
+        result
     }
 }
 
-impl Write for Guarded {
+impl AsyncWrite for Guarded {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,

@@ -14,6 +14,7 @@ use crate::sse;
 
 /// One connection. Requests go one after another; a body must be read before the next request.
 pub struct RawClient {
+    addr: SocketAddr,
     socket: TcpStream,
     inbound: BytesMut,
     decoded: BytesMut,
@@ -53,6 +54,7 @@ impl RawClient {
         let socket = TcpStream::connect(addr).await?;
         socket.set_nodelay(true)?;
         Ok(Self {
+            addr,
             socket,
             inbound: BytesMut::new(),
             decoded: BytesMut::new(),
@@ -86,7 +88,10 @@ impl RawClient {
         headers: &[(&str, &str)],
         body: &[u8],
     ) -> io::Result<ResponseHead> {
-        let mut text = format!("{method} {path} HTTP/1.1\r\nhost: test\r\n");
+        let mut text = format!("{method} {path} HTTP/1.1\r\n");
+        if !headers.iter().any(|(name, _)| *name == "host") {
+            text.extend(["host: ", &self.addr.to_string(), "\r\n"]);
+        }
         for (name, value) in headers {
             text.extend([*name, ": ", *value, "\r\n"]);
         }

@@ -66,7 +66,7 @@ settings! {
         telemetry: TelemetryConfig = section();
         /// Where streams are kept, and for how long.
         log: LogConfig = section();
-        /// How large things may be.
+        /// How large and how slow things may be.
         limits: LimitsConfig = section();
         /// How streams are delivered, and when they end.
         streams: StreamsConfig = section();
@@ -155,7 +155,7 @@ choices! {
 }
 
 settings! {
-    /// `[limits]`: how large things may be.
+    /// `[limits]`: how large and how slow things may be.
     pub struct LimitsConfig {
         /// The largest event.
         event_bytes: usize = size(1 << 10..=1 << 30).or(limits::EVENT_BYTES);
@@ -165,6 +165,8 @@ settings! {
         stream_events: u64 = whole(1..=1_000_000_000).or(limits::STREAM_EVENTS);
         /// The largest body of a request.
         request_body_bytes: usize = size(1 << 10..=1 << 30).or(limits::REQUEST_BODY_BYTES);
+        /// The longest time a client may take to send the head of a request, and then its body.
+        request_read_timeout: Duration = duration(MS..=HOUR).or(limits::REQUEST_READ_TIMEOUT);
         /// The most readers of one stream at a time.
         readers_per_stream: usize = whole(1..=1_000_000).or(limits::STREAM_READERS);
     }

@@ -13,6 +13,7 @@ use crate::event::{Mode, Usage};
 use crate::frame::sse::{SseDecoder, SseError, SseEvent};
 use crate::limits;
 use crate::record::Record;
+use crate::units::show_duration;
 
 /// What one input brought.
 #[derive(Debug, Default)]
@@ -236,9 +237,9 @@ impl Answer {
             "for its first event"
         };
         let message = format!(
-            "Upstream `{}` was silent for {} s {what}; it was given up.",
+            "Upstream `{}` was silent for {} {what}; it was given up.",
             plan.upstream,
-            patience.as_secs(),
+            show_duration(patience),
         );
         Outcome::failed(Error::new(ErrorCode::UpstreamTimeout, message))
     }
@@ -269,7 +270,7 @@ impl Answer {
             if step.outcome.is_some() {
                 break;
             }
-            self.take_event(plan, event.data, &mut step);
+            self.take_event(plan, event, &mut step);
         }
         if let Body::Events { decoded, .. } = &mut self.body {
             // Keeps its allocation for the next read.
@@ -281,8 +282,14 @@ impl Answer {
         step
     }
 
-    fn take_event(&mut self, plan: &Plan, data: Bytes, step: &mut Step) {
+    fn take_event(&mut self, plan: &Plan, event: SseEvent, step: &mut Step) {
+        let SseEvent { name, data } = event;
         let seen = openai::observe(&data, self.has_content());
+        if &*name == b"error" && !matches!(seen.kind, Kind::Error(_)) {
+            // Only the name tells, and it is not passed on: so its reader gets an error object.
+            step.outcome = Some(self.fault(plan, openai::fault_from_event(&data), None));
+            return;
+        }
         if let Some(usage) = seen.usage {
             self.usage = Some(usage);
         }

@@ -20,7 +20,7 @@ use crate::upstream::assemble::{Assembled, assemble};
 use crate::upstream::models::ModelDirectory;
 use crate::{server, telemetry};
 
-/// How long connections may take to finish once no generation runs any more.
+/// How long readers may take to finish once no generation runs any more.
 const GRACE: Duration = Duration::from_secs(5);
 
 const EXAMPLES: &str = "\
@@ -88,17 +88,12 @@ async fn serve(config: Config, takeover: bool, env: &Env) -> Result<(), Failure>
     let assembled = assemble(&config, env).await.map_err(other)?;
     announce(&config, &assembled);
     let models = ModelDirectory::new(assembled.upstreams, config.aliases.clone());
-    let write_stall = config.streams.write_stall;
+    let patience = server::Patience::new(&config);
     let app = App::start(config, Arc::new(models)).await.map_err(other)?;
     let mut signals = Signals::new()?;
     let (shutdown, replaced) = (Shutdown::default(), CancellationToken::new());
     let router = crate::router(Arc::clone(&app));
-    let serving = tokio::spawn(server::serve(
-        listener,
-        router,
-        write_stall,
-        shutdown.clone(),
-    ));
+    let serving = tokio::spawn(server::serve(listener, router, patience, shutdown.clone()));
     let registry = Arc::clone(&app.generator.registry);
     let handles = Handles {
         registry,

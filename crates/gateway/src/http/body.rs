@@ -1,20 +1,41 @@
 //! Request bodies: bounded in size and in time.
 
+use std::time::Duration;
+
 use axum::body::Body;
 use bytes::Bytes;
+use everstream_core::config::LimitsConfig;
 use everstream_core::error::{Error, ErrorCode};
 use everstream_core::limits;
+use everstream_core::units::show_duration;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use tokio::time::timeout;
 
-/// Reads a whole request body of at most `most` bytes.
-pub(super) async fn read_body(body: Body, most: usize) -> Result<Bytes, Error> {
-    let reading = Limited::new(body, most).collect();
-    match timeout(limits::REQUEST_READ_TIMEOUT, reading).await {
+/// Reads the whole body of a generating request.
+pub(super) async fn read_body(body: Body, limits: &LimitsConfig) -> Result<Bytes, Error> {
+    let most = ("limits.request_body_bytes = ", limits.request_body_bytes);
+    read(body, most, limits.request_read_timeout).await
+}
+
+/// Reads the whole body of a request that has little to say.
+pub(super) async fn read_small_body(body: Body, limits: &LimitsConfig) -> Result<Bytes, Error> {
+    let most = ("the limit of this path, ", limits::SMALL_BODY_BYTES);
+    read(body, most, limits.request_read_timeout).await
+}
+
+async fn read(
+    mut body: Body,
+    (name, most): (&str, usize),
+    patience: Duration,
+) -> Result<Bytes, Error> {
+    let reading = Limited::new(&mut body, most).collect();
+    match timeout(patience, reading).await {
         Ok(Ok(collected)) => Ok(collected.to_bytes()),
         Ok(Err(error)) if error.is::<LengthLimitError>() => {
-            let message =
-                format!("The request body is larger than limits.request_body_bytes = {most}.");
+            // While the answer goes out: who is still sending when the connection closes does not
+            // get to read it.
+            tokio::spawn(timeout(patience, discard(body)));
+            let message = format!("The request body is larger than {name}{most}.");
             Err(Error::new(ErrorCode::BodyTooLarge, message))
         }
         Ok(Err(_)) => {
@@ -23,10 +44,22 @@ pub(super) async fn read_body(body: Body, most: usize) -> Result<Bytes, Error> {
         }
         Err(_) => {
             let message = format!(
-                "The request body took longer than {} s to arrive.",
-                limits::REQUEST_READ_TIMEOUT.as_secs()
+                "The request body took longer than limits.request_read_timeout = {}.",
+                show_duration(patience)
             );
             Err(Error::new(ErrorCode::RequestTimeout, message))
         }
+    }
+}
+
+/// Reads what is left of a body, up to a bound.
+async fn discard(mut body: Body) {
+    let mut left = limits::REFUSED_BODY_BYTES;
+    while let Some(Ok(frame)) = body.frame().await {
+        let read = frame.data_ref().map_or(0, Bytes::len);
+        if read > left {
+            break;
+        }
+        left -= read;
     }
 }

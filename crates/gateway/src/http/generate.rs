@@ -45,7 +45,7 @@ async fn answer(app: &App, surface: Surface, request: Request) -> Response {
 async fn try_answer(app: &App, surface: Surface, request: Request) -> Result<Response, Error> {
     let (parts, body) = request.into_parts();
     let caller = app.keys.authenticate(&parts.headers)?;
-    let body = read_body(body, app.config.limits.request_body_bytes).await?;
+    let body = read_body(body, &app.config.limits).await?;
     match plan(app, &caller, surface, &parts, &body)? {
         Planned::Resume(cursor) => resume(app, &caller, cursor).await,
         Planned::Generate(generation) => generate(app, &caller, *generation).await,

@@ -3,6 +3,7 @@
 //! 1. `request_id`: the id is known before anything can fail, and is on every response.
 //! 2. `catch_panic`: a bug costs one request, and its client learns the id to report.
 //! 3. CORS, which answers preflights.
+//! 4. `known_pages`: without keys, what a stranger's web page sends goes no further.
 
 use std::panic::AssertUnwindSafe;
 
@@ -24,6 +25,10 @@ pub(super) struct RequestId(pub HeaderValue);
 
 /// Gives every request an id, and every response the same one.
 pub(super) async fn request_id(mut request: Request, next: Next) -> Response {
+    if request.extensions().get::<RequestId>().is_some() {
+        // The router around this one gave it one.
+        return next.run(request).await;
+    }
     let id = known_id(&request).unwrap_or_else(random_id);
     if !request
         .headers()
@@ -78,18 +83,21 @@ fn known_id(request: &Request) -> Option<HeaderValue> {
     HeaderValue::from_bytes(&traceparent.as_bytes()[3..35]).ok()
 }
 
-/// `00-<32 hex>-<16 hex>-<2 hex>`, <https://www.w3.org/TR/trace-context/#traceparent-header>.
+/// `<2 hex>-<32 hex>-<16 hex>-<2 hex>`, and from version 01 on perhaps more behind a dash; version ff
+/// and ids of zeros alone are none: <https://www.w3.org/TR/trace-context/#traceparent-header>.
 fn is_traceparent(value: &HeaderValue) -> bool {
     let bytes = value.as_bytes();
-    bytes.len() >= 55
-        && bytes
-            .iter()
-            .enumerate()
-            .take(55)
-            .all(|(at, byte)| match at {
-                2 | 35 | 52 => *byte == b'-',
-                _ => byte.is_ascii_digit() || (b'a'..=b'f').contains(byte),
-            })
+    let Some((known, more)) = bytes.split_at_checked(55) else {
+        return false;
+    };
+    let shaped = known.iter().enumerate().all(|(at, byte)| match at {
+        2 | 35 | 52 => *byte == b'-',
+        _ => byte.is_ascii_digit() || (b'a'..=b'f').contains(byte),
+    });
+    let version = &known[..2];
+    let more_fits = more.is_empty() || version != b"00" && more.starts_with(b"-");
+    let zeros = |part: &[u8]| part.iter().all(|digit| *digit == b'0');
+    shaped && more_fits && version != b"ff" && !zeros(&known[3..35]) && !zeros(&known[36..52])
 }
 
 fn random_id() -> HeaderValue {

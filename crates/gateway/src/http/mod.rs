@@ -10,7 +10,9 @@ mod models;
 mod ndjson;
 mod open;
 mod page;
+mod pages;
 mod respond;
+mod segment;
 pub mod sse;
 mod streams;
 mod ws;
@@ -19,7 +21,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::Request;
-use axum::middleware::from_fn;
+use axum::middleware::{from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use everstream_core::error::{Error, ErrorCode};
@@ -32,7 +34,8 @@ use error::Shape;
 /// All routes. It can be nested into, or merged with, somebody else's router.
 pub fn router(app: Arc<App>) -> Router {
     let cors = cors(&app.config.cors_origins);
-    Router::new()
+    let known_pages = from_fn_with_state(Arc::clone(&app), pages::known_pages);
+    let router = Router::new()
         .route("/v1/chat/completions", post(generate::chat_completions))
         .route("/v1/completions", post(generate::completions))
         .route("/v1/embeddings", post(generate::embeddings))
@@ -50,10 +53,19 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/readyz", get(health::ready))
         .fallback(no_route)
         .method_not_allowed_fallback(wrong_method)
+        .layer(known_pages)
         .layer(cors)
+        .with_state(app);
+    shielded(router)
+}
+
+/// Gives routes what Everstream's own have: an id for every request, on its response too, and a 500
+/// that names it in place of a panic. Around a router that holds Everstream's, it changes nothing
+/// for those.
+pub fn shielded(router: Router) -> Router {
+    router
         .layer(from_fn(middleware::catch_panic))
         .layer(from_fn(middleware::request_id))
-        .with_state(app)
 }
 
 async fn no_route(request: Request) -> Response {

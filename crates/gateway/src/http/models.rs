@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use everstream_core::error::Error;
 use http::HeaderMap;
 use serde_json::{Value, json};
 
 use super::error::Shape;
+use super::segment::Segment;
 use crate::app::App;
 use crate::pipeline::route;
 use crate::upstream::models::ModelEntry;
@@ -25,7 +26,7 @@ pub(super) async fn list(State(app): State<Arc<App>>, headers: HeaderMap) -> Res
 /// `GET /v1/models/{model}`
 pub(super) async fn show(
     State(app): State<Arc<App>>,
-    Path(model): Path<String>,
+    Segment(model): Segment,
     headers: HeaderMap,
 ) -> Response {
     let result = app.keys.authenticate(&headers).and_then(|_| {

@@ -74,14 +74,20 @@ pub(super) fn sse(app: &App, reader: Reader, first: Option<Bytes>, about: &About
     let stream = reader.stream();
     let first = first.filter(|bytes| !bytes.is_empty());
     let body = SseBody::new(reader, first, app.config.streams.heartbeat);
-    let mut response = Body::new(body).into_response();
+    let mut response = event_stream(Body::new(body));
+    describe(response.headers_mut(), stream, about);
+    response
+}
+
+/// A response whose body is server-sent events.
+pub(super) fn event_stream(body: Body) -> Response {
+    let mut response = body.into_response();
     let headers = response.headers_mut();
     headers.insert(
         header::CONTENT_TYPE,
         HeaderValue::from_static("text/event-stream"),
     );
     streaming_headers(headers);
-    describe(headers, stream, about);
     response
 }
 

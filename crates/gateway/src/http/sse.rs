@@ -1,13 +1,16 @@
-//! A stream as server-sent events: the body of a response.
+//! Server-sent events as the body of a response: a stream's, or a program's own.
 
 use std::convert::Infallible;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use everstream_core::dialect::openai;
 use everstream_core::frame::sse::{HEARTBEAT, SseMessage};
+use everstream_core::limits;
+use futures_core::Stream;
 use http_body::{Body, Frame};
 use tokio::time::{Instant, Sleep, sleep};
 
@@ -56,6 +59,79 @@ impl Body for SseBody {
                 let data = openai::error_body(&error.stream(self.reader.stream()));
                 SseMessage::new().data(data).to_bytes()
             }
+            Poll::Pending => {
+                ready!(self.heartbeat.poll(cx));
+                Bytes::from_static(HEARTBEAT)
+            }
+        };
+        self.heartbeat.beat();
+        Poll::Ready(Some(Ok(Frame::data(bytes))))
+    }
+}
+
+/// A response of messages of any origin. Each goes out as soon as it is ready; in silence there is a
+/// comment, so that no proxy hangs up.
+///
+/// ```
+/// use everstream::sse::{Sse, SseMessage};
+/// use futures_util::stream;
+///
+/// async fn prices() -> Sse<impl stream::Stream<Item = SseMessage>> {
+///     let price = SseMessage::new().event("price").data("12").id("1");
+///     Sse::new(stream::iter([price]))
+/// }
+/// ```
+#[derive(Debug)]
+pub struct Sse<S> {
+    messages: S,
+    silence: Duration,
+}
+
+impl<S> Sse<S> {
+    /// The messages of a stream, and a comment after 15 seconds without one.
+    pub fn new(messages: S) -> Self {
+        Self {
+            messages,
+            silence: limits::HEARTBEAT,
+        }
+    }
+
+    /// Sets the time of silence after which a comment is sent.
+    #[must_use]
+    pub fn heartbeat(mut self, silence: Duration) -> Self {
+        self.silence = silence;
+        self
+    }
+}
+
+impl<S> IntoResponse for Sse<S>
+where
+    S: Stream<Item = SseMessage> + Send + 'static,
+{
+    fn into_response(self) -> Response {
+        super::respond::event_stream(axum::body::Body::new(Messages {
+            messages: Box::pin(self.messages),
+            heartbeat: Heartbeat::new(self.silence),
+        }))
+    }
+}
+
+struct Messages<S> {
+    messages: Pin<Box<S>>,
+    heartbeat: Heartbeat,
+}
+
+impl<S: Stream<Item = SseMessage>> Body for Messages<S> {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        let bytes = match self.messages.as_mut().poll_next(cx) {
+            Poll::Ready(None) => return Poll::Ready(None),
+            Poll::Ready(Some(message)) => message.to_bytes(),
             Poll::Pending => {
                 ready!(self.heartbeat.poll(cx));
                 Bytes::from_static(HEARTBEAT)

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::{Path, Query, Request, State};
+use axum::extract::{Query, Request, State};
 use axum::response::{IntoResponse, Response};
 use everstream_core::cursor::Cursor;
 use everstream_core::error::{Error, ErrorCode};
@@ -13,9 +13,11 @@ use everstream_store::Stat;
 use http::{HeaderMap, header};
 use serde::Deserialize;
 
+use super::body::read_small_body;
 use super::error::Shape;
 use super::open::{Opened, open, stat};
 use super::respond::{self, About};
+use super::segment::Segment;
 use super::{ndjson, page};
 use crate::app::App;
 use crate::read::{Read, Reader};
@@ -39,7 +41,7 @@ pub(super) struct ReadQuery {
 /// `GET /v1/streams/{id}`: server-sent events, NDJSON or a JSON page.
 pub(super) async fn read(
     State(app): State<Arc<App>>,
-    Path(id): Path<String>,
+    Segment(id): Segment,
     Query(query): Query<ReadQuery>,
     headers: HeaderMap,
 ) -> Response {
@@ -155,7 +157,7 @@ impl Form {
 /// `DELETE /v1/streams/{id}`: stops the provider; the stream ends `cancelled` and stays readable.
 pub(super) async fn cancel(
     State(app): State<Arc<App>>,
-    Path(id): Path<String>,
+    Segment(id): Segment,
     headers: HeaderMap,
 ) -> Response {
     let result = try_cancel(&app, &id, &headers).await;
@@ -210,7 +212,7 @@ struct TokenRequest {
 /// `POST /v1/streams/{id}/token`: a token that reads this one stream for a short time.
 pub(super) async fn token(
     State(app): State<Arc<App>>,
-    Path(id): Path<String>,
+    Segment(id): Segment,
     request: Request,
 ) -> Response {
     let result = try_token(&app, &id, request).await;
@@ -221,7 +223,7 @@ async fn try_token(app: &App, id: &str, request: Request) -> Result<Response, Er
     let (parts, body) = request.into_parts();
     let (project, stream) = authorize(app, id, None, &parts.headers).await?;
     stat(app, &project, stream).await?;
-    let body = super::body::read_body(body, 4096).await?;
+    let body = read_small_body(body, &app.config.limits).await?;
     let wish: TokenRequest = if body.is_empty() {
         TokenRequest::default()
     } else {

@@ -15,7 +15,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket, WebSocketUpgrade, close_code};
-use axum::extract::{Path, Query, State};
+use axum::extract::{Query, State};
 use axum::response::{IntoResponse, Response};
 use everstream_core::cursor::Cursor;
 use everstream_core::error::{Error, ErrorCode};
@@ -31,6 +31,7 @@ use tokio::time::{Instant, interval_at, timeout};
 use super::error::Shape;
 use super::open::{Opened, open};
 use super::page;
+use super::segment::Segment;
 use super::streams::{ReadQuery, authorize, cursor};
 use crate::app::App;
 use crate::read::{Read, Reader};
@@ -41,7 +42,7 @@ const ANONYMOUS_PATIENCE: Duration = Duration::from_secs(10);
 /// `GET /v1/streams/{id}/ws`: this stream, and then the socket is closed.
 pub(super) async fn one(
     State(app): State<Arc<App>>,
-    Path(id): Path<String>,
+    Segment(id): Segment,
     Query(query): Query<ReadQuery>,
     headers: HeaderMap,
     upgrade: WebSocketUpgrade,

@@ -3,26 +3,29 @@
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use everstream::App;
+use everstream::server::Patience;
 use everstream::server::Shutdown;
 use everstream::upstream::assemble::assemble;
 use everstream::upstream::models::ModelDirectory;
 use everstream_core::config::{Config, Env, Source};
 use everstream_testkit::client::RawClient;
 use everstream_testkit::provider::FakeProvider;
+use everstream_testkit::sse::Frame;
 use tempfile::TempDir;
 
 /// A key that [`Setup::with_keys`] knows, of project `one`.
-pub(crate) const KEY_ONE: &str = "es-key-of-project-one";
+pub const KEY_ONE: &str = "es-key-of-project-one";
 /// A key that [`Setup::with_keys`] knows, of project `two`.
-pub(crate) const KEY_TWO: &str = "es-key-of-project-two";
+pub const KEY_TWO: &str = "es-key-of-project-two";
 /// The key that the gateway uses at the provider. It must appear nowhere else.
-pub(crate) const UPSTREAM_KEY: &str = "sk-upstream-canary-1f9a7c";
+pub const UPSTREAM_KEY: &str = "sk-upstream-canary-1f9a7c";
 
 /// What a gateway is started with.
 #[derive(Default)]
-pub(crate) struct Setup {
+pub struct Setup {
     /// TOML, before the upstreams.
     config: String,
     upstreams: String,
@@ -31,12 +34,12 @@ pub(crate) struct Setup {
 
 impl Setup {
     /// A gateway in front of `provider`, which is called `fake` and serves any model.
-    pub(crate) fn new(provider: &FakeProvider) -> Self {
+    pub fn new(provider: &FakeProvider) -> Self {
         Self::default().upstream("fake", &provider.base_url(), "")
     }
 
     /// One more upstream; `more` is TOML for its table.
-    pub(crate) fn upstream(mut self, name: &str, base_url: &str, more: &str) -> Self {
+    pub fn upstream(mut self, name: &str, base_url: &str, more: &str) -> Self {
         self.upstreams.push_str(&format!(
             "\n[[upstreams]]\nname = \"{name}\"\nbase_url = \"{base_url}\"\n\
              api_key = \"{UPSTREAM_KEY}\"\n{more}\n"
@@ -44,15 +47,22 @@ impl Setup {
         self
     }
 
+    /// TOML for the table of the upstream that was added last.
+    pub fn upstream_fields(mut self, toml: &str) -> Self {
+        self.upstreams.push_str(toml);
+        self.upstreams.push('\n');
+        self
+    }
+
     /// TOML that comes first: top-level fields, or whole tables.
-    pub(crate) fn config(mut self, toml: &str) -> Self {
+    pub fn config(mut self, toml: &str) -> Self {
         self.config.push_str(toml);
         self.config.push('\n');
         self
     }
 
     /// Two projects with a key each.
-    pub(crate) fn with_keys(self) -> Self {
+    pub fn with_keys(self) -> Self {
         let hash =
             |key| everstream_core::config::show_key_hash(everstream_core::config::key_hash(key));
         let (one, two) = (hash(KEY_ONE), hash(KEY_TWO));
@@ -65,41 +75,49 @@ impl Setup {
     }
 
     /// State that another gateway left behind.
-    pub(crate) fn data_dir(mut self, dir: TempDir) -> Self {
+    pub fn data_dir(mut self, dir: TempDir) -> Self {
         self.data_dir = Some(dir);
         self
     }
 
-    /// Starts it.
-    pub(crate) async fn start(self) -> Gateway {
-        let dir = self
-            .data_dir
-            .unwrap_or_else(|| tempfile::tempdir().unwrap());
-        let text = format!(
+    /// The configuration as a file has it, with its state in `dir`.
+    pub fn toml(&self, dir: &Path) -> String {
+        format!(
             "listen = \"127.0.0.1:0\"\ndata_dir = {:?}\n{}\n{}",
-            dir.path().to_str().unwrap(),
+            dir.to_str().unwrap(),
             self.config,
             self.upstreams
-        );
+        )
+    }
+
+    /// The configuration, checked.
+    pub fn parsed(&self, dir: &Path) -> Config {
+        let text = self.toml(dir);
         let source = Source {
             name: "test.toml",
             text: &text,
         };
-        let env = Env::default();
-        let config = Config::parse(Some(source), &env).unwrap_or_else(|e| panic!("{e}\n{text}"));
-        let assembled = assemble(&config, &env).await.unwrap();
+        Config::parse(Some(source), &Env::default()).unwrap_or_else(|e| panic!("{e}\n{text}"))
+    }
+
+    /// Starts it.
+    pub async fn start(mut self) -> Gateway {
+        let dir = self.data_dir.take();
+        let dir = dir.unwrap_or_else(|| tempfile::tempdir().unwrap());
+        let config = self.parsed(dir.path());
+        let assembled = assemble(&config, &Env::default()).await.unwrap();
         let models = ModelDirectory::new(assembled.upstreams, config.aliases.clone());
         models.refresh().await;
         let listener = everstream::server::bind(config.listen).unwrap();
         let addr = listener.local_addr().unwrap();
-        let write_stall = config.streams.write_stall;
+        let patience = Patience::new(&config);
         let app = App::start(config, Arc::new(models)).await.unwrap();
         let shutdown = Shutdown::default();
         let router = everstream::router(Arc::clone(&app));
         let serving = tokio::spawn(everstream::server::serve(
             listener,
             router,
-            write_stall,
+            patience,
             shutdown.clone(),
         ));
         Gateway {
@@ -113,7 +131,7 @@ impl Setup {
 }
 
 /// A running gateway.
-pub(crate) struct Gateway {
+pub struct Gateway {
     /// Where it listens.
     pub addr: SocketAddr,
     /// Its insides, for what cannot be seen from outside.
@@ -125,17 +143,17 @@ pub(crate) struct Gateway {
 
 impl Gateway {
     /// A connection to it.
-    pub(crate) async fn client(&self) -> RawClient {
+    pub async fn client(&self) -> RawClient {
         RawClient::connect(self.addr).await.unwrap()
     }
 
     /// Its data directory.
-    pub(crate) fn data_dir(&self) -> &Path {
+    pub fn data_dir(&self) -> &Path {
         self.dir.path()
     }
 
     /// Ends it properly, and gives its state to whoever comes next.
-    pub(crate) async fn stop(self) -> TempDir {
+    pub async fn stop(self) -> TempDir {
         self.app.drain();
         self.app.drained().await;
         self.shutdown.refuse.cancel();
@@ -144,4 +162,19 @@ impl Gateway {
         self.app.stop().await;
         self.dir
     }
+}
+
+/// The future's output, or a failed test instead of one that hangs.
+pub async fn within<F: Future>(future: F) -> F::Output {
+    tokio::time::timeout(Duration::from_secs(10), future)
+        .await
+        .expect("nothing happened for 10 s")
+}
+
+/// The data of all events among `frames`.
+pub fn data(frames: &[Frame]) -> Vec<String> {
+    frames
+        .iter()
+        .filter_map(|frame| frame.data.clone())
+        .collect()
 }

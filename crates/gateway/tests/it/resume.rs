@@ -150,8 +150,9 @@ async fn a_malformed_cursor_or_another_streams_is_a_400_and_never_a_restart() {
         assert_eq!(refused.error(400).await, "invalid_cursor", "{cursor}");
     }
     let mut client = gateway.client().await;
-    let request =
-        format!("GET /v1/streams/{id} HTTP/1.1\r\nhost: x\r\nlast-event-id: \u{e9}\r\n\r\n");
+    let request = format!(
+        "GET /v1/streams/{id} HTTP/1.1\r\nhost: localhost\r\nlast-event-id: \u{e9}\r\n\r\n"
+    );
     soon(client.send(request.as_bytes())).await.unwrap();
     assert_eq!(soon(client.read_head()).await.unwrap().status, 400);
     assert_eq!(provider.calls().len(), 2);

@@ -41,7 +41,7 @@ async fn a_retry_attaches_to_an_answer_that_has_not_begun() {
         let request = body.to_string();
         let length = request.len();
         let request = format!(
-            "POST {CHAT} HTTP/1.1\r\nhost: x\r\n{COUNT}: 0\r\ncontent-length: {length}\r\n\r\n{request}"
+            "POST {CHAT} HTTP/1.1\r\nhost: localhost\r\n{COUNT}: 0\r\ncontent-length: {length}\r\n\r\n{request}"
         );
         soon(first.send(request.as_bytes())).await.unwrap();
         soon(provider.wait_for_calls(1)).await;

@@ -83,25 +83,25 @@ pub struct UpstreamFault {
 /// Reads the body of a response with an error status: an OpenAI error object, `{"error":"..."}`,
 /// `{"message":...}`, `{"detail":...}`, a page of HTML, or plain text.
 pub fn fault_from_body(status: u16, body: &[u8]) -> UpstreamFault {
-    let fault = match serde_json::from_slice::<Value>(body) {
+    UpstreamFault {
+        status: Some(status),
+        ..fault_from_event(body)
+    }
+}
+
+/// Reads the data of an error event, also of one that only its name (`event: error`) tells, in any
+/// of the forms that a body may have.
+pub fn fault_from_event(data: &[u8]) -> UpstreamFault {
+    match serde_json::from_slice::<Value>(data) {
         Ok(value) => from_value(&value),
         Err(_) => UpstreamFault {
-            message: safe(&page_text(&String::from_utf8_lossy(body))),
+            message: safe(&page_text(&String::from_utf8_lossy(data))),
             code: None,
             kind: None,
             param: None,
             status: None,
         },
-    };
-    UpstreamFault {
-        status: Some(status),
-        ..fault
     }
-}
-
-/// Reads the data of an error event, also of one that only its name (`event: error`) tells.
-pub fn fault_from_event(data: &[u8]) -> UpstreamFault {
-    from_value(&serde_json::from_slice(data).unwrap_or_default())
 }
 
 fn from_value(value: &Value) -> UpstreamFault {

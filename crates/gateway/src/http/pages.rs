@@ -1,0 +1,88 @@
+//! Which web pages may use a gateway that asks for no key.
+//!
+//! Browsers run scripts of strangers, and these can reach loopback. `Origin` tells who calls: it is
+//! sent with every POST, DELETE and WebSocket of a script. A page whose own name was made to point
+//! to this machine (DNS rebinding) needs no `Origin` for a GET, but then its name is in `Host`.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use axum::extract::{Request, State};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use everstream_core::config::Config;
+use everstream_core::error::{Error, ErrorCode};
+use http::header::{HOST, ORIGIN};
+use http::uri::Authority;
+
+use super::error::Shape;
+use crate::app::App;
+
+/// Refuses what a web page sends that is neither of this machine nor one of `cors_origins`. With
+/// keys everybody may send what they like, as a page cannot know one.
+pub(super) async fn known_pages(
+    State(app): State<Arc<App>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let checked = if app.keys.is_open() {
+        check(&app.config, &request)
+    } else {
+        Ok(())
+    };
+    match checked {
+        Ok(()) => next.run(request).await,
+        Err(error) => Shape::of(request.uri().path())
+            .failure(error)
+            .into_response(),
+    }
+}
+
+fn check(config: &Config, request: &Request) -> Result<(), Error> {
+    let origins = &config.cors_origins;
+    if origins.iter().any(|origin| origin == "*") {
+        return Ok(());
+    }
+    let refused = |header: &str, what: &str| {
+        let message = format!(
+            "{what}, and this gateway has no keys, so pages from elsewhere may not use it. Add the \
+             page to cors_origins, or configure keys."
+        );
+        Error::new(ErrorCode::Forbidden, message).param(header)
+    };
+    let is_known = |authority: &Authority| {
+        is_here(authority.host(), config)
+            || origins.iter().any(|origin| {
+                let (_, known) = origin.split_once("://").unwrap_or_default();
+                known.eq_ignore_ascii_case(authority.as_str())
+            })
+    };
+    if let Some(origin) = request.headers().get(ORIGIN) {
+        let text = origin.to_str().unwrap_or_default();
+        let authority = text.split_once("://").map(|(_, rest)| rest.parse());
+        if !matches!(&authority, Some(Ok(authority)) if is_known(authority)) {
+            return Err(refused("Origin", "Origin names a page of another machine"));
+        }
+    }
+    let host = request.headers().get(HOST);
+    let named = match (request.uri().authority(), host) {
+        (Some(authority), _) => Some(authority.clone()),
+        (None, Some(host)) => Authority::try_from(host.as_bytes()).ok(),
+        // HTTP/1.0, which no browser speaks.
+        (None, None) => return Ok(()),
+    };
+    if named.as_ref().is_some_and(is_known) {
+        return Ok(());
+    }
+    Err(refused("Host", "Host is not a name of this machine"))
+}
+
+/// Whether a host is this machine, by a name that nobody can make point elsewhere.
+fn is_here(host: &str, config: &Config) -> bool {
+    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    if let Ok(ip) = bare.parse::<IpAddr>() {
+        return ip.to_canonical().is_loopback() || ip == config.listen.ip();
+    }
+    let name = host.trim_end_matches('.').to_ascii_lowercase();
+    name == "localhost" || name.ends_with(".localhost")
+}
