@@ -15,6 +15,7 @@ mod embedded;
 mod forms;
 mod h2;
 mod harness;
+mod http2;
 mod identity;
 mod key_life;
 mod list;
