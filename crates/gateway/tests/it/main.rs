@@ -12,5 +12,6 @@ mod directions;
 mod embedded;
 mod harness;
 mod process;
+mod readers;
 mod restart;
 mod secrets;
