@@ -21,6 +21,7 @@ mod key_life;
 mod list;
 mod process;
 mod proxy;
+mod readers;
 mod refusals;
 mod restart;
 mod resume;
