@@ -17,7 +17,7 @@ use axum::response::{IntoResponse, Response};
 use everstream_core::error::{Error, ErrorCode};
 use everstream_core::id::ProjectId;
 use everstream_core::limits;
-use http::{HeaderMap, header};
+use http::HeaderMap;
 
 use super::error::Shape;
 use super::open::open;
@@ -40,9 +40,6 @@ pub(super) async fn one(
     let token = query.token.as_deref();
     // Refused before the upgrade, with a status that a client can see.
     let opened = async {
-        if token.is_none() && is_foreign_page(&app, &headers) {
-            return Err(foreign_page());
-        }
         let (project, stream) = authorize(&app, &id, token, &headers).await?;
         let seq = cursor(stream, query.after.as_deref(), &headers)?;
         let opened = open(&app, &project, stream, seq).await?;
@@ -76,38 +73,11 @@ pub(super) async fn many(
 
 /// Whose streams the socket may read without tokens.
 fn caller(app: &App, headers: &HeaderMap) -> Result<Option<ProjectId>, Error> {
-    if is_foreign_page(app, headers) {
-        return Ok(None);
-    }
     match app.keys.authenticate(headers) {
         Ok(caller) => Ok(Some(caller.project)),
         Err(_) if !presents_key(headers) => Ok(None),
         Err(error) => Err(error),
     }
-}
-
-/// Whether some other site's page opens the socket of a gateway that asks for no key. A browser
-/// lets any page do so: CORS, which keeps it from fetching, does not hold for a `WebSocket`.
-fn is_foreign_page(app: &App, headers: &HeaderMap) -> bool {
-    let Some(origin) = headers.get(header::ORIGIN).filter(|_| app.keys.is_open()) else {
-        return false;
-    };
-    let mut allowed = app.config.cors_origins.iter();
-    let host = headers
-        .get(header::HOST)
-        .and_then(|host| host.to_str().ok());
-    let own = origin
-        .to_str()
-        .ok()
-        .and_then(|origin| origin.split_once("://"));
-    let is_own = own.is_some_and(|(_, authority)| Some(authority) == host);
-    !is_own && !allowed.any(|allowed| allowed == "*" || origin == allowed.as_str())
-}
-
-fn foreign_page() -> Error {
-    let message = "A page of another origin reads with a `token`, or cors_origins has to name its \
-                   origin.";
-    Error::new(ErrorCode::Unauthorized, message).param("Origin")
 }
 
 fn limited(upgrade: Upgrade) -> Result<WebSocketUpgrade, Error> {

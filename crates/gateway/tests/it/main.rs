@@ -3,6 +3,7 @@
 mod chat;
 mod cli;
 mod directions;
+mod docs;
 mod harness;
 mod list;
 mod proxy;
