@@ -11,6 +11,7 @@ mod chat;
 mod cli;
 mod directions;
 mod disconnect;
+mod docs;
 mod embedded;
 mod forms;
 mod h2;

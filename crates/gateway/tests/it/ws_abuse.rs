@@ -187,6 +187,7 @@ async fn a_socket_follows_so_many_streams_and_no_more() {
 }
 
 #[tokio::test]
+<<<<<<< HEAD
 async fn a_page_of_another_site_opens_no_socket_where_no_key_is_asked_for() {
     let provider = quick_provider().await;
     let allowed = "cors_origins = [\"https://app.example\"]";
@@ -215,6 +216,8 @@ async fn a_page_of_another_site_opens_no_socket_where_no_key_is_asked_for() {
 }
 
 #[tokio::test]
+=======
+>>>>>>> h-t3
 async fn without_a_key_a_socket_may_not_idle() {
     let provider = quick_provider().await;
     let gateway = Setup::new(&provider).with_keys().start().await;
