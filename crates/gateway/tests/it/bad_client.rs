@@ -503,9 +503,7 @@ async fn request_ids_come_back_and_traces_go_on() {
 #[tokio::test]
 async fn a_panic_costs_one_request_and_names_it() {
     let panics = || async {
-        if true {
-            panic!("sk-canary in a panic");
-        }
+        assert!(std::hint::black_box(false), "sk-canary in a panic");
     };
     let router = axum::Router::new()
         .route("/boom", axum::routing::get(panics))

@@ -187,7 +187,6 @@ async fn a_socket_follows_so_many_streams_and_no_more() {
 }
 
 #[tokio::test]
-<<<<<<< HEAD
 async fn a_page_of_another_site_opens_no_socket_where_no_key_is_asked_for() {
     let provider = quick_provider().await;
     let allowed = "cors_origins = [\"https://app.example\"]";
@@ -216,8 +215,6 @@ async fn a_page_of_another_site_opens_no_socket_where_no_key_is_asked_for() {
 }
 
 #[tokio::test]
-=======
->>>>>>> h-t3
 async fn without_a_key_a_socket_may_not_idle() {
     let provider = quick_provider().await;
     let gateway = Setup::new(&provider).with_keys().start().await;
@@ -228,12 +225,17 @@ async fn without_a_key_a_socket_may_not_idle() {
     let mut socket = Socket::open(&gateway, "/v1/ws", &[]).await.unwrap();
     tokio::time::pause();
     let (opened, closed) = (Instant::now(), socket.0.next());
-    let closed = tokio::time::timeout(Duration::from_secs(60), closed);
+    let closed = tokio::time::timeout(Duration::from_mins(1), closed);
     let Message::Close(Some(frame)) = closed.await.unwrap().unwrap().unwrap() else {
         panic!("not closed");
     };
     assert_eq!(u16::from(frame.code), 1008);
-    assert!(opened.elapsed() >= limits::WS_ANONYMOUS_PATIENCE - Duration::from_secs(1));
+    assert!(
+        opened.elapsed()
+            >= limits::WS_ANONYMOUS_PATIENCE
+                .checked_sub(Duration::from_secs(1))
+                .unwrap()
+    );
     tokio::time::resume();
     assert_eq!(known.ask(json!({})).await["code"], "invalid_json");
 }
@@ -247,7 +249,7 @@ async fn a_dead_peer_is_found_by_its_silence_and_a_living_one_is_kept() {
     drop(client);
     let path = format!("/v1/streams/{id}/ws");
     let mut dead = Socket::open(&gateway, &path, &[]).await.unwrap();
-    let mut alive = Socket::open(&gateway, &path, &[]).await.unwrap();
+    let alive = Socket::open(&gateway, &path, &[]).await.unwrap();
     readers(&gateway, &id, 2).await;
     // Reading answers pings; the dead one does not read.
     let living = tokio::spawn(async move {
@@ -258,7 +260,12 @@ async fn a_dead_peer_is_found_by_its_silence_and_a_living_one_is_kept() {
     let began = Instant::now();
     readers(&gateway, &id, 1).await;
     let lasted = began.elapsed();
-    assert!(lasted >= limits::HEARTBEAT * 3 - Duration::from_secs(1));
+    assert!(
+        lasted
+            >= (limits::HEARTBEAT * 3)
+                .checked_sub(Duration::from_secs(1))
+                .unwrap()
+    );
     assert!(lasted <= limits::HEARTBEAT * 5, "{lasted:?}");
     tokio::time::resume();
     gate.open();
