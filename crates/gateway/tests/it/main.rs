@@ -1,5 +1,5 @@
 //! The integration tests: a real gateway over real sockets, in front of scripted providers.
-
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 #![expect(
     unreachable_pub,
     reason = "what the modules here share is public to them"
@@ -11,6 +11,7 @@ mod chat;
 mod directions;
 mod embedded;
 mod harness;
+mod pages;
 mod process;
 mod readers;
 mod restart;

@@ -12,7 +12,7 @@ use crate::process::Process;
 
 const CHAT: &str = "/v1/chat/completions";
 /// With 50 MiB on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 const READERS: usize = 1_000;
 /// So many readers share a connection, or the test needs thousands of sockets.
 const READERS_A_CONNECTION: usize = 250;
