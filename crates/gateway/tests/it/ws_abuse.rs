@@ -197,12 +197,12 @@ async fn without_a_key_a_socket_may_not_idle() {
     let mut socket = Socket::open(&gateway, "/v1/ws", &[]).await.unwrap();
     tokio::time::pause();
     let (opened, closed) = (Instant::now(), socket.0.next());
-    let closed = tokio::time::timeout(Duration::from_secs(60), closed);
+    let closed = tokio::time::timeout(Duration::from_mins(1), closed);
     let Message::Close(Some(frame)) = closed.await.unwrap().unwrap().unwrap() else {
         panic!("not closed");
     };
     assert_eq!(u16::from(frame.code), 1008);
-    assert!(opened.elapsed() >= limits::WS_ANONYMOUS_PATIENCE - Duration::from_secs(1));
+    assert!(opened.elapsed() + Duration::from_secs(1) >= limits::WS_ANONYMOUS_PATIENCE);
     tokio::time::resume();
     assert_eq!(known.ask(json!({})).await["code"], "invalid_json");
 }
@@ -216,7 +216,7 @@ async fn a_dead_peer_is_found_by_its_silence_and_a_living_one_is_kept() {
     drop(client);
     let path = format!("/v1/streams/{id}/ws");
     let mut dead = Socket::open(&gateway, &path, &[]).await.unwrap();
-    let mut alive = Socket::open(&gateway, &path, &[]).await.unwrap();
+    let alive = Socket::open(&gateway, &path, &[]).await.unwrap();
     readers(&gateway, &id, 2).await;
     // Reading answers pings; the dead one does not read.
     let living = tokio::spawn(async move {
@@ -227,7 +227,7 @@ async fn a_dead_peer_is_found_by_its_silence_and_a_living_one_is_kept() {
     let began = Instant::now();
     readers(&gateway, &id, 1).await;
     let lasted = began.elapsed();
-    assert!(lasted >= limits::HEARTBEAT * 3 - Duration::from_secs(1));
+    assert!(lasted + Duration::from_secs(1) >= limits::HEARTBEAT * 3);
     assert!(lasted <= limits::HEARTBEAT * 5, "{lasted:?}");
     tokio::time::resume();
     gate.open();
