@@ -1,9 +1,4 @@
 //! The integration tests: a real gateway over real sockets, in front of scripted providers.
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
-#![expect(
-    unreachable_pub,
-    reason = "what the modules here share is public to them"
-)]
 
 mod chat;
 mod cli;
