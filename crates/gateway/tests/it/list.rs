@@ -168,7 +168,7 @@ async fn a_wait_without_a_match_ends_in_time() {
     assert_eq!(client.read_json().await.unwrap()["total"], 0);
     let waited = began.elapsed();
     let wanted = Duration::from_secs(40);
-    assert!(waited >= wanted.checked_sub(Duration::from_millis(5)).unwrap() && waited < wanted * 2);
+    assert!(waited + Duration::from_millis(5) >= wanted && waited < wanted * 2);
 }
 
 #[tokio::test]

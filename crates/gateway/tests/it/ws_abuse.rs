@@ -187,34 +187,6 @@ async fn a_socket_follows_so_many_streams_and_no_more() {
 }
 
 #[tokio::test]
-async fn a_page_of_another_site_opens_no_socket_where_no_key_is_asked_for() {
-    let provider = quick_provider().await;
-    let allowed = "cors_origins = [\"https://app.example\"]";
-    let gateway = Setup::new(&provider).config(allowed).start().await;
-    let id = finished(&gateway, "").await;
-    let path = format!("/v1/streams/{id}/ws");
-    let own = format!("http://{}", gateway.addr);
-    for (origin, is_let_in) in [
-        ("https://evil.example", false),
-        ("null", false),
-        ("https://app.example", true),
-        (own.as_str(), true),
-    ] {
-        let origin = [("origin", origin)];
-        let single = Socket::open(&gateway, &path, &origin).await;
-        assert_eq!(single.is_ok(), is_let_in, "{origin:?}");
-        match Socket::open(&gateway, "/v1/ws", &origin).await {
-            Ok(mut socket) => {
-                let reply = socket.ask(json!({"type": "subscribe", "stream": id})).await;
-                assert_eq!(reply["type"], "subscribed", "{origin:?}: {reply}");
-                assert!(is_let_in, "{origin:?}");
-            }
-            Err((status, _)) => assert_eq!((status, is_let_in), (403, false), "{origin:?}"),
-        }
-    }
-}
-
-#[tokio::test]
 async fn without_a_key_a_socket_may_not_idle() {
     let provider = quick_provider().await;
     let gateway = Setup::new(&provider).with_keys().start().await;
@@ -230,12 +202,7 @@ async fn without_a_key_a_socket_may_not_idle() {
         panic!("not closed");
     };
     assert_eq!(u16::from(frame.code), 1008);
-    assert!(
-        opened.elapsed()
-            >= limits::WS_ANONYMOUS_PATIENCE
-                .checked_sub(Duration::from_secs(1))
-                .unwrap()
-    );
+    assert!(opened.elapsed() + Duration::from_secs(1) >= limits::WS_ANONYMOUS_PATIENCE);
     tokio::time::resume();
     assert_eq!(known.ask(json!({})).await["code"], "invalid_json");
 }
@@ -260,12 +227,7 @@ async fn a_dead_peer_is_found_by_its_silence_and_a_living_one_is_kept() {
     let began = Instant::now();
     readers(&gateway, &id, 1).await;
     let lasted = began.elapsed();
-    assert!(
-        lasted
-            >= (limits::HEARTBEAT * 3)
-                .checked_sub(Duration::from_secs(1))
-                .unwrap()
-    );
+    assert!(lasted + Duration::from_secs(1) >= limits::HEARTBEAT * 3);
     assert!(lasted <= limits::HEARTBEAT * 5, "{lasted:?}");
     tokio::time::resume();
     gate.open();
