@@ -195,7 +195,9 @@ impl StreamLog for SimLog {
         }
         Box::pin(async move {
             let created = self.at_once(move || self.log.create(id, accepted)).await;
-            if let Ok(Created::New(lease)) = created {
+            if let Ok(Created::New(lease)) = created
+                && !self.gate.is_dead()
+            {
                 self.book.leased(id, self.process, lease);
             }
             created
@@ -205,7 +207,10 @@ impl StreamLog for SimLog {
     fn lease(&self, id: StreamId) -> LogFuture<'_, Result<Lease, LogError>> {
         Box::pin(async move {
             let lease = self.at_once(move || self.log.lease(id)).await?;
-            self.book.leased(id, self.process, lease);
+            // What a process hears after its death it can tell nobody.
+            if !self.gate.is_dead() {
+                self.book.leased(id, self.process, lease);
+            }
             Ok(lease)
         })
     }

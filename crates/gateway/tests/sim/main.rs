@@ -94,6 +94,8 @@ fn number(name: &str) -> Option<u64> {
 #[test]
 fn invariants_hold_in_every_schedule() {
     if let Some(seed) = number("EVERSTREAM_SIM_SEED") {
+        // With the log of the program between the lines of the trace.
+        tracing_subscriber::fmt().without_time().init();
         let schedule = Schedule::draw(seed);
         let outcome = run(&schedule);
         println!("seed {seed}, {:?}\n{}", schedule.settings, outcome.trace);

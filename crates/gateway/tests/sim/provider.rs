@@ -201,10 +201,6 @@ impl Provider {
         self.lock().scripts.get(number).cloned()
     }
 
-    pub(crate) fn scripts(&self) -> usize {
-        self.lock().scripts.len()
-    }
-
     pub(crate) fn calls(&self) -> Vec<u32> {
         self.lock().calls.clone()
     }

@@ -109,17 +109,17 @@ impl World {
             Kind::Kill => self.processes.remove(at).kill(),
             Kind::KillAt => {
                 let moment = [Moment::Before, Moment::Middle, Moment::After][random.below(3)];
-                process
-                    .disk
-                    .set_harm(Harm::Kill(1 + random.next() % 8, moment));
+                self.host
+                    .board
+                    .note(&process.disk.harm(Harm::Kill(1 + random.next() % 8, moment)));
             }
             Kind::Fail => {
                 let kind = [std::io::ErrorKind::StorageFull, std::io::ErrorKind::Other];
                 let times = [1, 2, 3, 40][random.below(4)];
                 let harm = Harm::Fail(1 + random.next() % 5, times, kind[random.below(2)]);
-                process.disk.set_harm(harm);
+                self.host.board.note(&process.disk.harm(harm));
             }
-            Kind::Heal => process.disk.set_harm(Harm::None),
+            Kind::Heal => self.host.board.note(&process.disk.harm(Harm::None)),
             Kind::SlowDown if self.host.settings.slow_device => process.disk.gate().slow_down(),
             Kind::SpeedUp => process.disk.gate().speed_up(),
             Kind::Freeze => process.frozen = process.frozen.or(Some(Duration::ZERO)),
@@ -208,7 +208,7 @@ impl World {
         let disk = ProcessDisk::new(self.host.disk.clone());
         let harmed = random.chance(15);
         if harmed {
-            disk.set_harm(Harm::Kill(1 + random.next() % 12, Moment::Middle));
+            self.note(&disk.harm(Harm::Kill(1 + random.next() % 12, Moment::Middle)));
         }
         match Process::start(&self.host, number, disk.clone()) {
             Ok(process) => {
@@ -333,7 +333,7 @@ impl World {
         self.host.hurry.store(true, Ordering::Relaxed);
         self.host.provider.refuse(0);
         for process in &mut self.processes {
-            process.disk.set_harm(Harm::None);
+            process.disk.harm(Harm::None);
             process.disk.gate().speed_up();
             thaw(process);
         }
