@@ -17,6 +17,7 @@ use tokio::time::{Sleep, sleep_until, timeout};
 
 use super::Generator;
 use super::live::{Ending, Live, News};
+use super::registry::Unended;
 use crate::store_error;
 use crate::upstream::{self, Upstream, UpstreamError};
 
@@ -129,6 +130,11 @@ impl Driver {
                             let message = "The stream log could not be written.";
                             Error::new(ErrorCode::StoreUnavailable, message)
                         });
+                        let unended = Unended {
+                            lease: self.lease,
+                            told: Some(error.code),
+                        };
+                        self.generator.registry.leave(self.live.id(), unended);
                         self.live.publish(Vec::new(), Some(Ending::Lost(error)));
                     }
                     return true;

@@ -11,6 +11,7 @@ use everstream_core::record::{Accepted, End, Record};
 use everstream_store::{Lease, LogError, ReadLimit, Stat};
 
 use super::live::Live;
+use super::registry::Unended;
 use super::{Generator, Request};
 
 /// Understands and routes a logged request once more; `None` when that cannot be done any more.
@@ -22,25 +23,59 @@ pub type Replan<'a> = &'a (dyn Fn(&Accepted) -> Option<Request> + Send + Sync);
 /// - a request of which nothing was sent yet is run now, under a new epoch;
 /// - any other ends `interrupted` with the typed error event. What was paid for stays readable, and
 ///   nothing is called again without consent.
+///
+/// Streams of this process whose terminal record the log refused, as its disk was full for a while,
+/// end the way their readers were told.
 pub async fn recover(generator: &Generator, replan: Replan<'_>) {
+    for (id, unended) in generator.registry.take_unended() {
+        report(id, resolve(generator, id, unended, replan).await);
+    }
     for id in generator.log.orphans().await {
-        match resolve(generator, id, replan).await {
-            Ok(status) => tracing::warn!(stream = %id, status = status.as_str(), "recovered"),
-            // Another process was quicker.
-            Err(LogError::Held | LogError::Ended | LogError::Fenced { .. }) => {}
-            Err(error) => tracing::error!(stream = %id, %error, "cannot be recovered"),
-        }
+        let resolved = match generator.log.lease(id).await {
+            Ok(lease) => {
+                let unended = Unended { lease, told: None };
+                resolve(generator, id, unended, replan).await
+            }
+            Err(error) => Err(error),
+        };
+        report(id, resolved);
     }
 }
 
+fn report(id: StreamId, resolved: Result<Status, LogError>) {
+    match resolved {
+        Ok(status) => tracing::warn!(stream = %id, status = status.as_str(), "recovered"),
+        // Another process was quicker.
+        Err(LogError::Held | LogError::Ended | LogError::Fenced { .. }) => {}
+        Err(error) => tracing::error!(stream = %id, %error, "cannot be recovered"),
+    }
+}
+
+/// Runs or ends a stream that is leased to this process. What the log fails is tried again.
 async fn resolve(
     generator: &Generator,
     id: StreamId,
+    unended: Unended,
     replan: Replan<'_>,
 ) -> Result<Status, LogError> {
-    let lease = generator.log.lease(id).await?;
+    let resolved = try_resolve(generator, id, unended, replan).await;
+    if let Err(LogError::Full(_) | LogError::Io(_)) = &resolved {
+        generator.registry.leave(id, unended);
+    }
+    resolved
+}
+
+async fn try_resolve(
+    generator: &Generator,
+    id: StreamId,
+    Unended { lease, told }: Unended,
+    replan: Replan<'_>,
+) -> Result<Status, LogError> {
     let stat = generator.log.info(id).await?;
-    let verdict = verdict(generator, &stat).await?;
+    let mut verdict = verdict(generator, &stat).await?;
+    if let (Some(code), Some(told)) = (&mut verdict, told) {
+        *code = told;
+    }
     if verdict == Some(ErrorCode::NotStarted) {
         let age = generator.clock.now().since(stat.accepted.created_at);
         let in_time = age < limits::RECOVER_RUN_WINDOW;
@@ -104,7 +139,9 @@ async fn end(
     }
     let status = match verdict {
         None => Status::Completed,
-        Some(ErrorCode::NotStarted) => Status::Failed,
+        Some(ErrorCode::NotStarted | ErrorCode::StoreFull | ErrorCode::StoreUnavailable) => {
+            Status::Failed
+        }
         Some(_) => Status::Interrupted,
     };
     records.push(Record::End(Arc::new(End {
@@ -129,6 +166,9 @@ fn message(code: ErrorCode) -> &'static str {
         ErrorCode::OutcomeUnknown => {
             "The gateway was stopped after the request was sent and before an answer came; the \
              provider may have run it."
+        }
+        ErrorCode::StoreFull | ErrorCode::StoreUnavailable => {
+            "The stream log could not be written, so the answer was stopped."
         }
         _ => "The gateway was stopped in the middle of this answer, which cannot be continued.",
     }

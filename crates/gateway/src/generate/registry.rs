@@ -1,11 +1,13 @@
 //! The generations that run in this process.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use everstream_core::error::ErrorCode;
 use everstream_core::id::{StreamId, UnixMillis};
 use everstream_core::record::Digest;
+use everstream_store::Lease;
 
 use super::live::Live;
 
@@ -20,6 +22,17 @@ struct Inner {
     live: HashMap<StreamId, Arc<Live>>,
     /// The newest generation of a request that an SDK may repeat by itself: project and body.
     recent: HashMap<Digest, (Arc<Live>, UnixMillis)>,
+    /// At most as many as ran when the log failed, as it takes no new ones then.
+    unended: BTreeMap<StreamId, Unended>,
+}
+
+/// A stream that this process holds and nobody writes any more, because the log refused its
+/// terminal record.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Unended {
+    pub(super) lease: Lease,
+    /// What its readers were told, if anybody told them anything.
+    pub(super) told: Option<ErrorCode>,
 }
 
 impl Registry {
@@ -49,6 +62,16 @@ impl Registry {
 
     pub(super) fn remove(&self, id: StreamId) {
         self.lock().live.remove(&id);
+    }
+
+    /// Remembers a stream that is still to be ended.
+    pub(super) fn leave(&self, id: StreamId, unended: Unended) {
+        self.lock().unended.insert(id, unended);
+    }
+
+    /// The streams that are still to be ended.
+    pub(super) fn take_unended(&self) -> BTreeMap<StreamId, Unended> {
+        std::mem::take(&mut self.lock().unended)
     }
 
     /// Remembers that `request` is answered by `live`, for as long as an SDK may retry it.

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use tracing::warn;
 
 use super::graveyard;
-use super::layout::{self, LOCK, Synced, TOMBSTONES, WriterId};
+use super::layout::{self, LOCK, SYNCED, Synced, TOMBSTONES, WriterId};
 use super::open::sync_parents;
 use super::writer::write_error;
 use super::{Shared, lock};
@@ -153,7 +153,12 @@ impl Shared {
             self.sync_writer(writer)?;
         }
         self.follow(writer, source, true)?;
-        Ok(())
+        // Nobody moves its limit on any more, and others still follow it.
+        let limit = layout::writer_dir(self.files.log_dir(), writer).join(SYNCED);
+        match self.disk.remove(&limit) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
     }
 
     fn sync_writer(&self, writer: WriterId) -> io::Result<()> {
