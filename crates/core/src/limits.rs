@@ -143,3 +143,6 @@ pub const DRAIN_TIMEOUT: Duration = Duration::from_mins(10);
 pub const RECOVER_RUN_WINDOW: Duration = Duration::from_mins(5);
 /// How long a process that is asked for its listener waits for its successor to be ready.
 pub const TAKEOVER_PATIENCE: Duration = Duration::from_mins(1);
+/// How long a process that was replaced still answers on connections that clients keep alive, before
+/// it closes the idle ones: what is in use leaves by itself with its next response.
+pub const KEEP_ALIVE_FAREWELL: Duration = Duration::from_secs(10);

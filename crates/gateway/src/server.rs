@@ -17,6 +17,7 @@ use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{Sleep, sleep};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 /// A pause after an accept that failed, mostly for want of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -38,8 +39,11 @@ pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
 /// When a server ends.
 #[derive(Clone, Debug, Default)]
 pub struct Shutdown {
-    /// Nothing more is accepted; connections finish what they carry, idle ones are closed.
+    /// Nothing more is accepted; open connections go on.
     pub refuse: CancellationToken,
+    /// Connections finish what they carry, idle ones are closed. A request that arrives in the same
+    /// moment is lost, so clients are told before, by `Connection: close`.
+    pub close: CancellationToken,
     /// What is left is given up.
     pub abandon: CancellationToken,
 }
@@ -52,7 +56,7 @@ pub async fn serve(
     shutdown: Shutdown,
 ) {
     let builder = Arc::new(builder());
-    let connections = GracefulShutdown::new();
+    let (connections, tasks) = (GracefulShutdown::new(), TaskTracker::new());
     let service = TowerToHyperService::new(router);
     loop {
         let accepted = tokio::select! {
@@ -75,13 +79,19 @@ pub async fn serve(
             .serve_connection_with_upgrades(io, service.clone())
             .into_owned();
         let connection = connections.watch(connection);
-        tokio::spawn(async move {
+        tasks.spawn(async move {
             if let Err(error) = connection.await {
                 tracing::trace!(%error, "connection ended");
             }
         });
     }
     drop(listener);
+    tasks.close();
+    tokio::select! {
+        () = tasks.wait() => return,
+        () = shutdown.close.cancelled() => {}
+        () = shutdown.abandon.cancelled() => {}
+    }
     tokio::select! {
         () = connections.shutdown() => {}
         () = shutdown.abandon.cancelled() => tracing::warn!("some connections were still open"),

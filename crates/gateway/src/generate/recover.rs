@@ -23,6 +23,11 @@ pub type Replan<'a> = &'a (dyn Fn(&Accepted) -> Option<Request> + Send + Sync);
 /// - any other ends `interrupted` with the typed error event. What was paid for stays readable, and
 ///   nothing is called again without consent.
 pub async fn recover(generator: &Generator, replan: Replan<'_>) {
+    // A process that drains begins nothing, and does not end while this runs.
+    let _busy = generator.tasks.token();
+    if generator.tasks.is_closed() {
+        return;
+    }
     for id in generator.log.orphans().await {
         match resolve(generator, id, replan).await {
             Ok(status) => tracing::warn!(stream = %id, status = status.as_str(), "recovered"),

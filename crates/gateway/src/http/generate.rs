@@ -44,7 +44,6 @@ async fn answer(app: &App, surface: Surface, request: Request) -> Response {
 async fn try_answer(app: &App, surface: Surface, request: Request) -> Result<Response, Error> {
     let (parts, body) = request.into_parts();
     let caller = app.keys.authenticate(&parts.headers)?;
-    app.lifecycle.admit()?;
     let body = read_body(body, app.config.limits.request_body_bytes).await?;
     match plan(app, &caller, surface, &parts, &body)? {
         Planned::Resume(cursor) => resume(app, &caller, cursor).await,
@@ -116,7 +115,11 @@ async fn generate(app: &App, caller: &Caller, generation: Generation) -> Result<
     };
     let mode = request.mode;
     let fingerprint = request.claim.map(|claim| claim.fingerprint);
-    match app.generator.start(request).await? {
+    let started = {
+        let _admitted = app.admit()?;
+        app.generator.start(request).await?
+    };
+    match started {
         Started::Claimed(claimed) => {
             let fingerprint = fingerprint.unwrap_or(claimed.claim.fingerprint);
             attach_claimed(app, caller, wanted, claimed, fingerprint).await

@@ -82,7 +82,11 @@ async fn try_list(
     let mut changes = app.generator.changes.subscribe();
     let until = until(0);
     let mut found = look(&app, &project, &query);
-    while found.total == 0 && timeout_at(until, changes.recv()).await.is_ok() {
+    while found.total == 0 {
+        tokio::select! {
+            changed = timeout_at(until, changes.recv()) => if changed.is_err() { break },
+            () = app.lifecycle.leaving() => break,
+        }
         found = look(&app, &project, &query);
     }
     Ok(axum::Json(document(&found)).into_response())
@@ -124,7 +128,12 @@ fn feed(app: Arc<App>, project: ProjectId, query: ListQuery, until: Instant) -> 
                     .collect()
             } else {
                 let quiet = Instant::now() + silence;
-                match timeout_at(quiet.min(until), changes.recv()).await {
+                let change = tokio::select! {
+                    change = timeout_at(quiet.min(until), changes.recv()) => change,
+                    // The next process has the feed from here on.
+                    () = app.lifecycle.leaving() => return None,
+                };
+                match change {
                     Ok(Ok(id)) => changed(&app, &project, &query, id).await,
                     // It fell behind: the page again says what is true now.
                     Ok(Err(broadcast::error::RecvError::Lagged(_))) => look(&app, &project, &query)

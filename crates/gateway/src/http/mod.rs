@@ -19,7 +19,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::Request;
-use axum::middleware::from_fn;
+use axum::middleware::{from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use everstream_core::error::{Error, ErrorCode};
@@ -50,6 +50,10 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/readyz", get(health::ready))
         .fallback(no_route)
         .method_not_allowed_fallback(wrong_method)
+        .layer(from_fn_with_state(
+            Arc::clone(&app),
+            middleware::say_goodbye,
+        ))
         .layer(cors)
         .layer(from_fn(middleware::catch_panic))
         .layer(from_fn(middleware::request_id))

@@ -148,6 +148,8 @@ impl Session {
     }
 
     async fn run(mut self) {
+        let app = Arc::clone(&self.app);
+        let _session = app.lifecycle.session();
         if let Some(goodbye) = self.talk().await {
             let patience = self.app.config.streams.write_stall;
             let _ = timeout(patience, self.to_client.send(Message::Close(Some(goodbye)))).await;
@@ -156,6 +158,7 @@ impl Session {
 
     /// Until either side has enough; `None` when there is nobody to say goodbye to.
     async fn talk(&mut self) -> Option<Goodbye> {
+        let app = Arc::clone(&self.app);
         let silence = self.app.config.streams.heartbeat;
         let mut pings = interval_at(Instant::now() + silence, silence);
         let started = Instant::now();
@@ -174,6 +177,10 @@ impl Session {
                 read = std::future::poll_fn(|cx| poll_readers(&mut self.readers, cx)) => {
                     let texts = self.texts(read);
                     self.send(texts).await?;
+                }
+                // What it follows, it follows to the end.
+                () = app.lifecycle.leaving(), if self.readers.is_empty() => {
+                    return Some(goodbye(close_code::RESTART, "connect again"));
                 }
                 _ = pings.tick() => {
                     if self.heard.elapsed() > silence * 3 {
