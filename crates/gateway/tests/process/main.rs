@@ -3,4 +3,6 @@
 
 mod client;
 mod harness;
+mod inside;
 mod kill;
+mod order;
