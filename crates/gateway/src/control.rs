@@ -295,6 +295,31 @@ mod tests {
     }
 
     #[test]
+    fn there_is_one_successor_and_then_nothing_to_hand_over() {
+        let (handles, replaced, _) = handles(&Arc::default());
+        let handles = Arc::new(handles);
+        let refused = |handles: &Handles| {
+            let (ours, theirs) = UnixStream::pair().unwrap();
+            (&ours).write_all(b"takeover\n").unwrap();
+            handles.answer(&theirs);
+            read_line(&ours).unwrap() == "no"
+        };
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        let first = Arc::clone(&handles);
+        let old = std::thread::spawn(move || first.try_answer(&theirs));
+        (&ours).write_all(b"takeover\n").unwrap();
+        let listener = TcpListener::from(receive(&ours).unwrap().unwrap());
+        let address = listener.local_addr().unwrap();
+        assert!(refused(&handles));
+        (&ours).write_all(b"ready\n").unwrap();
+        old.join().unwrap().unwrap();
+        assert!(replaced.is_cancelled() && refused(&handles));
+        // Should the successor die, the address is free.
+        drop(listener);
+        TcpListener::bind(address).unwrap();
+    }
+
+    #[test]
     fn a_successor_that_dies_changes_nothing() {
         let (handles, replaced, _) = handles(&Arc::default());
         let (ours, theirs) = UnixStream::pair().unwrap();

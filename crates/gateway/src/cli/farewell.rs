@@ -25,11 +25,17 @@ pub(super) struct Farewell {
 impl Farewell {
     /// Ends in its own time, in `streams.drain_timeout` at most. `is_followed`: another process
     /// accepts, or will, from the same socket.
-    pub(super) async fn say(self, is_followed: bool) {
+    pub(super) async fn say(self, why: &str, is_followed: bool) {
+        if is_followed {
+            self.app.leave();
+        } else {
+            self.app.drain();
+        }
+        tracing::info!(why, running = self.app.generator.registry.len(), "draining");
         if is_followed {
             self.hand_over().await;
+            self.app.drain();
         }
-        self.app.drain();
         self.app.drained().await;
         self.shutdown.refuse.cancel();
         self.shutdown.close.cancel();
@@ -51,7 +57,6 @@ impl Farewell {
     /// as ever: a client that keeps one alive may be sending just now.
     async fn hand_over(&self) {
         self.shutdown.refuse.cancel();
-        self.app.leave();
         let _ = timeout(limits::KEEP_ALIVE_FAREWELL, self.serving.clone()).await;
         self.shutdown.close.cancel();
         let _ = timeout_at(self.app.deadline(), self.serving.clone()).await;

@@ -125,7 +125,6 @@ async fn serve(config: Config, takeover: bool, env: &Env) -> Result<(), Failure>
         signal = signals.next() => signal,
         () = replaced.cancelled() => "replaced",
     };
-    tracing::info!(why, running = app.generator.registry.len(), "draining");
     let farewell = Farewell {
         app,
         shutdown,
@@ -140,7 +139,7 @@ async fn serve(config: Config, takeover: bool, env: &Env) -> Result<(), Failure>
         signals.next().await
     };
     tokio::select! {
-        () = farewell.say(is_replaced || is_lent) => {}
+        () = farewell.say(why, is_replaced || is_lent) => {}
         signal = last_signal => {
             tracing::warn!(signal, "ended at once; the next start resolves what was running");
         }

@@ -190,7 +190,7 @@ impl Client {
     }
 
     /// Takes events to their end; an error when they are cut off.
-    async fn follow(&mut self, client: &mut RawClient) -> io::Result<Outcome> {
+    pub(crate) async fn follow(&mut self, client: &mut RawClient) -> io::Result<Outcome> {
         while let Some(event) = client.read_event().await? {
             let id = event.stream().unwrap_or_else(|| panic!("no id: {event:?}"));
             self.learn(id);

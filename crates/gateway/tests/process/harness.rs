@@ -37,7 +37,7 @@ impl Site {
         let text = format!(
             "listen = {LISTEN:?}\ndata_dir = {:?}\n{toml}\n[[upstreams]]\nname = \"fake\"\n\
              base_url = {:?}\nmodels = [\"m\"]\n",
-            dir.path().join("data"),
+            dir.path().join("data").to_str().unwrap(),
             provider.base_url(),
         );
         std::fs::write(&config, text).unwrap();
@@ -47,11 +47,6 @@ impl Site {
             config,
             listen,
         }
-    }
-
-    /// Where the state is.
-    pub(crate) fn data_dir(&self) -> PathBuf {
-        self.dir.path().join("data")
     }
 
     /// Where a test may put files of its own.
@@ -135,19 +130,26 @@ impl Process {
             }
             None
         };
-        match timeout(PATIENCE, ready).await {
-            Ok(Some(addr)) => {
-                self.addr = addr;
-                Ok(self)
-            }
-            Ok(None) => Err(self.said()),
-            Err(_) => panic!("not ready: {}", self.said()),
-        }
+        let Ok(ready) = timeout(PATIENCE, ready).await else {
+            panic!("not ready: {}", self.said());
+        };
+        self.addr = ready.ok_or_else(|| self.said())?;
+        Ok(self)
     }
 
     /// What it wrote to its standard error so far.
     pub(crate) fn said(&self) -> String {
         self.said.lock().unwrap().clone()
+    }
+
+    /// Waits until it says a line with `text` in it; lines before that are gone then.
+    pub(crate) async fn says(&mut self, text: &str) {
+        while let Some(line) = self.lines.recv().await {
+            if line.contains(text) {
+                return;
+            }
+        }
+        panic!("it ended and never said {text:?}: {}", self.said());
     }
 
     /// A connection to it.
@@ -172,16 +174,15 @@ impl Process {
     pub(crate) async fn ended(&mut self) -> ExitStatus {
         let ended = async {
             loop {
+                // There is no event for this without a thread that waits.
                 if let Some(status) = self.child.try_wait().unwrap() {
                     return status;
                 }
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
         };
-        match timeout(PATIENCE, ended).await {
-            Ok(status) => status,
-            Err(_) => panic!("still there: {}", self.said()),
-        }
+        let ended = timeout(PATIENCE, ended).await;
+        ended.unwrap_or_else(|_| panic!("still there: {}", self.said()))
     }
 
     /// Whether it runs.
@@ -207,7 +208,7 @@ impl Random {
     /// Seeded by `EVERSTREAM_TEST_SEED`, or else by the clock.
     pub(crate) fn seeded() -> Self {
         let given = std::env::var("EVERSTREAM_TEST_SEED").ok();
-        let clock = || std::time::UNIX_EPOCH.elapsed().unwrap().as_millis() as u64;
+        let clock = || u64::from(std::time::UNIX_EPOCH.elapsed().unwrap().subsec_nanos());
         let seed = given.map_or_else(clock, |seed| seed.parse().unwrap());
         eprintln!("EVERSTREAM_TEST_SEED={seed}");
         Self(seed)

@@ -48,7 +48,7 @@ impl Rig {
             "listen = \"127.0.0.1:0\"\ndata_dir = {:?}\n[streams]\ndrain_timeout = \"2s\"\n\
              [log]\nsync = {setting:?}\n[[upstreams]]\nname = \"fake\"\nbase_url = {:?}\n\
              models = [\"m\"]\n",
-            dir.path(),
+            dir.path().to_str().unwrap(),
             provider.base_url(),
         );
         Self {

@@ -12,7 +12,7 @@ use tokio::time::{sleep, timeout};
 use crate::client::{self, Client, Kind, Outcome};
 use crate::harness::{PATIENCE, Process, Random, Site};
 
-const CLIENTS: u64 = 60;
+const CLIENTS: usize = 60;
 const TOKENS: usize = 16;
 const PAUSE: Duration = Duration::from_millis(12);
 
@@ -49,7 +49,7 @@ impl Trial {
     async fn round(&mut self, round: usize) -> Vec<(Client, Outcome)> {
         let mut clients = JoinSet::new();
         for n in 0..CLIENTS {
-            let kind = Kind::ALL[n as usize % Kind::ALL.len()];
+            let kind = Kind::ALL[n % Kind::ALL.len()];
             let marker = format!("r{round}-c{n}");
             let mut client = Client::new(self.addr(), marker, kind, TOKENS);
             let (delay, starts) = (self.random.millis(0, 300), self.starts.subscribe());
@@ -145,7 +145,7 @@ async fn settled(addr: SocketAddr) -> HashMap<String, String> {
 }
 
 fn is_telling(tally: &Tally, rounds: usize) {
-    let all = CLIENTS as usize * rounds;
+    let all = CLIENTS * rounds;
     let Tally {
         whole,
         interrupted,

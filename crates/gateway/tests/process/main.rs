@@ -6,3 +6,5 @@ mod harness;
 mod inside;
 mod kill;
 mod order;
+mod rolling;
+mod term;
