@@ -6,19 +6,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use everstream_core::config::{Backend, Config, SyncMode};
-use everstream_core::error::ErrorCode;
+use everstream_core::error::{Error, ErrorCode};
 use everstream_core::id::StreamId;
 use everstream_core::limits;
 use everstream_core::record::Accepted;
 use everstream_core::sign::read_token::ReadTokens;
 use everstream_store::StreamLog;
 use everstream_store::config::{self as store, MemoryConfig, SegmentConfig};
-use everstream_store::disk::OsDisk;
+use everstream_store::disk::{Disk, OsDisk};
 use everstream_store::memory::MemoryLog;
 use everstream_store::segment::SegmentLog;
 use tokio::sync::broadcast;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::task::TaskTracker;
+use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use crate::clock::Clock;
 use crate::config::environment;
@@ -77,8 +78,17 @@ impl App {
     /// Opens the log, resolves what a process that died left behind, and starts the background
     /// tasks. Needs a runtime's context.
     pub async fn start(config: Config, models: Arc<ModelDirectory>) -> io::Result<Arc<Self>> {
+        Self::start_on(Arc::new(OsDisk), config, models).await
+    }
+
+    /// The same with the log on another disk, which fails where a test wants it to.
+    pub async fn start_on(
+        disk: Arc<dyn Disk>,
+        config: Config,
+        models: Arc<ModelDirectory>,
+    ) -> io::Result<Arc<Self>> {
         let clock = Clock::start();
-        let (log, secret) = open_log(&config, clock)?;
+        let (log, secret) = open_log(&config, disk, clock)?;
         let node = match config.node {
             Some(node) => node,
             None => StreamId::from_bits(random_bits()?).node(),
@@ -123,24 +133,41 @@ impl App {
         .await;
     }
 
+    /// Lets a generation begin, unless the process drains. Until the permit is dropped a drain
+    /// waits for it.
+    pub fn admit(&self) -> Result<TaskTrackerToken, Error> {
+        // Taken before the question, so that no generation begins between a drain and its end.
+        let permit = self.generator.tasks.token();
+        self.lifecycle.admit()?;
+        Ok(permit)
+    }
+
+    /// From now on clients are sent to another process, where they may read on; what they ask here
+    /// is still answered.
+    pub fn leave(&self) {
+        self.lifecycle.leave();
+        for live in self.generator.registry.all() {
+            live.keep();
+        }
+    }
+
     /// From now on no generation begins here, and those that run end in their own time, whether
     /// somebody reads them here or elsewhere.
     pub fn drain(&self) {
         self.lifecycle.drain();
-        for live in self.generator.registry.all() {
-            live.keep();
-        }
+        self.leave();
         self.generator.tasks.close();
     }
 
-    /// Waits for running generations, for `streams.drain_timeout` at most; what is left then ends
-    /// `interrupted`.
+    /// When the patience of a process that leaves is over.
+    pub fn deadline(&self) -> Instant {
+        self.lifecycle.left_at() + self.config.streams.drain_timeout
+    }
+
+    /// Waits for running generations until the deadline; what is left then ends `interrupted`.
     pub async fn drained(&self) {
         let tasks = &self.generator.tasks;
-        if timeout(self.config.streams.drain_timeout, tasks.wait())
-            .await
-            .is_ok()
-        {
+        if timeout_at(self.deadline(), tasks.wait()).await.is_ok() {
             return;
         }
         tracing::warn!(left = tasks.len(), "streams.drain_timeout is over");
@@ -201,7 +228,11 @@ pub fn data_dir(config: &Config) -> PathBuf {
 
 /// The log, and the secret of read tokens, which lies beside it so that every process on this
 /// directory knows the others' tokens.
-fn open_log(config: &Config, clock: Clock) -> io::Result<(Arc<dyn StreamLog>, [u8; 32])> {
+fn open_log(
+    config: &Config,
+    disk: Arc<dyn Disk>,
+    clock: Clock,
+) -> io::Result<(Arc<dyn StreamLog>, [u8; 32])> {
     let now: store::Clock = Arc::new(move || clock.now());
     let limits = log_limits(config);
     let (retain_after_end, tombstone_for) = (config.log.retention, config.log.tombstone);
@@ -233,7 +264,7 @@ fn open_log(config: &Config, clock: Clock) -> io::Result<(Arc<dyn StreamLog>, [u
                 tombstone_for,
                 limits,
             };
-            let log = SegmentLog::open(config, Arc::new(OsDisk), now);
+            let log = SegmentLog::open(config, disk, now);
             let log = log.map_err(|error| io::Error::other(error.to_string()))?;
             Ok((Arc::new(log), secret))
         }

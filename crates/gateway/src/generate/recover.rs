@@ -27,6 +27,11 @@ pub type Replan<'a> = &'a (dyn Fn(&Accepted) -> Option<Request> + Send + Sync);
 /// Streams of this process whose terminal record the log refused, as its disk was full for a while,
 /// end the way their readers were told.
 pub async fn recover(generator: &Generator, replan: Replan<'_>) {
+    // A process that drains begins nothing, and does not end while this runs.
+    let _busy = generator.tasks.token();
+    if generator.tasks.is_closed() {
+        return;
+    }
     for (id, unended) in generator.registry.take_unended() {
         report(id, resolve(generator, id, unended, replan).await);
     }
