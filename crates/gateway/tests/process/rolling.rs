@@ -184,6 +184,7 @@ async fn a_connection_that_is_kept_alive_is_answered_once_more_and_sent_elsewher
     let mut asking = old.client().await;
     assert_eq!(ready_status(&mut asking).await, 200);
     let _new = site.take_over().await;
+    timeout(PATIENCE, old.says("draining")).await.unwrap();
     assert_eq!(ready_status(&mut asking).await, 503);
     assert!(!ask(&mut kept, "after", true).await, "it is kept for ever");
     // Nobody is connected any more, and nothing runs.
