@@ -202,7 +202,7 @@ async fn what_would_never_end_is_told_to_come_again() {
     let mut idle = old.client().await;
     assert!(ask(&mut idle, "idle", false).await);
     let mut socket = TcpStream::connect(old.addr).await.unwrap();
-    let upgrade = "GET /v1/ws HTTP/1.1\r\nhost: t\r\nconnection: upgrade\r\nupgrade: websocket\r\n\
+    let upgrade = "GET /v1/ws HTTP/1.1\r\nhost: localhost\r\nconnection: upgrade\r\nupgrade: websocket\r\n\
                    sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
     socket.write_all(upgrade.as_bytes()).await.unwrap();
     let mut head = [0; 12];
