@@ -2,5 +2,7 @@
 
 pub mod client;
 mod http;
+pub mod load;
+mod monotonic;
 pub mod provider;
 pub mod sse;

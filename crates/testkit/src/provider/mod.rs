@@ -9,6 +9,7 @@ use tokio::net::TcpListener;
 use tokio::task::{JoinHandle, JoinSet};
 
 mod answer;
+pub mod bench;
 mod broken;
 mod gate;
 pub mod named;

@@ -1,0 +1,177 @@
+//! The load generator of the benchmarks: what it asks for comes from a [`Bench`] model, so that no
+//! token can be lost or doubled on the way without a failed run, and each one's delay is known.
+//!
+//! It is made to cost little: one thread, which it shares with the provider, so that the program
+//! between the two has a core of its own.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::SocketAddr;
+
+use serde::{Deserialize, Serialize};
+
+mod ask;
+mod check;
+mod loops;
+mod process;
+pub mod report;
+mod slow;
+mod whole;
+
+#[cfg(test)]
+mod tests;
+
+pub use process::Process;
+
+#[cfg(doc)]
+use crate::provider::bench::Bench;
+
+/// What is measured: a provider itself, or a program in front of it.
+#[derive(Clone, Debug)]
+pub struct Target {
+    /// Where it listens.
+    pub addr: SocketAddr,
+    /// Where the provider listens, which counts what it sends.
+    pub provider: SocketAddr,
+    /// Sent as `Authorization: Bearer`.
+    pub key: Option<String>,
+    /// Sent as `Everstream-On-Disconnect`.
+    pub on_disconnect: Option<String>,
+    /// Whether its events have ids `<stream>.<seq>`, which then must be dense.
+    pub has_ids: bool,
+    /// The program, for its CPU time and memory.
+    pub process: Option<Process>,
+}
+
+/// What to measure.
+#[derive(Clone, Copy, Debug, clap::Subcommand)]
+pub enum Scenario {
+    /// The time to the first token, one request after the other.
+    FirstToken {
+        /// How many requests.
+        #[arg(long)]
+        requests: u64,
+    },
+    /// Streams as fast as they go.
+    Blast {
+        /// How many at once.
+        #[arg(long, default_value_t = 64)]
+        streams: u32,
+        /// Tokens of each.
+        #[arg(long)]
+        tokens: u64,
+        /// Events in one write of the provider.
+        #[arg(long, default_value_t = 1)]
+        per_write: u64,
+    },
+    /// Many streams with a token every 300 to 500 ms.
+    Slow {
+        /// How many at once.
+        #[arg(long)]
+        streams: u32,
+        /// How many are opened in a second.
+        #[arg(long, default_value_t = 2000)]
+        opened_per_second: u32,
+        /// Seconds measured, once all are open.
+        #[arg(long)]
+        seconds: u64,
+    },
+    /// Streamed answers of five events, one after the other.
+    Short {
+        /// How many clients.
+        #[arg(long, default_value_t = 64)]
+        clients: u32,
+        /// For so long.
+        #[arg(long)]
+        seconds: f64,
+    },
+    /// Answers that are not streamed, one after the other.
+    Plain {
+        /// How many clients.
+        #[arg(long)]
+        clients: u32,
+        /// For so long.
+        #[arg(long)]
+        seconds: f64,
+    },
+    /// Half of the clients leave midway.
+    Leave {
+        /// How many clients.
+        #[arg(long, default_value_t = 500)]
+        clients: u32,
+        /// Tokens of each answer, one every 75 to 125 ms.
+        #[arg(long)]
+        tokens: u64,
+    },
+}
+
+impl Scenario {
+    /// Its name in results.
+    pub fn name(&self) -> String {
+        match self {
+            Self::FirstToken { .. } => "first-token".into(),
+            Self::Blast { per_write, .. } => format!("blast-x{per_write}"),
+            Self::Slow { streams, .. } => format!("slow-{streams}"),
+            Self::Short { .. } => "short".into(),
+            Self::Plain { clients, .. } => format!("plain-{clients}"),
+            Self::Leave { .. } => "leave".into(),
+        }
+    }
+}
+
+/// One run, as a line of the results.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Run {
+    /// What was measured.
+    pub target: String,
+    /// See [`Scenario::name`].
+    pub scenario: String,
+    /// Which repetition.
+    pub round: u32,
+    /// The figures by name; the unit ends the name.
+    pub figures: Figures,
+}
+
+/// Figures by name; the unit ends the name.
+pub type Figures = BTreeMap<String, f64>;
+
+/// Measures.
+///
+/// # Errors
+/// When the target fails, refuses, or loses, doubles or changes one event.
+pub async fn measure(target: &Target, scenario: Scenario) -> io::Result<Figures> {
+    loops::warm_up(target).await?;
+    match scenario {
+        Scenario::FirstToken { requests } => loops::first_token(target, requests).await,
+        Scenario::Blast {
+            streams,
+            tokens,
+            per_write,
+        } => whole::blast(target, streams, tokens, per_write).await,
+        Scenario::Slow {
+            streams,
+            opened_per_second,
+            seconds,
+        } => slow::slow(target, streams, opened_per_second, seconds).await,
+        Scenario::Short { clients, seconds } => loops::short(target, clients, seconds).await,
+        Scenario::Plain { clients, seconds } => loops::plain(target, clients, seconds).await,
+        Scenario::Leave { clients, tokens } => whole::leave(target, clients, tokens).await,
+    }
+}
+
+/// The value below which `percent` of the sorted values lie; 0 without values.
+fn percentile(sorted: &[u64], percent: f64) -> f64 {
+    let place = (sorted.len() as f64 * percent / 100.0).ceil() as usize;
+    sorted
+        .get(place.max(1) - 1)
+        .map_or(0.0, |&value| value as f64)
+}
+
+/// Sorts durations in nanoseconds and puts their percentiles into `figures` in microseconds.
+fn put_delays(figures: &mut Figures, name: &str, mut nanos: Vec<u64>) {
+    nanos.sort_unstable();
+    for (percent, label) in [(50.0, "p50"), (99.0, "p99"), (99.9, "p999")] {
+        let micros = percentile(&nanos, percent) / 1e3;
+        figures.insert(format!("{name}_{label}_us"), micros);
+    }
+}
