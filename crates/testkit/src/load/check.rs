@@ -13,10 +13,15 @@ pub(super) struct Check {
     pub(super) events: u64,
     /// The first token's data, its stamp included: all others are like it but for the stamp.
     pattern: Vec<u8>,
-    /// Of the event in progress.
+    event: Event,
+    done: bool,
+}
+
+/// What there is of the event in progress.
+#[derive(Default)]
+struct Event {
     has_data: bool,
     has_id: bool,
-    done: bool,
 }
 
 /// The end of a token's way.
@@ -40,8 +45,7 @@ impl Check {
             seen: 0,
             events: 0,
             pattern: Vec::new(),
-            has_data: false,
-            has_id: false,
+            event: Event::default(),
             done: false,
         }
     }
@@ -67,7 +71,7 @@ impl Check {
 
     /// Checks that nothing is missing at the end.
     pub(super) fn finish(&self) -> Result<(), String> {
-        if self.done && self.seen == self.tokens && !self.has_data {
+        if self.done && self.seen == self.tokens && !self.event.has_data {
             return Ok(());
         }
         Err(format!(
@@ -94,11 +98,9 @@ impl Check {
         if let Some(id) = line.strip_prefix(b"id: ") {
             let seq = id.rsplit(|&byte| byte == b'.').next();
             let seq = seq.and_then(|seq| str::from_utf8(seq).ok()?.parse().ok());
-            self.has_id = true;
-            return match seq == Some(self.events + 1) {
-                true => Ok(()),
-                false => Err("the id is not the next one"),
-            };
+            self.event.has_id = true;
+            let is_next = seq == Some(self.events + 1);
+            return is_next.then_some(()).ok_or("the id is not the next one");
         }
         let is_known = line.starts_with(b":") || line.starts_with(b"retry: ");
         is_known
@@ -107,10 +109,11 @@ impl Check {
     }
 
     fn event_ends(&mut self) -> Result<(), &'static str> {
-        if !std::mem::take(&mut self.has_data) {
+        let event = std::mem::take(&mut self.event);
+        if !event.has_data {
             return Err("a blank line without an event before it");
         }
-        if std::mem::take(&mut self.has_id) != self.has_ids {
+        if event.has_id != self.has_ids {
             return Err("an event without an id, or with one that was not expected");
         }
         self.events += 1;
@@ -123,7 +126,7 @@ impl Check {
         now: u64,
         arrivals: &mut Vec<Arrival>,
     ) -> Result<(), &'static str> {
-        if self.done || std::mem::replace(&mut self.has_data, true) {
+        if self.done || std::mem::replace(&mut self.event.has_data, true) {
             return Err("data after [DONE], or twice in one event");
         }
         if data == b"[DONE]" {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 
 use super::ask::Client;
-use super::{Figures, Target, put_delays};
+use super::{Figures, Target, float, put_delays, seconds_since};
 use crate::monotonic::now_nanos;
 
 /// With its role, its finish and `[DONE]`, five events.
@@ -116,12 +116,12 @@ where
             Ok::<_, io::Error>(())
         })
         .await?;
-    let wall = (now_nanos() - started) as f64 / 1e9;
-    let count = times.len() as f64;
+    let wall = seconds_since(started);
+    let count = float(times.len() as u64);
     let mut figures = Figures::from([("answers_per_s".into(), count / wall)]);
     if let (Some(before), Some(after)) = (cpu, target.cpu()?) {
-        let micros = (after - before).as_secs_f64() * 1e6;
-        figures.insert("cpu_per_answer_us".into(), micros / count);
+        let micros = (after - before) * 1e6 / count;
+        figures.insert("cpu_per_answer_us".into(), micros);
     }
     put_delays(&mut figures, "answer", times);
     Ok(figures)

@@ -23,6 +23,7 @@ mod tests;
 
 pub use process::Process;
 
+use crate::monotonic::now_nanos;
 #[cfg(doc)]
 use crate::provider::bench::Bench;
 
@@ -159,19 +160,27 @@ pub async fn measure(target: &Target, scenario: Scenario) -> io::Result<Figures>
     }
 }
 
-/// The value below which `percent` of the sorted values lie; 0 without values.
-fn percentile(sorted: &[u64], percent: f64) -> f64 {
-    let place = (sorted.len() as f64 * percent / 100.0).ceil() as usize;
-    sorted
-        .get(place.max(1) - 1)
-        .map_or(0.0, |&value| value as f64)
+/// The value that this many in a thousand of the sorted values do not exceed; 0 without values.
+fn percentile(sorted: &[u64], per_mille: usize) -> u64 {
+    let rank = (sorted.len() * per_mille).div_ceil(1000);
+    sorted.get(rank.max(1) - 1).copied().unwrap_or(0)
 }
 
 /// Sorts durations in nanoseconds and puts their percentiles into `figures` in microseconds.
 fn put_delays(figures: &mut Figures, name: &str, mut nanos: Vec<u64>) {
     nanos.sort_unstable();
-    for (percent, label) in [(50.0, "p50"), (99.0, "p99"), (99.9, "p999")] {
-        let micros = percentile(&nanos, percent) / 1e3;
+    for (per_mille, label) in [(500, "p50"), (990, "p99"), (999, "p999")] {
+        let micros = float(percentile(&nanos, per_mille)) / 1e3;
         figures.insert(format!("{name}_{label}_us"), micros);
     }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "figures are for people")]
+fn float(number: u64) -> f64 {
+    number as f64
+}
+
+/// Seconds since `begin` of the monotonic clock.
+fn seconds_since(begin: u64) -> f64 {
+    float(now_nanos() - begin) / 1e9
 }

@@ -1,7 +1,7 @@
 use std::fs;
 use std::io;
-use std::time::Duration;
 
+use super::float;
 use crate::http::malformed;
 
 /// A running program, as `/proc` shows it.
@@ -9,8 +9,8 @@ use crate::http::malformed;
 pub struct Process(pub u32);
 
 impl Process {
-    /// The CPU time that it has used, in user and kernel mode, all threads together.
-    pub fn cpu(self) -> io::Result<Duration> {
+    /// The seconds of CPU time that it has used, in user and kernel mode, all threads together.
+    pub fn cpu(self) -> io::Result<f64> {
         let stat = self.read("stat")?;
         // The name, in parentheses, may hold anything; utime and stime are fields 14 and 15.
         let fields = stat.rsplit_once(')').map_or("", |(_, fields)| fields);
@@ -23,8 +23,7 @@ impl Process {
         let [user, system] = ticks[..] else {
             return Err(malformed(format!("/proc/{}/stat: {stat}", self.0)));
         };
-        let seconds = (user + system) as f64 / rustix::param::clock_ticks_per_second() as f64;
-        Ok(Duration::from_secs_f64(seconds))
+        Ok(float(user + system) / float(rustix::param::clock_ticks_per_second()))
     }
 
     /// Its resident memory in bytes.
@@ -41,8 +40,8 @@ impl Process {
 }
 
 impl super::Target {
-    /// The CPU time of its program, if it has one.
-    pub(super) fn cpu(&self) -> io::Result<Option<Duration>> {
+    /// The CPU time of its program in seconds, if it has one.
+    pub(super) fn cpu(&self) -> io::Result<Option<f64>> {
         self.process.map(Process::cpu).transpose()
     }
 

@@ -5,7 +5,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
 use super::ask::Client;
-use super::{Figures, Target, put_delays};
+use super::{Figures, Target, float, put_delays};
 use crate::monotonic::now_nanos;
 
 /// After the last stream was opened, before anything is measured.
@@ -64,16 +64,16 @@ pub(super) async fn slow(
         let within = arrivals.iter().filter(|a| (from..until).contains(&a.at));
         delays.extend(within.map(|arrival| arrival.delay));
     }
-    let events = delays.len() as f64;
-    let wall = (until - from) as f64 / 1e9;
+    let events = float(delays.len() as u64);
+    let wall = float(until - from) / 1e9;
     let mut figures = Figures::from([("events_per_s".into(), events / wall)]);
     if let Some((before, after)) = cpu {
-        let used = (after - before).as_secs_f64();
+        let used = after - before;
         figures.insert("cpu_per_event_us".into(), used * 1e6 / events);
         figures.insert("cpu_percent".into(), used * 100.0 / wall);
     }
     if let (Some(idle), Some(open)) = (memory_idle, memory_open) {
-        let each = open.saturating_sub(idle) as f64 / f64::from(streams) / 1024.0;
+        let each = float(open.saturating_sub(idle)) / f64::from(streams) / 1024.0;
         figures.insert("memory_per_stream_kib".into(), each);
     }
     put_delays(&mut figures, "delay", delays);

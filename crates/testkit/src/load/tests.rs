@@ -91,9 +91,10 @@ fn the_tokens_of_a_whole_answer_are_counted() {
 #[test]
 fn percentiles_are_values_that_were_measured() {
     let sorted: Vec<u64> = (1..=1000).collect();
-    let percentiles = [50.0, 99.0, 99.9, 100.0].map(|percent| percentile(&sorted, percent));
-    assert_eq!(percentiles, [500.0, 990.0, 999.0, 1000.0]);
-    assert_eq!(percentile(&[], 99.0), 0.0);
+    let percentiles = [0, 500, 990, 999, 1000].map(|per_mille| percentile(&sorted, per_mille));
+    assert_eq!(percentiles, [1, 500, 990, 999, 1000]);
+    assert_eq!(percentile(&[5], 999), 5);
+    assert_eq!(percentile(&[], 990), 0);
 }
 
 #[test]

@@ -8,7 +8,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use super::ask::Client;
 use super::check::Arrival;
-use super::{Figures, Target, put_delays};
+use super::{Figures, Target, float, put_delays, seconds_since};
 use crate::client::RawClient;
 use crate::http::malformed;
 use crate::monotonic::now_nanos;
@@ -42,11 +42,11 @@ pub(super) async fn blast(
         events += seen;
         delays.extend(arrivals.iter().map(|arrival| arrival.delay));
     }
-    let wall = (now_nanos() - started) as f64 / 1e9;
-    let mut figures = Figures::from([("events_per_s".into(), events as f64 / wall)]);
+    let (wall, events) = (seconds_since(started), float(events));
+    let mut figures = Figures::from([("events_per_s".into(), events / wall)]);
     if let (Some(before), Some(after)) = (cpu, target.cpu()?) {
-        let micros = (after - before).as_secs_f64() * 1e6;
-        figures.insert("cpu_per_event_us".into(), micros / events as f64);
+        let micros = (after - before) * 1e6 / events;
+        figures.insert("cpu_per_event_us".into(), micros);
     }
     put_delays(&mut figures, "delay", delays);
     Ok(figures)
@@ -102,7 +102,7 @@ pub(super) async fn leave(target: &Target, clients: u32, tokens: u64) -> io::Res
     let rest = (leavers * (tokens + 3)).saturating_sub(read_by_leavers);
     let mut figures = Figures::from([(
         "sent_after_leaving_percent".into(),
-        100.0 * wasted as f64 / rest as f64,
+        100.0 * float(wasted) / float(rest),
     )]);
     if let (Some(idle), Some(open), Some(after)) = (memory_idle, memory_open, target.resident()?) {
         figures.insert("memory_idle_mib".into(), mib(idle));
@@ -122,5 +122,5 @@ async fn written(target: &Target) -> io::Result<u64> {
 }
 
 fn mib(bytes: u64) -> f64 {
-    bytes as f64 / f64::from(1 << 20)
+    float(bytes) / f64::from(1 << 20)
 }
