@@ -19,7 +19,8 @@ page=docs/benchmarks.md
 quick='' only=first-token,blast,short,plain,slow,leave
 key=sk-bench
 under_test=1 around=0 # cores
-provider='' front=''  # processes
+provider=''           # its address: each run of the load generator plays it anew
+front=''              # the process in front of it
 targets=(direct nginx none interval always memory)
 
 usage() { sed -n '2,11s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" >&2; exit 2; }
@@ -47,7 +48,7 @@ stop_front() {
   front=''
   rm -rf "$work/front" "$work/data"
 }
-trap 'stop_front; stop "$provider"' EXIT
+trap stop_front EXIT
 trap 'exit 130' INT TERM HUP
 
 prepare() {
@@ -65,6 +66,8 @@ install_nginx() {
   $sudo apt-get update -q >/dev/null && $sudo apt-get install -q -y --no-install-recommends nginx-light >/dev/null ||
     die "nginx could not be installed; install it and run this again"
 }
+# Below the range that the system gives out by itself.
+ports() { shuf -i 20000-29999 -n 20; }
 # line FILE PATTERN PID: the group of the first line that matches, as soon as it is there.
 line() {
   local found
@@ -77,17 +80,11 @@ line() {
   cat "$1" >&2
   die "no line in $1 matches $2"
 }
-start_provider() {
-  taskset -c "$around" "$bin/fake-provider" --print-port >"$work/provider.log" 2>&1 &
-  provider=$!
-  provider_addr=127.0.0.1:$(line "$work/provider.log" '^([0-9]+)$' "$provider")
-}
-
 # Each start_ sets front (the process to end), pid (the one to measure) and addr.
-start_direct() { front='' pid='' addr=$provider_addr; }
+start_direct() { front='' pid='' addr=''; }
 start_nginx() {
   local port
-  for port in $(shuf -i 20000-29999 -n 20); do
+  for port in $(ports); do
     nginx_conf "$port" >"$work/nginx.conf"
     taskset -c "$under_test" nginx -e "$work/nginx.log" -c "$work/nginx.conf" 2>"$work/nginx.err" &
     front=$!
@@ -111,7 +108,7 @@ http {
   access_log off;
   client_body_temp_path $work/b; proxy_temp_path $work/p; fastcgi_temp_path $work/f; uwsgi_temp_path $work/u; scgi_temp_path $work/s;
   keepalive_requests 10000000;
-  upstream provider { server $provider_addr; keepalive 512; keepalive_requests 10000000; }
+  upstream provider { server $provider; keepalive 512; keepalive_requests 10000000; }
   server {
     listen 127.0.0.1:$1 backlog=4096;
     location / {
@@ -131,7 +128,7 @@ telemetry.level = "warn"
 log = { backend = "$1", sync = "$2" }
 [[upstreams]]
 name = "provider"
-base_url = "http://$provider_addr/v1"
+base_url = "http://$provider/v1"
 api_key = "sk-provider"
 CONF
   env -i PATH="$PATH" TOKIO_WORKER_THREADS=1 EVERSTREAM_API_KEYS="$key" \
@@ -157,10 +154,9 @@ measure() {
   start "$target"
   [ -z "$pid" ] || options+=(--pid "$pid")
   say "round $round, $name: $*"
-  taskset -c "$around" "$bin/load" run --target "$name" --round "$round" --addr "$addr" --provider "$provider_addr" \
+  taskset -c "$around" "$bin/load" run --target "$name" --round "$round" --provider "$provider" ${addr:+--addr "$addr"} \
     "${options[@]}" "$@" >>"$runs" || { tail -n 5 "$work/everstream.log" >&2; die "$name failed: $*"; }
   stop_front
-  sleep 0.3 # the provider sees its clients go
 }
 name() { case $1 in direct | nginx) echo "$1" ;; *) echo "Everstream, $1" ;; esac; }
 everyone() { # ROUND SCENARIO...
@@ -184,6 +180,7 @@ round() {
     for per_write in 1 8; do
       everyone "$n" blast --per-write "$per_write" --tokens $(($3 * (per_write == 8 ? 3 : 1)))
     done
+    everyone "$n" blast --window 0 --tokens $(($3 * 2))
   fi
   ! wanted short || everyone "$n" short --seconds "$4"
   if wanted plain; then
@@ -204,7 +201,9 @@ ABOUT
 }
 
 prepare
-start_provider
+for port in $(ports); do
+  (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null || { provider=127.0.0.1:$port; break; }
+done
 begun=$SECONDS
 if [ -n "$quick" ]; then
   round 1 300 1500 0.7 2 40

@@ -8,9 +8,10 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use everstream_testkit::load::{self, Process, Run, Scenario, Target, report};
+use tokio::net::TcpListener;
 
-/// Asks a program for the answers of bench models (see `fake-provider --help`), checks that each
-/// event arrives once and in order, and prints how long it took as a line of JSON.
+/// Plays a model provider and the clients of a program in front of it, checks that each event
+/// arrives once and in order, and prints how long it took as a line of JSON.
 #[derive(Parser)]
 enum Options {
     /// Measure.
@@ -27,12 +28,12 @@ struct RunOptions {
     /// Which repetition it is.
     #[arg(long, default_value_t = 1)]
     round: u32,
-    /// Where it listens.
-    #[arg(long)]
-    addr: SocketAddr,
-    /// Where the provider listens.
+    /// Where the provider is to listen, behind the target.
     #[arg(long)]
     provider: SocketAddr,
+    /// Where the target listens; without it, the provider itself is measured.
+    #[arg(long)]
+    addr: Option<SocketAddr>,
     /// Sent as `Authorization: Bearer`.
     #[arg(long)]
     key: Option<String>,
@@ -78,8 +79,7 @@ fn main() -> ExitCode {
 
 fn run(options: RunOptions) -> io::Result<()> {
     let target = Target {
-        addr: options.addr,
-        provider: options.provider,
+        addr: options.addr.unwrap_or(options.provider),
         key: options.key,
         on_disconnect: options.on_disconnect,
         has_ids: options.ids,
@@ -88,8 +88,12 @@ fn run(options: RunOptions) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
+    let figures = runtime.block_on(async {
+        let listener = TcpListener::bind(options.provider).await?;
+        load::measure(listener, target, options.scenario).await
+    })?;
     let run = Run {
-        figures: runtime.block_on(load::measure(&target, options.scenario))?,
+        figures,
         target: options.target,
         scenario: options.scenario.name(),
         round: options.round,

@@ -1,11 +1,13 @@
 use std::io;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use super::Target;
+use super::Bench;
 use super::check::{Arrival, Check, check_text};
 use crate::client::{BodyEnd, RawClient};
 use crate::http::malformed;
 use crate::monotonic::now_nanos;
+use crate::provider::{Flight, Flights};
 
 /// One client: a connection and the request that it repeats.
 pub(super) struct Client {
@@ -15,6 +17,7 @@ pub(super) struct Client {
     user_at: usize,
     tokens: u64,
     has_ids: bool,
+    flights: Arc<Flights>,
 }
 
 /// The number of the next answer: none is asked for twice.
@@ -25,11 +28,12 @@ const BLANK_USER: &str = "--------";
 impl Client {
     /// Connects, to ask for answers of `tokens` tokens of `model`.
     pub(super) async fn connect(
-        target: &Target,
+        bench: &Bench,
         model: &str,
         tokens: u64,
         stream: bool,
     ) -> io::Result<Self> {
+        let target = &bench.target;
         let body = format!(
             r#"{{"model":"{model}","user":"{BLANK_USER}","stream":{stream},"messages":[{{"role":"user","content":"Count, please."}}]}}"#
         );
@@ -51,6 +55,7 @@ impl Client {
             request: request.into_bytes(),
             tokens,
             has_ids: target.has_ids,
+            flights: Arc::clone(&bench.flights),
         })
     }
 
@@ -59,6 +64,7 @@ impl Client {
         let stream = NEXT.fetch_add(1, Ordering::Relaxed);
         let user = format!("{stream:08x}");
         self.request[self.user_at..self.user_at + user.len()].copy_from_slice(user.as_bytes());
+        let flight = self.flights.of(stream);
         let asked_at = now_nanos();
         self.connection.send(&self.request).await?;
         let head = self.connection.read_head().await?;
@@ -70,6 +76,7 @@ impl Client {
         Ok(Answer {
             asked_at,
             stream,
+            flight,
             check: Check::new(stream, self.tokens, self.has_ids),
             client: self,
         })
@@ -82,6 +89,7 @@ pub(super) struct Answer<'a> {
     pub(super) asked_at: u64,
     pub(super) check: Check,
     stream: u32,
+    flight: Option<Arc<Flight>>,
     client: &'a mut Client,
 }
 
@@ -93,6 +101,9 @@ impl Answer<'_> {
         let now = now_nanos();
         let taken = self.check.take(connection.unread(), now, arrivals);
         connection.consume(taken.map_err(malformed)?);
+        if let Some(flight) = &self.flight {
+            flight.arrived(self.check.seen);
+        }
         if !more {
             if connection.body_end() != Some(BodyEnd::Clean) || !connection.unread().is_empty() {
                 return Err(malformed(format!("stream {:08x} was cut", self.stream)));

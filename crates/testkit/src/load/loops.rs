@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 
 use super::ask::Client;
-use super::{Figures, Target, float, put_delays, seconds_since};
+use super::{Bench, Figures, float, put_delays, seconds_since};
 use crate::monotonic::now_nanos;
 
 /// With its role, its finish and `[DONE]`, five events.
@@ -14,16 +14,16 @@ const SHORT_TOKENS: u64 = 2;
 const PLAIN_TOKENS: u64 = 20;
 
 /// Opens the target's connections to the provider and fills its caches.
-pub(super) async fn warm_up(target: &Target) -> io::Result<()> {
-    let mut client = short_client(target).await?;
+pub(super) async fn warm_up(bench: &Bench) -> io::Result<()> {
+    let mut client = short_client(bench).await?;
     for _ in 0..100 {
         stream_once(&mut client).await?;
     }
     Ok(())
 }
 
-pub(super) async fn first_token(target: &Target, requests: u64) -> io::Result<Figures> {
-    let mut client = short_client(target).await?;
+pub(super) async fn first_token(bench: &Bench, requests: u64) -> io::Result<Figures> {
+    let mut client = short_client(bench).await?;
     let mut waits = Vec::new();
     for _ in 0..requests {
         let (first, _) = stream_once(&mut client).await?;
@@ -34,24 +34,24 @@ pub(super) async fn first_token(target: &Target, requests: u64) -> io::Result<Fi
     Ok(figures)
 }
 
-pub(super) async fn short(target: &Target, clients: u32, seconds: f64) -> io::Result<Figures> {
+pub(super) async fn short(bench: &Bench, clients: u32, seconds: f64) -> io::Result<Figures> {
     let mut connected = Vec::new();
     for _ in 0..clients {
-        connected.push(short_client(target).await?);
+        connected.push(short_client(bench).await?);
     }
-    repeat(target, connected, seconds, async |client| {
+    repeat(bench, connected, seconds, async |client| {
         stream_once(client).await.map(|(_, whole)| whole)
     })
     .await
 }
 
-pub(super) async fn plain(target: &Target, clients: u32, seconds: f64) -> io::Result<Figures> {
+pub(super) async fn plain(bench: &Bench, clients: u32, seconds: f64) -> io::Result<Figures> {
     let mut connected = Vec::new();
     for _ in 0..clients {
         let model = format!("bench-{PLAIN_TOKENS}-0");
-        connected.push(Client::connect(target, &model, PLAIN_TOKENS, false).await?);
+        connected.push(Client::connect(bench, &model, PLAIN_TOKENS, false).await?);
     }
-    repeat(target, connected, seconds, async |client| {
+    repeat(bench, connected, seconds, async |client| {
         let answer = client.ask().await?;
         let asked_at = answer.asked_at;
         answer.read_whole().await?;
@@ -60,9 +60,9 @@ pub(super) async fn plain(target: &Target, clients: u32, seconds: f64) -> io::Re
     .await
 }
 
-async fn short_client(target: &Target) -> io::Result<Client> {
+async fn short_client(bench: &Bench) -> io::Result<Client> {
     Client::connect(
-        target,
+        bench,
         &format!("bench-{SHORT_TOKENS}-0"),
         SHORT_TOKENS,
         true,
@@ -83,7 +83,7 @@ async fn stream_once(client: &mut Client) -> io::Result<(u64, u64)> {
 
 /// All clients at once, each again and again until the time is over.
 async fn repeat<F>(
-    target: &Target,
+    bench: &Bench,
     clients: Vec<Client>,
     seconds: f64,
     once: F,
@@ -92,7 +92,7 @@ where
     F: AsyncFn(&mut Client) -> io::Result<u64> + Clone + 'static,
 {
     let tasks = tokio::task::LocalSet::new();
-    let cpu = target.cpu()?;
+    let cpu = bench.cpu()?;
     let started = now_nanos();
     let until = started + nanos(Duration::from_secs_f64(seconds));
     let mut times = Vec::new();
@@ -119,7 +119,7 @@ where
     let wall = seconds_since(started);
     let count = float(times.len() as u64);
     let mut figures = Figures::from([("answers_per_s".into(), count / wall)]);
-    if let (Some(before), Some(after)) = (cpu, target.cpu()?) {
+    if let (Some(before), Some(after)) = (cpu, bench.cpu()?) {
         let micros = (after - before) * 1e6 / count;
         figures.insert("cpu_per_answer_us".into(), micros);
     }

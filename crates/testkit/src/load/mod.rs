@@ -1,14 +1,17 @@
-//! The load generator of the benchmarks: what it asks for comes from a [`Bench`] model, so that no
-//! token can be lost or doubled on the way without a failed run, and each one's delay is known.
+//! The load generator of the benchmarks. It asks for the answers of bench models
+//! ([`bench::Bench`]), so that no token can be lost or doubled on the way without a failed run, and
+//! each one's delay is known.
 //!
-//! It is made to cost little: one thread, which it shares with the provider, so that the program
-//! between the two has a core of its own.
+//! It plays the provider too, in the same thread: so the program between the two has a core of its
+//! own, and the provider can know what has arrived.
 
 use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use tokio::net::TcpListener;
 
 mod ask;
 mod check;
@@ -24,16 +27,13 @@ mod tests;
 pub use process::Process;
 
 use crate::monotonic::now_nanos;
-#[cfg(doc)]
-use crate::provider::bench::Bench;
+use crate::provider::{Flights, Traffic, accept, bench};
 
 /// What is measured: a provider itself, or a program in front of it.
 #[derive(Clone, Debug)]
 pub struct Target {
     /// Where it listens.
     pub addr: SocketAddr,
-    /// Where the provider listens, which counts what it sends.
-    pub provider: SocketAddr,
     /// Sent as `Authorization: Bearer`.
     pub key: Option<String>,
     /// Sent as `Everstream-On-Disconnect`.
@@ -64,6 +64,9 @@ pub enum Scenario {
         /// Events in one write of the provider.
         #[arg(long, default_value_t = 1)]
         per_write: u64,
+        /// Writes of each stream that may be on their way at once; 0 for what the buffers hold.
+        #[arg(long, default_value_t = 1)]
+        window: u64,
     },
     /// Many streams with a token every 300 to 500 ms.
     Slow {
@@ -111,6 +114,11 @@ impl Scenario {
     pub fn name(&self) -> String {
         match self {
             Self::FirstToken { .. } => "first-token".into(),
+            Self::Blast {
+                per_write,
+                window: 0,
+                ..
+            } => format!("flood-x{per_write}"),
             Self::Blast { per_write, .. } => format!("blast-x{per_write}"),
             Self::Slow { streams, .. } => format!("slow-{streams}"),
             Self::Short { .. } => "short".into(),
@@ -136,27 +144,72 @@ pub struct Run {
 /// Figures by name; the unit ends the name.
 pub type Figures = BTreeMap<String, f64>;
 
-/// Measures.
+/// Plays the provider on `listener` and measures `target`, which is that or stands in front of it.
 ///
 /// # Errors
 /// When the target fails, refuses, or loses, doubles or changes one event.
-pub async fn measure(target: &Target, scenario: Scenario) -> io::Result<Figures> {
-    loops::warm_up(target).await?;
-    match scenario {
-        Scenario::FirstToken { requests } => loops::first_token(target, requests).await,
-        Scenario::Blast {
-            streams,
-            tokens,
-            per_write,
-        } => whole::blast(target, streams, tokens, per_write).await,
-        Scenario::Slow {
-            streams,
-            opened_per_second,
-            seconds,
-        } => slow::slow(target, streams, opened_per_second, seconds).await,
-        Scenario::Short { clients, seconds } => loops::short(target, clients, seconds).await,
-        Scenario::Plain { clients, seconds } => loops::plain(target, clients, seconds).await,
-        Scenario::Leave { clients, tokens } => whole::leave(target, clients, tokens).await,
+pub async fn measure(
+    listener: TcpListener,
+    target: Target,
+    scenario: Scenario,
+) -> io::Result<Figures> {
+    let window = match scenario {
+        Scenario::Blast { window, .. } => window,
+        _ => 0,
+    };
+    let bench = Bench {
+        target,
+        traffic: Arc::default(),
+        flights: Arc::new(Flights::new(window)),
+    };
+    let (traffic, flights) = (Arc::clone(&bench.traffic), Arc::clone(&bench.flights));
+    let provider = accept(listener, traffic, move |request| {
+        bench::answer(request, &flights)
+    });
+    tokio::select! {
+        figures = bench.run(scenario) => figures,
+        () = provider => Err(io::Error::other("the provider ended")),
+    }
+}
+
+/// Both ends of what is measured.
+#[derive(Clone, Debug)]
+struct Bench {
+    target: Target,
+    traffic: Arc<Traffic>,
+    flights: Arc<Flights>,
+}
+
+impl Bench {
+    async fn run(&self, scenario: Scenario) -> io::Result<Figures> {
+        loops::warm_up(self).await?;
+        match scenario {
+            Scenario::FirstToken { requests } => loops::first_token(self, requests).await,
+            Scenario::Blast {
+                streams,
+                tokens,
+                per_write,
+                ..
+            } => whole::blast(self, streams, tokens, per_write).await,
+            Scenario::Slow {
+                streams,
+                opened_per_second,
+                seconds,
+            } => slow::slow(self, streams, opened_per_second, seconds).await,
+            Scenario::Short { clients, seconds } => loops::short(self, clients, seconds).await,
+            Scenario::Plain { clients, seconds } => loops::plain(self, clients, seconds).await,
+            Scenario::Leave { clients, tokens } => whole::leave(self, clients, tokens).await,
+        }
+    }
+
+    /// The seconds of CPU time of the program, if there is one.
+    fn cpu(&self) -> io::Result<Option<f64>> {
+        self.target.process.map(Process::cpu).transpose()
+    }
+
+    /// The resident memory of the program, if there is one.
+    fn resident(&self) -> io::Result<Option<u64>> {
+        self.target.process.map(Process::resident).transpose()
     }
 }
 

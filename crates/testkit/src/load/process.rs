@@ -38,15 +38,3 @@ impl Process {
         fs::read_to_string(format!("/proc/{}/{file}", self.0))
     }
 }
-
-impl super::Target {
-    /// The CPU time of its program in seconds, if it has one.
-    pub(super) fn cpu(&self) -> io::Result<Option<f64>> {
-        self.process.map(Process::cpu).transpose()
-    }
-
-    /// The resident memory of its program, if it has one.
-    pub(super) fn resident(&self) -> io::Result<Option<u64>> {
-        self.process.map(Process::resident).transpose()
-    }
-}

@@ -5,7 +5,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
 use super::ask::Client;
-use super::{Figures, Target, float, put_delays};
+use super::{Bench, Figures, float, put_delays};
 use crate::monotonic::now_nanos;
 
 /// After the last stream was opened, before anything is measured.
@@ -13,7 +13,7 @@ const SETTLE: Duration = Duration::from_secs(1);
 
 /// Streams that go on while they are measured, and are left at the end of that.
 pub(super) async fn slow(
-    target: &Target,
+    bench: &Bench,
     streams: u32,
     opened_per_second: u32,
     seconds: u64,
@@ -24,13 +24,13 @@ pub(super) async fn slow(
     let measured_until = measured_from + Duration::from_secs(seconds);
     // More than can come.
     let tokens = (measured_until - begin).as_secs() * 4 + 100;
-    let memory_idle = target.resident()?;
+    let memory_idle = bench.resident()?;
     let mut running = JoinSet::new();
     for number in 0..streams {
-        let (target, model) = (target.clone(), format!("bench-{tokens}-400"));
+        let (bench, model) = (bench.clone(), format!("bench-{tokens}-400"));
         running.spawn(async move {
             sleep_until(begin + opening * number).await;
-            let mut client = Client::connect(&target, &model, tokens, true).await?;
+            let mut client = Client::connect(&bench, &model, tokens, true).await?;
             let mut arrivals = Vec::with_capacity(16);
             let reading = async {
                 let mut answer = client.ask().await?;
@@ -45,10 +45,10 @@ pub(super) async fn slow(
     }
     let window = async {
         sleep_until(measured_from).await;
-        let (from, cpu_before) = (now_nanos(), target.cpu()?);
+        let (from, cpu_before) = (now_nanos(), bench.cpu()?);
         sleep_until(measured_until - Duration::from_millis(50)).await;
-        let (until, cpu_after) = (now_nanos(), target.cpu()?);
-        Ok::<_, io::Error>((from, until, cpu_before.zip(cpu_after), target.resident()?))
+        let (until, cpu_after) = (now_nanos(), bench.cpu()?);
+        Ok::<_, io::Error>((from, until, cpu_before.zip(cpu_after), bench.resident()?))
     };
     let (from, until, cpu, memory_open) = tokio::select! {
         measured = window => measured?,

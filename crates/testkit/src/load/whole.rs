@@ -8,13 +8,12 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use super::ask::Client;
 use super::check::Arrival;
-use super::{Figures, Target, float, put_delays, seconds_since};
-use crate::client::RawClient;
+use super::{Bench, Figures, float, put_delays, seconds_since};
 use crate::http::malformed;
 use crate::monotonic::now_nanos;
 
 pub(super) async fn blast(
-    target: &Target,
+    bench: &Bench,
     streams: u32,
     tokens: u64,
     per_write: u64,
@@ -22,9 +21,9 @@ pub(super) async fn blast(
     let model = format!("bench-{tokens}-0-x{per_write}");
     let mut clients = Vec::new();
     for _ in 0..streams {
-        clients.push(Client::connect(target, &model, tokens, true).await?);
+        clients.push(Client::connect(bench, &model, tokens, true).await?);
     }
-    let cpu = target.cpu()?;
+    let cpu = bench.cpu()?;
     let started = now_nanos();
     let mut running = JoinSet::new();
     for mut client in clients {
@@ -44,7 +43,7 @@ pub(super) async fn blast(
     }
     let (wall, events) = (seconds_since(started), float(events));
     let mut figures = Figures::from([("events_per_s".into(), events / wall)]);
-    if let (Some(before), Some(after)) = (cpu, target.cpu()?) {
+    if let (Some(before), Some(after)) = (cpu, bench.cpu()?) {
         let micros = (after - before) * 1e6 / events;
         figures.insert("cpu_per_event_us".into(), micros);
     }
@@ -53,16 +52,16 @@ pub(super) async fn blast(
 }
 
 /// Of the answers that nobody reads any more: how much of the rest the provider still sent.
-pub(super) async fn leave(target: &Target, clients: u32, tokens: u64) -> io::Result<Figures> {
+pub(super) async fn leave(bench: &Bench, clients: u32, tokens: u64) -> io::Result<Figures> {
     let model = format!("bench-{tokens}-100");
     let leave_at = Instant::now() + Duration::from_millis(tokens * 100 / 3);
-    let memory_idle = target.resident()?;
-    let written_before = written(target).await?;
+    let memory_idle = bench.resident()?;
+    let written_before = bench.traffic.written().events;
     let mut running = JoinSet::new();
     for number in 0..clients {
-        let (target, model) = (target.clone(), model.clone());
+        let (bench, model) = (bench.clone(), model.clone());
         running.spawn(async move {
-            let mut client = Client::connect(&target, &model, tokens, true).await?;
+            let mut client = Client::connect(&bench, &model, tokens, true).await?;
             let mut arrivals: Vec<Arrival> = Vec::new();
             let mut answer = client.ask().await?;
             let reading = async {
@@ -83,12 +82,12 @@ pub(super) async fn leave(target: &Target, clients: u32, tokens: u64) -> io::Res
         });
     }
     sleep_until(leave_at).await;
-    let memory_open = target.resident()?;
+    let memory_open = bench.resident()?;
     let (mut received, mut read_by_leavers, mut leavers) = (0, 0, 0);
     while let Some(one) = running.join_next().await {
         match one.map_err(io::Error::other)?? {
             // A gateway asks for the usage by itself, and keeps it.
-            (true, events) => received += events + u64::from(target.has_ids),
+            (true, events) => received += events + u64::from(bench.target.has_ids),
             (false, events) => {
                 received += events;
                 read_by_leavers += events;
@@ -97,28 +96,19 @@ pub(super) async fn leave(target: &Target, clients: u32, tokens: u64) -> io::Res
         }
     }
     sleep(Duration::from_secs(2)).await;
-    let sent = written(target).await? - written_before;
+    let sent = bench.traffic.written().events - written_before;
     let wasted = sent.saturating_sub(received);
     let rest = (leavers * (tokens + 3)).saturating_sub(read_by_leavers);
     let mut figures = Figures::from([(
         "sent_after_leaving_percent".into(),
         100.0 * float(wasted) / float(rest),
     )]);
-    if let (Some(idle), Some(open), Some(after)) = (memory_idle, memory_open, target.resident()?) {
+    if let (Some(idle), Some(open), Some(after)) = (memory_idle, memory_open, bench.resident()?) {
         figures.insert("memory_idle_mib".into(), mib(idle));
         figures.insert("memory_open_mib".into(), mib(open));
         figures.insert("memory_after_mib".into(), mib(after));
     }
     Ok(figures)
-}
-
-/// How many events the provider has sent, ever.
-async fn written(target: &Target) -> io::Result<u64> {
-    let mut provider = RawClient::connect(target.provider).await?;
-    provider.get("/_calls", &[]).await?;
-    let counts = provider.read_json().await?;
-    let written = counts["events_written"].as_u64();
-    written.ok_or_else(|| malformed("the provider gave no events_written"))
 }
 
 fn mib(bytes: u64) -> f64 {

@@ -1,18 +1,38 @@
 //! Answers for benchmarks: each token carries a stamp, so that who reads it can tell whether one is
 //! missing or doubled, and how long it was on its way.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use everstream_core::event::Usage;
 use serde_json::Value;
 
 use super::answer::{Chunks, DONE, Kind, unary};
+use super::flight::Flights;
 use super::named::{PROMPT_TOKENS, number};
+use super::request::ReceivedRequest;
 use super::script::{Script, Step};
 use crate::monotonic::now_nanos;
 
 #[cfg(test)]
 mod tests;
+
+/// The answer of a provider that has bench models alone, for a client in the same process.
+pub fn answer(request: &ReceivedRequest, flights: &Arc<Flights>) -> Script {
+    if request.is_model_list() {
+        return Script::models(["bench-20-0"]);
+    }
+    let asked = request.json();
+    match Bench::of(asked["model"].as_str().unwrap_or_default()) {
+        Some(bench) => bench.answer(&asked, Kind::Chat, request.number, flights),
+        None => Script::openai_error(
+            404,
+            "invalid_request_error",
+            "model_not_found",
+            "No bench model.",
+        ),
+    }
+}
 
 /// A model for benchmarks, `bench-<tokens>-<milliseconds>` and perhaps `-x<events>`: so many
 /// stamped tokens, so far apart (each pause up to a quarter shorter or longer), so many events in
@@ -43,7 +63,13 @@ impl Bench {
     }
 
     /// The answer; the request's `user`, eight hexadecimal digits, is in all its stamps.
-    pub(super) fn answer(self, asked: &Value, kind: Kind, request: u64) -> Script {
+    pub(super) fn answer(
+        self,
+        asked: &Value,
+        kind: Kind,
+        request: u64,
+        flights: &Arc<Flights>,
+    ) -> Script {
         let model = asked["model"].as_str().unwrap_or_default();
         let user = asked["user"].as_str().unwrap_or_default();
         let stream = u32::from_str_radix(user, 16).unwrap_or(0);
@@ -56,7 +82,7 @@ impl Bench {
         if asked["stream"] == true {
             let usage = (asked["stream_options"]["include_usage"] == true).then_some(usage);
             let chunks = Chunks::new(kind, &id, model, usage.is_some());
-            self.stream(&chunks, stream, usage.as_ref())
+            self.stream(&chunks, stream, usage.as_ref(), flights)
         } else {
             let text: String = (0..self.tokens)
                 .map(|n| Stamp::now(stream, n).text())
@@ -65,7 +91,13 @@ impl Bench {
         }
     }
 
-    fn stream(self, chunks: &Chunks, stream: u32, usage: Option<&Usage>) -> Script {
+    fn stream(
+        self,
+        chunks: &Chunks,
+        stream: u32,
+        usage: Option<&Usage>,
+        flights: &Arc<Flights>,
+    ) -> Script {
         let event = |data: &str| Step::Event(format!("data: {data}\n\n").into());
         let mut closing = vec![event(&chunks.finish("stop"))];
         closing.extend(usage.map(|usage| event(&chunks.usage(usage))));
@@ -73,19 +105,23 @@ impl Bench {
         let blank = Stamp::default().text();
         let template = format!("data: {}\n\n", chunks.content(&blank));
         let at = template.find(&blank).unwrap_or(0);
+        let (flights, flight) = (Arc::clone(flights), flights.of(stream));
         let content = (0..self.tokens).flat_map(move |n| {
-            let pauses = n > 0 && n.is_multiple_of(self.per_write) && !self.interval.is_zero();
+            let begins_write = n.is_multiple_of(self.per_write);
+            let pauses = n > 0 && begins_write && !self.interval.is_zero();
             let pause = pauses.then(|| Step::Pause(self.pause(stream, n)));
+            let flight = flight.clone().filter(|_| begins_write);
+            let room = flight.map(|f| Step::Arrived(f, flights.before(n, self.per_write)));
+            let template = template.clone();
             // A closure, as the stamp is to tell when the token is written, not when the pause
             // before it began.
-            let template = template.clone();
             let token = std::iter::once_with(move || {
                 let mut block = template.into_bytes();
                 let text = Stamp::now(stream, n).bytes();
                 block[at..at + Stamp::LEN].copy_from_slice(&text);
                 Step::Event(block.into())
             });
-            pause.into_iter().chain(token)
+            pause.into_iter().chain(room).chain(token)
         });
         Script::sse_steps(
             [event(&chunks.role())]

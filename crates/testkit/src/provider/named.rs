@@ -1,6 +1,7 @@
 //! A provider whose behaviour is in the name of the model, for tests that cannot script it: other
 //! languages, people with `curl`. [`Behaviour`] lists the names; those for benchmarks are [`Bench`]'s.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use base64::Engine;
@@ -182,7 +183,7 @@ fn generate(request: &ReceivedRequest, kind: Kind) -> Script {
     let asked = request.json();
     let model = asked["model"].as_str().unwrap_or_default();
     if let Some(bench) = Bench::of(model) {
-        return bench.answer(&asked, kind, request.number);
+        return bench.answer(&asked, kind, request.number, &Arc::default());
     }
     let Some(behaviour) = Behaviour::of(model) else {
         let message = format!("The model `{model}` does not exist.");

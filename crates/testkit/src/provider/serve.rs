@@ -103,7 +103,7 @@ impl Player<'_> {
                 Step::Event(block) => self.event(&block).await?,
                 Step::Bytes(bytes) => self.body(&bytes),
                 Step::Flush => self.flush().await?,
-                Step::Pause(_) | Step::Wait(_) => {
+                Step::Pause(_) | Step::Wait(_) | Step::Arrived(..) => {
                     self.flush().await?;
                     self.wait(step).await?;
                 }
@@ -215,6 +215,7 @@ impl Player<'_> {
             match step {
                 Step::Pause(pause) => tokio::time::sleep(pause).await,
                 Step::Wait(gate) => gate.pass().await,
+                Step::Arrived(flight, tokens) => flight.until(tokens).await,
                 _ => {}
             }
         };

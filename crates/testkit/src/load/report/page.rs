@@ -33,8 +33,8 @@ the figure is, for throughput more is better, for all else less.
 
 const REPEAT: &str = "
 `make bench` repeats it (about 20 minutes), `scripts/bench.sh --quick` in about three. The program
-under test has a core of its own, with one worker; the provider and the load generator share the
-other. A round runs every target once, one after the other; a figure is the median of the rounds, a
+under test has a core of its own, with one worker; the provider and the clients share one
+thread on the other. A round runs every target once, one after the other; a figure is the median of the rounds, a
 ratio the median of the ratios within each. Every target starts anew for each run, with an empty log.
 
 `direct` is the provider itself. nginx proxies HTTP/1.1 with `proxy_buffering off`, kept-alive
@@ -63,14 +63,22 @@ fn sections(runs: &[Run]) -> Vec<Section> {
         section(
             "Full blast, one event per write",
             "blast-x1",
-            "64 streams as fast as they go; the provider writes each event by itself, the streams in \
-             turn. The delay is from the provider's write to the client's read.",
+            "64 streams as fast as they go; the provider writes each event by itself, when the one \
+             before it has arrived: what is measured is the event, not the size of buffers. The delay \
+             is from the provider's write to the client's read.",
             BLAST,
         ),
         section(
             "Full blast, eight events per write",
             "blast-x8",
             "The same, with eight events in each write of the provider.",
+            BLAST,
+        ),
+        section(
+            "Flood",
+            "flood-x1",
+            "64 streams, one event per write, and the provider waits for nothing: all buffers on the \
+             way are full, and most reads bring many events. The delay is mostly the buffers' size.",
             BLAST,
         ),
     ];

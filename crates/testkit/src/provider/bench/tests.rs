@@ -61,7 +61,7 @@ fn tokens_are_stamped_while_they_are_written() {
     let asked = json!({"model": "bench-3-0", "user": "0000002a", "stream": true});
     let script = Bench::of("bench-3-0")
         .unwrap()
-        .answer(&asked, Kind::Chat, 1);
+        .answer(&asked, Kind::Chat, 1, &Arc::default());
     let before = now_nanos();
     let stamps: Vec<Stamp> = script
         .steps
@@ -78,4 +78,14 @@ fn tokens_are_stamped_while_they_are_written() {
         [0, 1, 2]
     );
     assert!(stamps.iter().all(|s| s.stream == 0x2a && s.nanos >= before));
+}
+
+#[test]
+fn a_write_waits_until_what_was_written_before_has_arrived() {
+    let flights = Flights::new(2);
+    let needed: Vec<u64> = (0..6).map(|n| flights.before(n, 1)).collect();
+    assert_eq!(needed, [0, 0, 1, 2, 3, 4]);
+    let needed = [0, 8, 16, 24].map(|n| flights.before(n, 8));
+    assert_eq!(needed, [0, 0, 8, 16]);
+    assert!(Flights::new(0).of(1).is_none());
 }
