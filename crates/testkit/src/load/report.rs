@@ -83,7 +83,8 @@ fn cell(runs: &[Run], scenario: &str, target: &str, column: &Column) -> String {
     }
     let ratios = rounds()
         .filter_map(|run| Some(figure(run, target)? / figure(run, REFERENCE)?))
-        .filter(|ratio| ratio.is_finite())
+        // Noise may make what is added less than nothing.
+        .filter(|ratio| ratio.is_finite() && *ratio >= 0.0)
         .collect();
     match median(ratios).filter(|_| column.show != Show::Figure && target != REFERENCE) {
         Some(ratio) => format!("{} ({ratio:.2})", digits(value)),

@@ -98,7 +98,8 @@ pub(super) async fn leave(bench: &Bench, clients: u32, tokens: u64) -> io::Resul
     sleep(Duration::from_secs(2)).await;
     let sent = bench.traffic.written().events - written_before;
     let wasted = sent.saturating_sub(received);
-    let rest = (leavers * (tokens + 3)).saturating_sub(read_by_leavers);
+    let whole = tokens + 3 + u64::from(bench.target.has_ids);
+    let rest = (leavers * whole).saturating_sub(read_by_leavers);
     let mut figures = Figures::from([(
         "sent_after_leaving_percent".into(),
         100.0 * float(wasted) / float(rest),
