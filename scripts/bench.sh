@@ -208,7 +208,7 @@ begun=$SECONDS
 if [ -n "$quick" ]; then
   round 1 300 1500 0.7 2 40
 else
-  for n in 1 2 3; do round "$n" 2000 6000 2 6 100; done
+  for n in 1 2 3; do round "$n" 2000 3000 2 4 100; done
 fi
 about $((SECONDS - begun)) >"$work/about"
 "$bin/load" report --runs "$runs" --about "$work/about" --page "$page"
