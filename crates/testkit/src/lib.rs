@@ -3,5 +3,7 @@
 pub mod client;
 pub mod disk;
 mod http;
+pub mod load;
+mod monotonic;
 pub mod provider;
 pub mod sse;
