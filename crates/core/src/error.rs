@@ -112,7 +112,7 @@ error_codes! {
     /// The answer is larger than the limit for a stream.
     StreamTooLarge = "stream_too_large", 502, Upstream, "server_error", maybe_charged;
     /// The log is full.
-    StoreFull = "store_full", 503, Store, "server_error", free;
+    StoreFull = "store_full", 503, Store, "server_error", maybe_charged;
     /// The log cannot be written or read.
     StoreUnavailable = "store_unavailable", 503, Store, "server_error", maybe_charged;
     /// No new requests are taken: the process is about to end.
@@ -161,7 +161,7 @@ pub struct Error {
     pub param: Option<String>,
     /// The stream it is about.
     pub stream: Option<StreamId>,
-    /// When a retry makes sense.
+    /// When a retry makes sense. Who sets it knows that nothing ran.
     pub retry_after: Option<Duration>,
 }
 

@@ -102,6 +102,11 @@ pub const LOG_BYTES: u64 = 10 << 30;
 /// How often what was written is forced to the disk at `sync = interval`: what a power loss may cost.
 /// One sync takes some 0.3 ms of CPU, so 20 a second stay below 1 % of a core.
 pub const SYNC_INTERVAL: Duration = Duration::from_millis(50);
+/// How long the disk may hang before requests are refused and running answers end. A cloud disk
+/// that is only busy answers in less.
+pub const LOG_PATIENCE: Duration = Duration::from_secs(5);
+/// When a client may try again that was refused because the log takes nothing.
+pub const LOG_RETRY_AFTER: Duration = Duration::from_secs(5);
 /// Size of a segment file: retention drops whole segments, so this is its grain.
 pub const SEGMENT_BYTES: u64 = 64 << 20;
 /// Most tombstones a process remembers; beyond, the oldest are forgotten before their time. At some

@@ -37,6 +37,9 @@ const RETAIN_EVERY: Duration = Duration::from_mins(1);
 /// How often streams of processes that died beside this one are looked for.
 const RECOVER_EVERY: Duration = Duration::from_secs(5);
 
+/// How often it is looked whether the log hangs.
+const WATCH_EVERY: Duration = Duration::from_secs(1);
+
 /// How long the terminal records of interrupted generations may take.
 const LAST_WORDS: Duration = Duration::from_secs(5);
 
@@ -202,6 +205,11 @@ impl App {
                 }
             }
         });
+        let generator = self.generator.clone();
+        self.lifecycle.every(WATCH_EVERY, move || {
+            generator.tell_of_stall();
+            std::future::ready(())
+        });
         let (generator, models) = (self.generator.clone(), Arc::clone(&self.models));
         self.lifecycle.every(RECOVER_EVERY, move || {
             let (generator, models) = (generator.clone(), Arc::clone(&models));
@@ -259,6 +267,7 @@ fn open_log(
                     SyncMode::Always => store::Sync::Always,
                 },
                 segment_bytes: config.log.segment_bytes,
+                patience: config.log.stall_timeout,
                 max_bytes,
                 retain_after_end,
                 tombstone_for,

@@ -59,6 +59,7 @@ pub fn store_error(error: &LogError) -> Error {
         | LogError::Ended
         | LogError::Misfit(_)
         | LogError::Damaged(_)
+        | LogError::Stalled
         | LogError::Io(_)
         | LogError::Closed => {
             tracing::error!(%error, "stream log");

@@ -73,7 +73,7 @@ pub(crate) fn weight(records: &[Record]) -> u64 {
 /// Whether the log's own bound holds for `records`. What ends a stream, or tells what became of
 /// it, is let through: it is small, and without it nothing could ever be dropped.
 pub(crate) fn is_bounded(records: &[Record]) -> bool {
-    records
-        .iter()
-        .any(|record| matches!(record, Record::Accepted(_) | Record::Event(_)))
+    let ends = |record: &Record| matches!(record, Record::End(_));
+    let grows = |record: &Record| matches!(record, Record::Accepted(_) | Record::Event(_));
+    records.iter().any(grows) && !records.iter().any(ends)
 }

@@ -41,6 +41,9 @@ pub struct SegmentConfig {
     pub tombstone_for: Duration,
     /// What one stream may hold.
     pub limits: StreamLimits,
+    /// How long a disk may hang before who waits for it is told. `Duration::MAX`: for ever, and
+    /// nobody watches it.
+    pub patience: Duration,
 }
 
 impl SegmentConfig {
@@ -54,6 +57,7 @@ impl SegmentConfig {
             retain_after_end: limits::RETENTION,
             tombstone_for: limits::TOMBSTONE,
             limits: StreamLimits::default(),
+            patience: limits::LOG_PATIENCE,
         }
     }
 }

@@ -82,6 +82,12 @@ pub trait StreamLog: Send + Sync + 'static {
     /// Streams without a terminal record whose writer is dead: what a recovery has to resolve.
     fn orphans(&self) -> LogFuture<'_, Vec<StreamId>>;
 
+    /// Whether the storage hangs, so that appends fail with [`LogError::Stalled`] at once. Free to
+    /// ask at any time.
+    fn is_stalled(&self) -> bool {
+        false
+    }
+
     /// Forgets a stream at once: it becomes a tombstone. The bytes go with their segment.
     fn delete(&self, id: StreamId) -> LogFuture<'_, Result<(), LogError>>;
 
@@ -225,6 +231,9 @@ pub enum LogError {
     /// The storage failed.
     #[error("the log cannot be written or read: {0}")]
     Io(String),
+    /// The storage hangs. What was asked for may still happen when it goes on, or not.
+    #[error("the storage has not answered for too long")]
+    Stalled,
     /// The log was closed.
     #[error("the log is closed")]
     Closed,

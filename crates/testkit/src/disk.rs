@@ -30,6 +30,20 @@ pub enum Fault {
     FailAt(u64, u64, io::ErrorKind),
 }
 
+/// What hangs until it is released; each includes those before it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Held {
+    /// Nothing.
+    #[default]
+    Nothing,
+    /// Syncs: the device does not answer, and the kernel takes writes.
+    Syncs,
+    /// Whatever changes the disk.
+    Changes,
+    /// Everything.
+    All,
+}
+
 /// The file system. Clones are the same one.
 #[derive(Clone, Default)]
 pub struct FaultyDisk(Arc<Inner>);
@@ -53,7 +67,7 @@ struct State {
     fault: Fault,
     changes: u64,
     reads: u64,
-    syncs_held: bool,
+    held: Held,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -93,15 +107,15 @@ impl FaultyDisk {
         self.0.lock().reads
     }
 
-    /// Lets every sync wait until [`release_syncs`](Self::release_syncs).
-    pub fn hold_syncs(&self) {
-        self.0.lock().syncs_held = true;
+    /// Lets the disk hang until [`release`](Self::release).
+    pub fn hold(&self, held: Held) {
+        self.0.lock().held = held;
+        self.0.released.notify_all();
     }
 
-    /// Lets syncs go on.
-    pub fn release_syncs(&self) {
-        self.0.lock().syncs_held = false;
-        self.0.released.notify_all();
+    /// Lets everything go on.
+    pub fn release(&self) {
+        self.hold(Held::Nothing);
     }
 
     /// The process died, or the machine, and starts again: locks are free, nothing goes wrong.
@@ -155,10 +169,10 @@ impl Inner {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The state once syncs are let through.
-    fn lock_for_sync(&self) -> MutexGuard<'_, State> {
+    /// The state once nothing that holds `what` back is held.
+    fn lock_for(&self, what: Held) -> MutexGuard<'_, State> {
         let mut state = self.lock();
-        while state.syncs_held {
+        while state.held >= what {
             let released = self.released.wait(state);
             state = released.unwrap_or_else(PoisonError::into_inner);
         }
@@ -287,7 +301,7 @@ impl Random {
 
 impl Disk for FaultyDisk {
     fn create_dir(&self, path: &Path) -> io::Result<()> {
-        let mut state = self.0.lock();
+        let mut state = self.0.lock_for(Held::Changes);
         state.check()?;
         if state.names.contains_key(path) {
             return Err(io::ErrorKind::AlreadyExists.into());
@@ -299,7 +313,7 @@ impl Disk for FaultyDisk {
     }
 
     fn remove_dir(&self, path: &Path) -> io::Result<()> {
-        let mut state = self.0.lock();
+        let mut state = self.0.lock_for(Held::Changes);
         state.change()?;
         if state.names.keys().any(|other| other.parent() == Some(path)) {
             return Err(io::ErrorKind::DirectoryNotEmpty.into());
@@ -309,7 +323,7 @@ impl Disk for FaultyDisk {
     }
 
     fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
-        let state = self.0.lock();
+        let state = self.0.lock_for(Held::All);
         state.check()?;
         state.is_dir(dir)?;
         let inside = state.names.keys().filter(|path| path.parent() == Some(dir));
@@ -318,7 +332,7 @@ impl Disk for FaultyDisk {
     }
 
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
-        let mut state = self.0.lock_for_sync();
+        let mut state = self.0.lock_for(Held::Syncs);
         state.change()?;
         let is_inside = |path: &Path| path.parent() == Some(dir);
         state.durable.retain(|path, _| !is_inside(path));
@@ -329,7 +343,7 @@ impl Disk for FaultyDisk {
     }
 
     fn create(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
-        let mut state = self.0.lock();
+        let mut state = self.0.lock_for(Held::Changes);
         state.change()?;
         if state.names.contains_key(path) {
             return Err(io::ErrorKind::AlreadyExists.into());
@@ -339,14 +353,14 @@ impl Disk for FaultyDisk {
     }
 
     fn open(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
-        let state = self.0.lock();
+        let state = self.0.lock_for(Held::All);
         state.check()?;
         let at = state.file(path)?;
         Ok(Arc::new(self.opened(&state, at)))
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {
-        let mut state = self.0.lock();
+        let mut state = self.0.lock_for(Held::Changes);
         state.change()?;
         state.file(path)?;
         state.names.remove(path);
@@ -354,7 +368,7 @@ impl Disk for FaultyDisk {
     }
 
     fn lock(&self, path: &Path) -> io::Result<Option<Box<dyn DiskLock>>> {
-        let mut state = self.0.lock();
+        let mut state = self.0.lock_for(Held::All);
         state.check()?;
         let at = match state.file(path) {
             Ok(at) => at,
@@ -394,7 +408,7 @@ impl Opened {
     }
 
     fn apply(&self, change: Change) -> io::Result<()> {
-        let mut state = self.alive(self.disk.lock())?;
+        let mut state = self.alive(self.disk.lock_for(Held::Changes))?;
         let outcome = state.change();
         let change = match (&outcome, change) {
             (Ok(()), change) => change,
@@ -417,7 +431,7 @@ impl DiskFile for Opened {
     }
 
     fn read_at(&self, offset: u64, into: &mut [u8]) -> io::Result<usize> {
-        let mut state = self.alive(self.disk.lock())?;
+        let mut state = self.alive(self.disk.lock_for(Held::All))?;
         state.reads += 1;
         let bytes = &state.inodes[self.at].bytes;
         let at = usize::try_from(offset).map_err(io::Error::other)?;
@@ -428,12 +442,12 @@ impl DiskFile for Opened {
     }
 
     fn size(&self) -> io::Result<u64> {
-        let state = self.alive(self.disk.lock())?;
+        let state = self.alive(self.disk.lock_for(Held::All))?;
         Ok(state.inodes[self.at].bytes.len() as u64)
     }
 
     fn sync_data(&self) -> io::Result<()> {
-        let mut state = self.alive(self.disk.lock_for_sync())?;
+        let mut state = self.alive(self.disk.lock_for(Held::Syncs))?;
         let outcome = state.change();
         state.check()?;
         let inode = &mut state.inodes[self.at];

@@ -6,4 +6,5 @@ mod http;
 pub mod load;
 mod monotonic;
 pub mod provider;
+pub mod soak;
 pub mod sse;

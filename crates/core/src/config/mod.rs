@@ -120,6 +120,9 @@ settings! {
         sync: SyncMode = choice().or(SyncMode::Interval);
         /// See `sync`. A sync costs some 0.3 ms of CPU.
         sync_interval: Duration = duration(MS..=10 * SECOND).or(limits::SYNC_INTERVAL);
+        /// How long the disk may hang. After that new requests are refused and running answers end
+        /// with an error, until it goes on.
+        stall_timeout: Duration = duration(100 * MS..=HOUR).or(limits::LOG_PATIENCE);
         /// The size of all streams, on the disk or in memory; beyond it the oldest are dropped.
         max_bytes: u64 = size(1 << 20..=1 << 50).or(limits::LOG_BYTES);
         /// The size of one file. Old streams are dropped by whole files.

@@ -384,15 +384,12 @@ impl Writer {
         self.append_failed = true;
         self.seq = self.acknowledged;
         self.answer.pending.clear();
+        let message = "The stream log could not be written, so the answer was stopped.";
+        let mut outcome = Outcome::failed(Error::new(code, message));
+        outcome.nothing_ran = self.phase == Phase::Dialling;
         // An end that was under way did not happen.
         self.phase = Phase::Answering;
-        let message = "The stream log could not be written, so the answer was stopped.";
-        self.end_with(
-            now,
-            &Outcome::failed(Error::new(code, message)),
-            Vec::new(),
-            outputs,
-        );
+        self.end_with(now, &outcome, Vec::new(), outputs);
     }
 
     fn on_tick(&mut self, now: UnixMillis, outputs: &mut Vec<Output>) {

@@ -70,12 +70,18 @@ pub(super) fn run(args: &ServeArgs, env: &Env) -> Result<(), Failure> {
     let config = args.load(env.clone())?;
     telemetry::start(&config.telemetry);
     let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(workers())
         .enable_all()
         .build()?;
     let served = runtime.block_on(serve(config, args.takeover, env));
     // A file system that hangs must not keep the process.
     runtime.shutdown_timeout(Duration::from_secs(1));
     served
+}
+
+/// One for each processor, and two at least: an append that finds the disk hanging keeps one.
+fn workers() -> usize {
+    std::thread::available_parallelism().map_or(2, |processors| processors.get().max(2))
 }
 
 async fn serve(config: Config, takeover: bool, env: &Env) -> Result<(), Failure> {

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use everstream_core::error::{Error, ErrorCode};
-use everstream_core::id::{Seq, UnixMillis};
+use everstream_core::id::{Epoch, Seq, UnixMillis};
 use everstream_core::record::Record;
 use everstream_core::writer::{Breakage, Input, Output, UpstreamHead, Writer};
 use everstream_store::Lease;
@@ -17,7 +17,7 @@ use tokio::time::{Sleep, sleep_until, timeout};
 
 use super::Generator;
 use super::live::{Ending, Live, News};
-use super::registry::Unended;
+use super::registry::Lost;
 use crate::store_error;
 use crate::upstream::{self, Upstream, UpstreamError};
 
@@ -84,6 +84,7 @@ impl Driver {
         let _farewell = Farewell {
             generator: self.generator.clone(),
             live: Arc::clone(&live),
+            epoch: self.lease.epoch,
         };
         let mut alarm = pin!(sleep_until(self.generator.clock.instant(UnixMillis(0))));
         let mut alarm_at = None;
@@ -130,11 +131,6 @@ impl Driver {
                             let message = "The stream log could not be written.";
                             Error::new(ErrorCode::StoreUnavailable, message)
                         });
-                        let unended = Unended {
-                            lease: self.lease,
-                            told: Some(error.code),
-                        };
-                        self.generator.registry.leave(self.live.id(), unended);
                         self.live.publish(Vec::new(), Some(Ending::Lost(error)));
                     }
                     return true;
@@ -148,12 +144,11 @@ impl Driver {
 
     /// Appends, and only then shows the events to readers.
     async fn append(&mut self, records: Vec<Record>) -> Input {
-        match self
-            .generator
-            .log
-            .append(self.live.id(), self.lease, &records)
-            .await
-        {
+        self.live.appending();
+        let log = &self.generator.log;
+        let appended = log.append(self.live.id(), self.lease, &records).await;
+        self.live.appended();
+        match appended {
             Ok(lease) => {
                 self.lease = lease;
                 let mut events = Vec::with_capacity(records.len());
@@ -269,17 +264,24 @@ impl Connection {
     }
 }
 
-/// Takes the generation out of the registry when its task ends, and tells readers who would wait
-/// for ever if it ended without a word.
+/// Takes the generation out of the registry when its task ends. If its end is not logged, readers
+/// who would wait for ever are told, and it is left to be ended later.
 struct Farewell {
     generator: Generator,
     live: Arc<Live>,
+    epoch: Epoch,
 }
 
 impl Drop for Farewell {
     fn drop(&mut self) {
-        self.generator.registry.remove(self.live.id());
-        self.live.publish_if_silent();
+        let (registry, epoch) = (&self.generator.registry, self.epoch);
+        match self.live.lost() {
+            None => registry.remove(self.live.id()),
+            Some(code) => {
+                let code = Some(code);
+                registry.lose(&self.live, Lost { epoch, code });
+            }
+        }
     }
 }
 

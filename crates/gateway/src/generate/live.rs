@@ -5,6 +5,7 @@
 //! idle stream holds next to nothing.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
@@ -98,10 +99,17 @@ pub enum Ending {
 #[derive(Debug)]
 pub struct Live {
     id: StreamId,
+    /// An append is under way: [`IDLE`], [`APPENDING`] or [`GIVEN_UP`].
+    append: AtomicU8,
     shared: Mutex<Shared>,
     /// Wakes the driver when the readers changed or somebody wants something.
     pub(super) attention: Notify,
 }
+
+const IDLE: u8 = 0;
+const APPENDING: u8 = 1;
+/// Readers were told that it hangs.
+const GIVEN_UP: u8 = 2;
 
 #[derive(Debug, Default)]
 struct Shared {
@@ -152,6 +160,7 @@ impl Live {
     pub fn new(id: StreamId) -> Arc<Self> {
         Arc::new(Self {
             id,
+            append: AtomicU8::new(IDLE),
             shared: Mutex::default(),
             attention: Notify::new(),
         })
@@ -250,12 +259,41 @@ impl Live {
         }
     }
 
-    /// Ends the stream for its readers if its task ended without doing so, by a panic.
-    pub(super) fn publish_if_silent(&self) {
-        if self.lock().ending.is_none() {
-            let message = "The task that wrote this stream died; the next start resolves it.";
-            let error = Error::new(ErrorCode::Internal, message);
-            self.publish(Vec::new(), Some(Ending::Lost(error)));
+    /// An append begins.
+    pub(super) fn appending(&self) {
+        self.append.store(APPENDING, Ordering::Relaxed);
+    }
+
+    /// It is over. If readers were told that it hangs, those who come from now on read on.
+    pub(super) fn appended(&self) {
+        if self.append.swap(IDLE, Ordering::Relaxed) == GIVEN_UP {
+            self.lock().ending = None;
+        }
+    }
+
+    /// Tells the readers of a stream whose append hangs, and has its task hang with it.
+    pub fn give_up_append(&self, why: Error) {
+        let swapped =
+            self.append
+                .compare_exchange(APPENDING, GIVEN_UP, Ordering::Relaxed, Ordering::Relaxed);
+        if swapped.is_ok() {
+            self.publish(Vec::new(), Some(Ending::Lost(why)));
+        }
+    }
+
+    /// Ends the stream for its readers if its task ended without doing so, by a panic. If its end
+    /// is not logged, why.
+    pub(super) fn lost(&self) -> Option<ErrorCode> {
+        let ending = self.lock().ending.clone();
+        match ending {
+            Some(Ending::Logged(_)) => None,
+            Some(Ending::Lost(error)) => Some(error.code),
+            None => {
+                let message = "The task that wrote this stream died.";
+                let error = Error::new(ErrorCode::Internal, message);
+                self.publish(Vec::new(), Some(Ending::Lost(error)));
+                Some(ErrorCode::Internal)
+            }
         }
     }
 

@@ -11,7 +11,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use everstream_core::error::{Error, ErrorCode};
 use everstream_core::event::{Mode, Surface};
-use everstream_core::id::{ProjectId, Seq, StreamId};
+use everstream_core::id::{Epoch, ProjectId, Seq, StreamId};
 use everstream_core::limits;
 use everstream_core::limits::StreamLimits;
 use everstream_core::policy::disconnect::OnDisconnect;
@@ -26,7 +26,7 @@ use crate::store_error;
 use crate::upstream::Upstream;
 use driver::Driver;
 use live::{Attachment, Live};
-use registry::Registry;
+use registry::{Lost, Registry};
 
 /// Starts generations and owns their tasks.
 #[derive(Clone)]
@@ -109,11 +109,20 @@ impl Generator {
         });
         let (id, lease) = loop {
             let id = self.draw_id()?;
-            match self.log.create(id, Arc::clone(&accepted)).await {
+            let unsure = Unsure(Some((self, id)));
+            let created = self.log.create(id, Arc::clone(&accepted)).await;
+            if !matches!(created, Err(LogError::Stalled)) {
+                unsure.is_known();
+            }
+            match created {
                 Ok(Created::New(lease)) => break (id, lease),
                 Ok(Created::Claimed(claimed)) => return Ok(Started::Claimed(claimed)),
                 Err(LogError::Exists) => {}
-                Err(error) => return Err(store_error(&error)),
+                Err(error) => {
+                    let mut error = store_error(&error);
+                    error.retry_after = Some(limits::LOG_RETRY_AFTER);
+                    return Err(error);
+                }
             }
         };
         let live = Live::new(id);
@@ -122,6 +131,19 @@ impl Generator {
             .ok_or_else(|| Error::new(ErrorCode::Internal, "A new stream refused its reader."))?;
         self.launch(&live, lease, request);
         Ok(Started::New(attachment))
+    }
+
+    /// While the log hangs: tells the readers of streams whose task hangs in it. All others end by
+    /// themselves.
+    pub fn tell_of_stall(&self) {
+        if !self.log.is_stalled() {
+            return;
+        }
+        for live in self.registry.all() {
+            let message = "The stream log does not answer just now; read the stream again later.";
+            let error = Error::new(ErrorCode::StoreUnavailable, message);
+            live.give_up_append(error.stream(live.id()));
+        }
     }
 
     /// Spawns the writer of a stream that is leased to this process.
@@ -170,6 +192,33 @@ impl Generator {
             )
         })?;
         Ok(StreamId::new(self.node, random))
+    }
+}
+
+/// A stream that may be created without anybody who writes it: the log hangs, or the request was
+/// dropped while it was waited for. It is ended if it turns up.
+struct Unsure<'a>(Option<(&'a Generator, StreamId)>);
+
+impl Unsure<'_> {
+    fn is_known(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Unsure<'_> {
+    fn drop(&mut self) {
+        if let Some((generator, id)) = self.0 {
+            let (epoch, code) = (Epoch::FIRST, ErrorCode::NotStarted);
+            let live = Live::new(id);
+            live.lost();
+            generator.registry.lose(
+                &live,
+                Lost {
+                    epoch,
+                    code: Some(code),
+                },
+            );
+        }
     }
 }
 

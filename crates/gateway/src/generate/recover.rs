@@ -7,11 +7,11 @@ use everstream_core::error::{Error, ErrorCode};
 use everstream_core::event::{Event, Status, Usage};
 use everstream_core::id::{Seq, StreamId};
 use everstream_core::limits;
-use everstream_core::record::{Accepted, End, Record};
+use everstream_core::record::{Accepted, End, Position, Record, Tail};
 use everstream_store::{Lease, LogError, ReadLimit, Stat};
 
 use super::live::Live;
-use super::registry::Unended;
+use super::registry::Lost;
 use super::{Generator, Request};
 
 /// Understands and routes a logged request once more; `None` when that cannot be done any more.
@@ -24,63 +24,90 @@ pub type Replan<'a> = &'a (dyn Fn(&Accepted) -> Option<Request> + Send + Sync);
 /// - any other ends `interrupted` with the typed error event. What was paid for stays readable, and
 ///   nothing is called again without consent.
 ///
-/// Streams of this process whose terminal record the log refused, as its disk was full for a while,
-/// end the way their readers were told.
+/// Streams of this process that the log took no end of, as its disk was full for a while, end the
+/// way their readers were told.
 pub async fn recover(generator: &Generator, replan: Replan<'_>) {
     // A process that drains begins nothing, and does not end while this runs.
     let _busy = generator.tasks.token();
     if generator.tasks.is_closed() {
         return;
     }
-    for (id, unended) in generator.registry.take_unended() {
-        report(id, resolve(generator, id, unended, replan).await);
+    for (id, lost) in generator.registry.lost() {
+        match end_lost(generator, id, lost).await {
+            Ok(()) | Err(LogError::Gone { .. } | LogError::Ended | LogError::Fenced { .. }) => {
+                generator.registry.remove(id);
+                tracing::warn!(stream = %id, "ended late");
+            }
+            Err(error) => tracing::debug!(stream = %id, %error, "cannot be ended yet"),
+        }
     }
     for id in generator.log.orphans().await {
-        let resolved = match generator.log.lease(id).await {
-            Ok(lease) => {
-                let unended = Unended { lease, told: None };
-                resolve(generator, id, unended, replan).await
-            }
-            Err(error) => Err(error),
-        };
-        report(id, resolved);
+        match resolve(generator, id, replan).await {
+            Ok(status) => tracing::warn!(stream = %id, status = status.as_str(), "recovered"),
+            // Another process was quicker.
+            Err(LogError::Held | LogError::Ended | LogError::Fenced { .. }) => {}
+            Err(error) => tracing::error!(stream = %id, %error, "cannot be recovered"),
+        }
     }
 }
 
-fn report(id: StreamId, resolved: Result<Status, LogError>) {
-    match resolved {
-        Ok(status) => tracing::warn!(stream = %id, status = status.as_str(), "recovered"),
-        // Another process was quicker.
-        Err(LogError::Held | LogError::Ended | LogError::Fenced { .. }) => {}
-        Err(error) => tracing::error!(stream = %id, %error, "cannot be recovered"),
+/// Ends a stream of this process that the log took no end of when it was time.
+async fn end_lost(generator: &Generator, id: StreamId, lost: Lost) -> Result<(), LogError> {
+    let log = &generator.log;
+    // Asked in the order of appends: what hung before has happened then, or never will.
+    let nowhere = Tail {
+        position: Position(u64::MAX),
+        ..Tail::default()
+    };
+    let lease = Lease {
+        epoch: lost.epoch,
+        tail: nowhere,
+    };
+    match log.append(id, lease, &[]).await {
+        Err(LogError::NotFound) => return Ok(()),
+        Ok(_) | Err(LogError::NotAtTail { .. }) => {}
+        Err(error) => return Err(error),
     }
+    let stat = log.info(id).await?;
+    let verdict = verdict(generator, &stat).await?;
+    let verdict = verdict.map(|found| match (found, lost.code) {
+        (ErrorCode::NotStarted, _) | (_, None) => found,
+        (_, Some(told)) => told,
+    });
+    let lease = Lease {
+        tail: stat.tail,
+        ..lease
+    };
+    end(generator, &stat, lease, verdict).await?;
+    // Somebody may be watching the list.
+    let _ = generator.changes.send(id);
+    Ok(())
 }
 
-/// Runs or ends a stream that is leased to this process. What the log fails is tried again.
 async fn resolve(
     generator: &Generator,
     id: StreamId,
-    unended: Unended,
     replan: Replan<'_>,
 ) -> Result<Status, LogError> {
-    let resolved = try_resolve(generator, id, unended, replan).await;
+    let lease = generator.log.lease(id).await?;
+    let resolved = run_or_end(generator, id, lease, replan).await;
     if let Err(LogError::Full(_) | LogError::Io(_)) = &resolved {
-        generator.registry.leave(id, unended);
+        // This process holds it now, so nobody else will end it.
+        let (epoch, code) = (lease.epoch, None);
+        generator.registry.lose_unread(id, Lost { epoch, code });
     }
     resolved
 }
 
-async fn try_resolve(
+/// Runs or ends a stream that is leased to this process.
+async fn run_or_end(
     generator: &Generator,
     id: StreamId,
-    Unended { lease, told }: Unended,
+    lease: Lease,
     replan: Replan<'_>,
 ) -> Result<Status, LogError> {
     let stat = generator.log.info(id).await?;
-    let mut verdict = verdict(generator, &stat).await?;
-    if let (Some(code), Some(told)) = (&mut verdict, told) {
-        *code = told;
-    }
+    let verdict = verdict(generator, &stat).await?;
     if verdict == Some(ErrorCode::NotStarted) {
         let age = generator.clock.now().since(stat.accepted.created_at);
         let in_time = age < limits::RECOVER_RUN_WINDOW;
@@ -144,10 +171,8 @@ async fn end(
     }
     let status = match verdict {
         None => Status::Completed,
-        Some(ErrorCode::NotStarted | ErrorCode::StoreFull | ErrorCode::StoreUnavailable) => {
-            Status::Failed
-        }
-        Some(_) => Status::Interrupted,
+        Some(ErrorCode::GatewayRestarted | ErrorCode::OutcomeUnknown) => Status::Interrupted,
+        Some(_) => Status::Failed,
     };
     records.push(Record::End(Arc::new(End {
         status,
@@ -166,14 +191,16 @@ async fn end(
 fn message(code: ErrorCode) -> &'static str {
     match code {
         ErrorCode::NotStarted => {
-            "The gateway was stopped before the request was sent to a provider; repeat it."
-        }
-        ErrorCode::OutcomeUnknown => {
-            "The gateway was stopped after the request was sent and before an answer came; the \
-             provider may have run it."
+            "The request was not sent to a provider before the gateway stopped or its log failed; \
+             repeat it."
         }
         ErrorCode::StoreFull | ErrorCode::StoreUnavailable => {
             "The stream log could not be written, so the answer was stopped."
+        }
+        ErrorCode::Internal => "The task that wrote this answer died, so the answer was stopped.",
+        ErrorCode::OutcomeUnknown => {
+            "The gateway was stopped after the request was sent and before an answer came; the \
+             provider may have run it."
         }
         _ => "The gateway was stopped in the middle of this answer, which cannot be continued.",
     }

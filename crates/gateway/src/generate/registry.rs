@@ -1,13 +1,12 @@
 //! The generations that run in this process.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use everstream_core::error::ErrorCode;
-use everstream_core::id::{StreamId, UnixMillis};
+use everstream_core::id::{Epoch, StreamId, UnixMillis};
 use everstream_core::record::Digest;
-use everstream_store::Lease;
 
 use super::live::Live;
 
@@ -20,19 +19,19 @@ pub struct Registry {
 #[derive(Debug, Default)]
 struct Inner {
     live: HashMap<StreamId, Arc<Live>>,
+    /// Those among them whose end is not logged although nobody writes them any more.
+    lost: HashMap<StreamId, Lost>,
     /// The newest generation of a request that an SDK may repeat by itself: project and body.
     recent: HashMap<Digest, (Arc<Live>, UnixMillis)>,
-    /// At most as many as ran when the log failed, as it takes no new ones then.
-    unended: BTreeMap<StreamId, Unended>,
 }
 
-/// A stream that this process holds and nobody writes any more, because the log refused its
-/// terminal record.
+/// A stream that the log took no end of.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Unended {
-    pub(super) lease: Lease,
+pub(super) struct Lost {
+    /// Under which it was written.
+    pub(super) epoch: Epoch,
     /// What its readers were told, if anybody told them anything.
-    pub(super) told: Option<ErrorCode>,
+    pub(super) code: Option<ErrorCode>,
 }
 
 impl Registry {
@@ -61,17 +60,28 @@ impl Registry {
     }
 
     pub(super) fn remove(&self, id: StreamId) {
-        self.lock().live.remove(&id);
+        let mut inner = self.lock();
+        inner.live.remove(&id);
+        inner.lost.remove(&id);
     }
 
-    /// Remembers a stream that is still to be ended.
-    pub(super) fn leave(&self, id: StreamId, unended: Unended) {
-        self.lock().unended.insert(id, unended);
+    /// Keeps a stream whose end could not be logged: who comes for it is told, and it is ended once
+    /// the log takes something again.
+    pub(super) fn lose(&self, live: &Arc<Live>, lost: Lost) {
+        let mut inner = self.lock();
+        inner.live.insert(live.id(), Arc::clone(live));
+        inner.lost.insert(live.id(), lost);
     }
 
-    /// The streams that are still to be ended.
-    pub(super) fn take_unended(&self) -> BTreeMap<StreamId, Unended> {
-        std::mem::take(&mut self.lock().unended)
+    /// Remembers a stream that recovery could not end, and that has no readers here.
+    pub(super) fn lose_unread(&self, id: StreamId, lost: Lost) {
+        self.lock().lost.insert(id, lost);
+    }
+
+    /// The streams that are to be ended.
+    pub(super) fn lost(&self) -> Vec<(StreamId, Lost)> {
+        let inner = self.lock();
+        inner.lost.iter().map(|(id, lost)| (*id, *lost)).collect()
     }
 
     /// Remembers that `request` is answered by `live`, for as long as an SDK may retry it.

@@ -64,7 +64,7 @@ impl IntoResponse for Failure {
         if error.code == ErrorCode::Unauthorized {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
-        if must_not_retry(error.code) {
+        if error.retry_after.is_none() && must_not_retry(error.code) {
             headers.insert("x-should-retry", HeaderValue::from_static("false"));
         }
         response

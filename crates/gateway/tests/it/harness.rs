@@ -11,7 +11,9 @@ use everstream::server::Shutdown;
 use everstream::upstream::assemble::assemble;
 use everstream::upstream::models::ModelDirectory;
 use everstream_core::config::{Config, Env, Source};
+use everstream_store::disk::{Disk, OsDisk};
 use everstream_testkit::client::RawClient;
+use everstream_testkit::disk::FaultyDisk;
 use everstream_testkit::provider::FakeProvider;
 use everstream_testkit::sse::Frame;
 use tempfile::TempDir;
@@ -31,6 +33,7 @@ pub struct Setup {
     config: String,
     upstreams: String,
     data_dir: Option<TempDir>,
+    disk: Option<FaultyDisk>,
 }
 
 impl Setup {
@@ -81,6 +84,12 @@ impl Setup {
         self
     }
 
+    /// The log lies on this disk.
+    pub fn disk(mut self, disk: &FaultyDisk) -> Self {
+        self.disk = Some(disk.clone());
+        self
+    }
+
     /// The configuration as a file has it, with its state in `dir`.
     pub fn toml(&self, dir: &Path) -> String {
         format!(
@@ -112,7 +121,23 @@ impl Setup {
         let listener = everstream::server::bind(config.listen).unwrap();
         let addr = listener.local_addr().unwrap();
         let patience = Patience::new(&config);
-        let app = App::start(config, Arc::new(models)).await.unwrap();
+        let disk: Arc<dyn Disk> = match self.disk {
+            None => Arc::new(OsDisk),
+            Some(disk) => {
+                for parent in dir
+                    .path()
+                    .ancestors()
+                    .skip(1)
+                    .collect::<Vec<_>>()
+                    .iter()
+                    .rev()
+                {
+                    let _ = disk.create_dir(parent);
+                }
+                Arc::new(disk)
+            }
+        };
+        let app = App::start_on(disk, config, Arc::new(models)).await.unwrap();
         let shutdown = Shutdown::default();
         let router = everstream::router(Arc::clone(&app));
         let serving = tokio::spawn(everstream::server::serve(

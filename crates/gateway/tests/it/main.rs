@@ -1,14 +1,6 @@
 //! The integration tests: a real gateway over real sockets, in front of scripted providers.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 #![allow(
-    clippy::cast_possible_truncation,
-    clippy::format_collect,
-    clippy::format_push_string,
-    clippy::large_stack_arrays,
-    clippy::too_many_lines,
-    reason = "a test may be plain"
-)]
-#![allow(
     unreachable_pub,
     reason = "what the modules here share is public to them"
 )]
@@ -19,6 +11,7 @@ mod chat;
 mod cli;
 mod directions;
 mod disconnect;
+mod disk;
 mod docs;
 mod embedded;
 mod forms;
@@ -36,6 +29,7 @@ mod restart;
 mod resume;
 mod retry;
 mod secrets;
+mod soak;
 mod socket;
 mod talk;
 mod token;

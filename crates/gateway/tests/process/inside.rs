@@ -76,12 +76,7 @@ impl Rig {
         let app = App::start_on(disk, config, Arc::new(models)).await?;
         let shutdown = Shutdown::default();
         let router = everstream::router(Arc::clone(&app));
-        tokio::spawn(server::serve(
-            listener,
-            router,
-            patience,
-            shutdown.clone(),
-        ));
+        tokio::spawn(server::serve(listener, router, patience, shutdown.clone()));
         Ok(Inside {
             app,
             addr,

@@ -8,6 +8,7 @@ use everstream_core::record::{Accepted, Record};
 use tokio::sync::oneshot;
 
 use super::index::Index;
+use super::pace::Kind;
 use super::sync::Job;
 use super::writer::{Standing, Writer};
 use super::{Shared, lock};
@@ -47,13 +48,20 @@ impl Shared {
         };
         let mut may_drop = true;
         loop {
-            match self.try_create(id, &records)? {
+            let attempt = self.appending(
+                |writer| self.try_create(writer, id, &records),
+                || {
+                    let records = records.clone();
+                    Box::new(move |shared, writer| shared.try_create(writer, id, &records))
+                },
+            );
+            match attempt.await?? {
                 Attempt::Done(created, synced) => {
-                    wait_for(synced).await?;
+                    self.wait_for(synced).await?;
                     return Ok(created);
                 }
                 Attempt::After(synced) => {
-                    let _ = synced.await;
+                    let _ = self.pace.patiently(Kind::Sync, synced).await?;
                 }
                 Attempt::Full => self.free(&records, &mut may_drop).await?,
                 Attempt::Compare => return Err(LogError::Exists),
@@ -64,7 +72,7 @@ impl Shared {
     async fn claim_guard(&self) -> Result<super::claims::ClaimGuard, LogError> {
         loop {
             self.check_open()?;
-            let guard = self.claims.try_lock();
+            let guard = self.reading(|shared| shared.claims.try_lock()).await?;
             let guard = guard.map_err(|error| LogError::Io(format!("claims.lock: {error}")))?;
             if let Some(guard) = guard {
                 return Ok(guard);
@@ -75,13 +83,13 @@ impl Shared {
 
     fn try_create(
         &self,
+        writer: &mut Writer,
         id: StreamId,
         records: &[Record; 1],
     ) -> Result<Attempt<Created>, LogError> {
         let [Record::Accepted(accepted)] = records else {
             return Err(LogError::Exists);
         };
-        let mut writer = lock(&self.writer);
         self.check_open()?;
         if accepted.claim.is_some() {
             self.refresh();
@@ -95,7 +103,7 @@ impl Shared {
                 let holder = index.graves.holder(claim.key);
                 if holder.is_some_and(|holder| writer.staged.contains_key(&holder)) {
                     drop(index);
-                    return Ok(Attempt::After(self.queue(&mut writer)?));
+                    return Ok(Attempt::After(self.queue(writer)?));
                 }
                 if let Some(claimed) = index.claimed(claim.key, self.now()) {
                     return Ok(Attempt::Done(Created::Claimed(claimed), None));
@@ -116,7 +124,7 @@ impl Shared {
             holder: self.own,
             last: None,
         };
-        let synced = self.commit(&mut writer, id, standing, after, records)?;
+        let synced = self.commit(writer, id, standing, after, records)?;
         let lease = Lease {
             epoch: Epoch::FIRST,
             tail: after.tail,
@@ -132,13 +140,20 @@ impl Shared {
     ) -> Result<Lease, LogError> {
         let mut may_drop = true;
         loop {
-            match self.try_append(id, lease, records)? {
+            let attempt = self.appending(
+                |writer| self.try_append(writer, id, lease, records),
+                || {
+                    let records = records.to_vec();
+                    Box::new(move |shared, writer| shared.try_append(writer, id, lease, &records))
+                },
+            );
+            match attempt.await?? {
                 Attempt::Done(lease, synced) => {
-                    wait_for(synced).await?;
+                    self.wait_for(synced).await?;
                     return Ok(lease);
                 }
                 Attempt::After(synced) => {
-                    let _ = synced.await;
+                    let _ = self.pace.patiently(Kind::Sync, synced).await?;
                 }
                 Attempt::Full => self.free(records, &mut may_drop).await?,
                 Attempt::Compare => return self.compare(id, lease, records),
@@ -148,13 +163,13 @@ impl Shared {
 
     fn try_append(
         &self,
+        writer: &mut Writer,
         id: StreamId,
         lease: Lease,
         records: &[Record],
     ) -> Result<Attempt<Lease>, LogError> {
-        let mut writer = lock(&self.writer);
         self.check_open()?;
-        let standing = self.standing(&writer, &lock(&self.index), id)?;
+        let standing = self.standing(writer, &lock(&self.index), id)?;
         if lease.epoch != standing.epoch || standing.holder != self.own {
             let newest = standing.epoch;
             return Err(LogError::Fenced { newest });
@@ -162,7 +177,7 @@ impl Shared {
         if lease.tail != standing.extent.tail {
             let is_behind = lease.tail.position < standing.extent.tail.position;
             return match (is_behind, writer.staged.contains_key(&id)) {
-                (true, true) => Ok(Attempt::After(self.queue(&mut writer)?)),
+                (true, true) => Ok(Attempt::After(self.queue(writer)?)),
                 (true, false) => Ok(Attempt::Compare),
                 (false, _) if standing.extent.tail.ended => Err(LogError::Ended),
                 (false, _) => Err(LogError::NotAtTail {
@@ -177,7 +192,7 @@ impl Shared {
         if is_bounded(records) && self.excess(weight(records)) > 0 {
             return Ok(Attempt::Full);
         }
-        let synced = self.commit(&mut writer, id, standing, after, records)?;
+        let synced = self.commit(writer, id, standing, after, records)?;
         let tail = after.tail;
         Ok(Attempt::Done(Lease { tail, ..lease }, synced))
     }
@@ -196,20 +211,27 @@ impl Shared {
     }
 
     pub(super) async fn lease(&self, id: StreamId) -> Result<Lease, LogError> {
-        self.fresh(id)?;
+        self.reading(move |shared| shared.fresh(id)).await??;
         let writer = lock(&self.index).find(id, self.now())?.writer();
         if self.is_peer(writer) {
             self.on_sync_thread(Self::adopt_dead).await?;
         }
-        let (lease, synced) = self.try_lease(id)?;
-        wait_for(synced).await?;
+        let attempt = self.appending(
+            |writer| self.try_lease(writer, id),
+            || Box::new(move |shared, writer| shared.try_lease(writer, id)),
+        );
+        let (lease, synced) = attempt.await??;
+        self.wait_for(synced).await?;
         Ok(lease)
     }
 
-    fn try_lease(&self, id: StreamId) -> Result<(Lease, Option<Synced>), LogError> {
-        let mut writer = lock(&self.writer);
+    fn try_lease(
+        &self,
+        writer: &mut Writer,
+        id: StreamId,
+    ) -> Result<(Lease, Option<Synced>), LogError> {
         self.check_open()?;
-        let standing = self.standing(&writer, &lock(&self.index), id)?;
+        let standing = self.standing(writer, &lock(&self.index), id)?;
         if standing.extent.tail.ended {
             return Err(LogError::Ended);
         }
@@ -225,7 +247,7 @@ impl Shared {
             last: None,
             ..standing
         };
-        let synced = self.commit(&mut writer, id, before, after, &records)?;
+        let synced = self.commit(writer, id, before, after, &records)?;
         let tail = after.tail;
         Ok((Lease { epoch, tail }, synced))
     }
@@ -309,11 +331,14 @@ impl Shared {
         freed.await??;
         Ok(())
     }
-}
 
-async fn wait_for(synced: Option<Synced>) -> Result<(), LogError> {
-    match synced {
-        Some(synced) => synced.await.map_err(|_| LogError::Closed)?,
-        None => Ok(()),
+    async fn wait_for(&self, synced: Option<Synced>) -> Result<(), LogError> {
+        match synced {
+            Some(synced) => {
+                let synced = self.pace.patiently(Kind::Sync, synced).await?;
+                synced.map_err(|_| LogError::Closed)?
+            }
+            None => Ok(()),
+        }
     }
 }

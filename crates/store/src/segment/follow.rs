@@ -41,7 +41,7 @@ impl Shared {
     }
 
     pub(super) async fn wait(&self, id: StreamId, seen: Tail) {
-        if self.fresh(id).is_err() {
+        if self.may_read_here() && self.fresh(id).is_err() {
             return;
         }
         loop {
@@ -63,12 +63,14 @@ impl Shared {
             if tokio::time::timeout(POLL, moved).await.is_ok() || self.check_open().is_err() {
                 return;
             }
-            self.refresh_if_older(POLL);
+            if self.may_read_here() {
+                self.refresh_if_older(POLL);
+            }
         }
     }
 
     pub(super) async fn audit(&self, id: StreamId) -> Result<Vec<Record>, LogError> {
-        self.fresh(id)?;
+        self.reading(move |shared| shared.fresh(id)).await??;
         let mut found = Vec::new();
         for run in self.whole(id)?.iter().rev() {
             let (position, seq) = run.tail();
@@ -95,7 +97,9 @@ impl Shared {
         if self.check_open().is_err() {
             return;
         }
-        self.refresh();
+        if self.may_read_here() {
+            self.refresh();
+        }
         let ids: Vec<StreamId> = lock(&self.index).iter().map(|(id, _)| id).collect();
         for ids in ids.chunks(VISIT_STEP) {
             let infos: Vec<_> = {

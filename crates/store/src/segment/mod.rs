@@ -39,7 +39,7 @@
 //!
 //! # Locks
 //! In this order: `writer`, `sources`, `graveyard`, `index`; `walked` and `files` alone. None is held
-//! over an await, and only the sync thread waits for the device.
+//! over an await. What a disk that hangs can stop, and what not, is told in `pace`.
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -64,6 +64,7 @@ mod graveyard;
 mod index;
 mod layout;
 mod open;
+mod pace;
 mod read;
 mod retain;
 mod runs;
@@ -79,10 +80,10 @@ mod writer;
 /// the process: what the kernel has is there, what the device has not may be lost with the power.
 pub struct SegmentLog {
     shared: Arc<Shared>,
-    sync_thread: Mutex<Option<JoinHandle<()>>>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
-/// What the log and its sync thread share.
+/// What the log and its threads share.
 struct Shared {
     config: SegmentConfig,
     clock: Clock,
@@ -90,7 +91,12 @@ struct Shared {
     own: layout::WriterId,
     /// The own `synced` file, at `sync = always`.
     synced: Option<Arc<dyn DiskFile>>,
+    /// For the sync thread.
     jobs: mpsc::Sender<sync::Job>,
+    /// For the threads that append and read while the disk is slow.
+    appends: mpsc::Sender<sync::Job>,
+    reads: mpsc::Sender<sync::Job>,
+    pace: Arc<pace::Pace>,
     claims: Arc<claims::ClaimLock>,
     writer: Mutex<writer::Writer>,
     sources: Mutex<sources::Sources>,
@@ -151,10 +157,22 @@ impl Shared {
 
 impl SegmentLog {
     fn stop(&self) {
-        let _ = self.shared.jobs.send(sync::Job::Stop);
-        if let Some(thread) = lock(&self.sync_thread).take() {
+        let Shared {
+            jobs,
+            appends,
+            reads,
+            pace,
+            ..
+        } = &*self.shared;
+        for jobs in [jobs, appends, reads] {
+            let _ = jobs.send(sync::Job::Stop);
+        }
+        // A thread that hangs in the disk ends with the process.
+        let hangs = pace.is_hanging();
+        for thread in lock(&self.threads).drain(..).filter(|_| !hangs) {
             let _ = thread.join();
         }
+        pace.stop();
     }
 
     async fn retain_now(&self) -> Result<Retained, LogError> {
@@ -163,7 +181,9 @@ impl SegmentLog {
     }
 
     async fn delete_now(&self, id: StreamId) -> Result<(), LogError> {
-        self.shared.fresh(id)?;
+        self.shared
+            .reading(move |shared| shared.fresh(id))
+            .await??;
         self.shared
             .on_sync_thread(move |shared| shared.delete(id))
             .await?
@@ -175,6 +195,9 @@ impl SegmentLog {
         }
         let synced = self.shared.on_sync_thread(Shared::sync_all).await;
         self.stop();
+        if matches!(synced, Err(LogError::Stalled)) {
+            return Err(LogError::Stalled);
+        }
         lock(&self.shared.sources).list.clear();
         lock(&self.shared.writer).lock = None;
         lock(&self.shared.index).wake_all();
@@ -217,8 +240,11 @@ impl StreamLog for SegmentLog {
         limit: ReadLimit,
     ) -> LogFuture<'_, Result<Page, LogError>> {
         Box::pin(async move {
-            self.shared.fresh(id)?;
-            self.shared.page(id, after, limit)
+            let page = move |shared: &Shared| {
+                shared.fresh(id)?;
+                shared.page(id, after, limit)
+            };
+            self.shared.reading(page).await?
         })
     }
 
@@ -232,13 +258,19 @@ impl StreamLog for SegmentLog {
 
     fn info(&self, id: StreamId) -> LogFuture<'_, Result<Stat, LogError>> {
         Box::pin(async move {
-            self.shared.fresh(id)?;
-            self.shared.stat(id)
+            let stat = move |shared: &Shared| {
+                shared.fresh(id)?;
+                shared.stat(id)
+            };
+            self.shared.reading(stat).await?
         })
     }
 
     fn claimed(&self, key: Digest) -> LogFuture<'_, Option<Claimed>> {
-        Box::pin(async move { self.shared.claimed(key) })
+        Box::pin(async move {
+            let claimed = self.shared.reading(move |shared| shared.claimed(key)).await;
+            claimed.ok().flatten()
+        })
     }
 
     fn scan(&self, project: &ProjectId, visit: &mut dyn FnMut(&StreamInfo)) {
@@ -247,6 +279,10 @@ impl StreamLog for SegmentLog {
 
     fn orphans(&self) -> LogFuture<'_, Vec<StreamId>> {
         Box::pin(self.shared.orphans())
+    }
+
+    fn is_stalled(&self) -> bool {
+        self.shared.is_stalled()
     }
 
     fn delete(&self, id: StreamId) -> LogFuture<'_, Result<(), LogError>> {

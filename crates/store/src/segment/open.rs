@@ -3,15 +3,18 @@
 use std::io;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64};
-use std::sync::{Arc, Mutex, mpsc};
+use std::sync::mpsc::{self, Receiver};
+use std::sync::{Arc, Mutex};
 
 use super::claims::ClaimLock;
 use super::files::Files;
 use super::graveyard::Graveyard;
 use super::index::Index;
 use super::layout::{self, CLAIMS_LOCK, LOCK, SYNCED, Synced, WriterId, log_dir, writer_dir};
+use super::pace::Pace;
+use super::sync::Job;
 use super::writer::Writer;
-use super::{SegmentLog, Shared, lock, sync};
+use super::{SegmentLog, Shared, lock, pace, sync};
 use crate::LogError;
 use crate::config::{Clock, SegmentConfig, Sync};
 use crate::disk::{Disk, DiskFile, DiskLock};
@@ -35,7 +38,10 @@ impl SegmentLog {
         ensure_dir(&*disk, &log_dir).map_err(failed)?;
         let (own, held) = take_number(&*disk, &log_dir).map_err(failed)?;
         let synced = synced_file(&config, &*disk, &log_dir, own).map_err(failed)?;
-        let (jobs, received) = mpsc::channel();
+        let (jobs, to_sync) = mpsc::channel();
+        let (appends, to_append) = mpsc::channel();
+        let (reads, to_read) = mpsc::channel();
+        let pace = Arc::new(Pace::default());
         let shared = Arc::new(Shared {
             claims: ClaimLock::new(Arc::clone(&disk), log_dir.join(CLAIMS_LOCK)),
             index: Mutex::new(Index::new(Graves::new(config.tombstone_for))),
@@ -46,6 +52,9 @@ impl SegmentLog {
             own,
             synced,
             jobs,
+            appends,
+            reads,
+            pace: Arc::clone(&pace),
             writer: Mutex::new(Writer::new(held)),
             sources: Mutex::default(),
             graveyard: Mutex::new(Graveyard::default()),
@@ -55,14 +64,20 @@ impl SegmentLog {
         });
         shared.adopt_dead();
         lock(&shared.index).opened(shared.now());
-        let worker = Arc::clone(&shared);
-        let thread = std::thread::Builder::new()
-            .name("everstream-sync".to_owned())
-            .spawn(move || sync::run(&worker, &received))
-            .map_err(failed)?;
+        pace.start(shared.config.patience).map_err(failed)?;
+        let start = |name: &str, run: fn(&Shared, &Receiver<Job>), jobs| {
+            let shared = Arc::clone(&shared);
+            let thread = std::thread::Builder::new().name(format!("everstream-{name}"));
+            thread.spawn(move || run(&shared, &jobs)).map_err(failed)
+        };
+        let threads = vec![
+            start("sync", sync::run, to_sync)?,
+            start("append", pace::run, to_append)?,
+            start("read", pace::run, to_read)?,
+        ];
         Ok(Self {
             shared,
-            sync_thread: Mutex::new(Some(thread)),
+            threads: Mutex::new(threads),
         })
     }
 }

@@ -170,6 +170,7 @@ impl Shared {
     }
 
     fn remove_segment(&self, writer: WriterId, segment: u32, bytes: u64) -> io::Result<()> {
+        self.pace.progress();
         match self
             .disk
             .remove(&segment_path(self.files.log_dir(), writer, segment))

@@ -163,6 +163,7 @@ impl Shared {
 
     fn sync_writer(&self, writer: WriterId) -> io::Result<()> {
         for number in self.segments(writer)? {
+            self.pace.progress();
             if let Some(segment) = self.files.get(writer, number)? {
                 segment.file.sync_data()?;
             }

@@ -4,10 +4,10 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::sync::{Arc, MutexGuard};
 use std::time::Instant;
 
-use tokio::sync::oneshot;
 use tracing::{error, warn};
 
 use super::layout::{FIRST, Synced};
+use super::pace::Kind;
 use super::writer::{Active, Writer, write_error};
 use super::{Shared, lock};
 use crate::LogError;
@@ -39,10 +39,14 @@ pub(super) fn run(shared: &Shared, jobs: &Receiver<Job>) {
             }
             (Ok(Job::Appended) | Err(RecvTimeoutError::Timeout), _) => {
                 due = None;
+                let _underway = shared.pace.begin(Kind::Sync);
                 // Who waits is told; at `interval` nobody does, and it is logged.
                 let _ = shared.sync();
             }
-            (Ok(Job::Task(task)), _) => task(shared),
+            (Ok(Job::Task(task)), _) => {
+                let _underway = shared.pace.begin(Kind::Sync);
+                task(shared);
+            }
             (Ok(Job::Stop) | Err(RecvTimeoutError::Disconnected), _) => return,
         }
     }
@@ -54,12 +58,7 @@ impl Shared {
         &self,
         task: impl FnOnce(&Self) -> T + Send + 'static,
     ) -> Result<T, LogError> {
-        let (done, result) = oneshot::channel();
-        let task = Job::Task(Box::new(move |shared| {
-            let _ = done.send(task(shared));
-        }));
-        self.jobs.send(task).map_err(|_| LogError::Closed)?;
-        result.await.map_err(|_| LogError::Closed)
+        self.on_thread(&self.jobs, Kind::Sync, task).await
     }
 
     /// Makes everything durable that was written before. On the sync thread.

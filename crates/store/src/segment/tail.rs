@@ -52,6 +52,7 @@ impl Shared {
         });
         let mut went_on = false;
         for (nth, &number) in numbers.iter().enumerate() {
+            self.pace.progress();
             if number < source.at.0 {
                 continue;
             }
@@ -163,6 +164,7 @@ impl Shared {
     }
 
     fn take_up(&self, writer: WriterId, steps: &mut Vec<Step>) -> bool {
+        self.pace.progress();
         let mut index = lock(&self.index);
         let mut went_on = false;
         for step in steps.drain(..) {

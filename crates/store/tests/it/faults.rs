@@ -6,7 +6,7 @@ use everstream_core::record::Record;
 use everstream_store::config::Sync;
 use everstream_store::conformance::{Time, accepted, end, event, events, id};
 use everstream_store::{Created, LogError, StreamLog};
-use everstream_testkit::disk::{Fault, FaultyDisk, Loss};
+use everstream_testkit::disk::{Fault, FaultyDisk, Held, Loss};
 
 use crate::script::{Workload, open, readable};
 
@@ -117,7 +117,7 @@ async fn what_waits_for_the_device_is_seen_by_nobody() {
     let Ok(Created::New(lease)) = log.create(id(1), accepted(None)).await else {
         panic!("not created");
     };
-    disk.hold_syncs();
+    disk.hold(Held::Syncs);
     let writer = std::sync::Arc::clone(&log);
     let waiting = tokio::spawn(async move {
         let records: Vec<Record> = events(id(1), 1, 3);
@@ -132,7 +132,7 @@ async fn what_waits_for_the_device_is_seen_by_nobody() {
         seen.push((tail.ok(), readable(log, id(1)).await.0));
     }
     // A log cannot be dropped while a sync is held, as a failed assertion would.
-    disk.release_syncs();
+    disk.release();
     let unseen = (Some(lease.tail), Vec::new());
     assert_eq!(seen, [unseen.clone(), unseen]);
     let lease = waiting.await.unwrap().unwrap();

@@ -5,6 +5,7 @@ mod backends;
 mod crash;
 mod damage;
 mod faults;
+mod hangs;
 mod long;
 mod model;
 mod peers;
