@@ -12,8 +12,8 @@ async fn streams_that_come_and_go_leave_nothing_behind() {
         concurrency: 40,
         pause: Duration::from_millis(20),
         every: Duration::from_secs(1),
-        // So little that retention is at work from the beginning.
-        max_bytes: 1 << 20,
+        // So little that retention is soon at work.
+        max_bytes: 4 << 20,
         sync: "interval".to_owned(),
     };
     let report = soak.run().await.unwrap();
