@@ -25,6 +25,7 @@ use super::settings::{Kind, Schedule, Step};
 
 /// The start of virtual time: some wall time.
 const EPOCH: u64 = 1_800_000_000_000;
+const MOMENTS: [Moment; 3] = [Moment::Before, Moment::Middle, Moment::After];
 /// Processes at a time: one, and one that drains.
 const PROCESSES: usize = 2;
 
@@ -108,7 +109,7 @@ impl World {
             Kind::DrainTimeout if process.draining => stop_all(&self.host, process),
             Kind::Kill => self.processes.remove(at).kill(),
             Kind::KillAt => {
-                let moment = [Moment::Before, Moment::Middle, Moment::After][random.below(3)];
+                let moment = MOMENTS[random.below(3)];
                 self.host
                     .board
                     .note(&process.disk.harm(Harm::Kill(1 + random.next() % 8, moment)));
@@ -148,6 +149,11 @@ impl World {
             key: Digest([key; 32]),
             fingerprint: Digest([key; 32]),
         });
+        if random.chance(8) {
+            // Where nothing was sent yet the next process runs it.
+            let harm = Harm::Kill(2 + random.next() % 3, MOMENTS[random.below(3)]);
+            self.note(&self.processes[at].disk.harm(harm));
+        }
         let pace = Random::new(random.next());
         let seat = self.processes[at].request(number, on_disconnect, claim, pace);
         self.seats.extend(seat);
@@ -252,7 +258,16 @@ impl World {
 
     /// An append by a process that never had the lease, or under an old one.
     fn stale(&mut self, random: &mut Random) {
-        let streams = self.host.book.streams();
+        let mut streams = self.host.book.streams();
+        if random.chance(70) {
+            // Rather one that was taken over and still runs.
+            let book = &self.host.book;
+            streams.sort_by_key(|id| {
+                let account = book.get(*id);
+                (account.ending.is_none(), account.leases.len())
+            });
+            streams.drain(..streams.len().saturating_sub(1));
+        }
         let Some(id) = random.pick(&streams) else {
             return;
         };
