@@ -32,13 +32,16 @@ struct State {
     /// By the simulation's number.
     streams: BTreeMap<usize, Seen>,
     /// Batches that were given to readers out of a live stream's memory, by process and stream.
-    batches: HashMap<(u32, usize), Vec<(usize, Weak<Batch>)>>,
+    batches: HashMap<(u32, usize), Kept>,
     readers: Vec<Fate>,
     violation: Option<String>,
     trace: String,
     digest: DefaultHasher,
     asked: u64,
 }
+
+/// Batches, each with the size of its frames, as long as somebody keeps them.
+type Kept = Vec<(usize, Weak<Batch>)>;
 
 /// All that was ever seen of a stream.
 #[derive(Clone, Debug, Default)]

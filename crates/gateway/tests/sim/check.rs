@@ -13,6 +13,8 @@ use super::board::render;
 use super::log::Account;
 use super::process::{Host, Process};
 
+/// Longer than any silence, linger time or period that a schedule may have.
+pub(crate) const LONG: Duration = Duration::from_mins(4);
 const PAGE: ReadLimit = ReadLimit {
     events: 7,
     bytes: 4096,
@@ -207,6 +209,3 @@ fn interrupted(
     }
     Ok(())
 }
-
-/// Longer than any silence, linger time or period that a schedule may have.
-pub(crate) const LONG: Duration = Duration::from_mins(4);

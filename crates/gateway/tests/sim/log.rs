@@ -9,7 +9,7 @@ use std::task::{Context, Poll, Waker};
 
 use everstream_core::event::StreamInfo;
 use everstream_core::id::{ProjectId, Seq, StreamId, UnixMillis};
-use everstream_core::record::{Accepted, Claim, Digest, Record, Tail};
+use everstream_core::record::{Accepted, Claim, Digest, End, Record, Tail};
 use everstream_store::segment::SegmentLog;
 use everstream_store::{
     Claimed, Created, Lease, LogError, LogFuture, Page, ReadLimit, Retained, Stat, StreamLog,
@@ -84,6 +84,14 @@ impl Book {
         let account = book.entry(id).or_default();
         account.leases.push((process, lease));
         account.failed = false;
+    }
+
+    /// Any of the attempts to end a stream may be the one that is found.
+    fn ending(&self, id: StreamId, end: &End) {
+        let mut book = self.lock();
+        let ending = &mut book.entry(id).or_default().ending;
+        let (at, released) = ending.unwrap_or((end.at, false));
+        *ending = Some((at, released || end.release_claim));
     }
 
     fn appended(&self, id: StreamId, result: &Result<Lease, LogError>) {
@@ -223,9 +231,10 @@ impl StreamLog for SimLog {
     ) -> LogFuture<'a, Result<Lease, LogError>> {
         Box::pin(async move {
             for record in records {
-                if let Record::End(end) = record {
-                    let mut book = self.book.lock();
-                    book.entry(id).or_default().ending = Some((end.at, end.release_claim));
+                if let Record::End(end) = record
+                    && !self.gate.is_dead()
+                {
+                    self.book.ending(id, end);
                 }
             }
             let appended = self.in_step(self.log.append(id, lease, records)).await;

@@ -10,18 +10,17 @@ use everstream::clock::Clock;
 use everstream::generate::recover::recover;
 use everstream::generate::registry::Registry;
 use everstream::generate::{Generator, Request, Started};
-use everstream::read::{Read, Reader};
+use everstream::read::Reader;
 use everstream::upstream::{Upstream, UpstreamSpec};
-use everstream_core::error::ErrorCode;
 use everstream_core::event::Surface;
 use everstream_core::id::{ProjectId, Seq, StreamId, UnixMillis};
 use everstream_core::limits;
 use everstream_core::limits::StreamLimits;
 use everstream_core::policy::disconnect::OnDisconnect;
 use everstream_core::record::{Accepted, Claim};
+use everstream_store::LogError;
 use everstream_store::config::SegmentConfig;
 use everstream_store::segment::SegmentLog;
-use everstream_store::{LogError, StreamLog};
 use everstream_testkit::disk::FaultyDisk;
 use tokio::runtime::Runtime;
 use tokio::sync::broadcast;
@@ -29,12 +28,14 @@ use tokio::task::AbortHandle;
 use tokio::time::sleep;
 use tokio_util::task::TaskTracker;
 
-use super::board::{Board, Fate};
+use super::board::Board;
+use super::check;
 use super::disk::ProcessDisk;
 use super::log::{Book, SimLog};
 use super::provider::Provider;
 use super::random::Random;
 use super::settings::Settings;
+use super::visitor::Visitor;
 
 /// How often streams of the dead are looked for, as in the real program.
 pub(crate) const RECOVER_EVERY: Duration = Duration::from_secs(5);
@@ -188,7 +189,7 @@ impl Process {
                 Ok(Started::New(attachment)) => {
                     let id = attachment.live().id();
                     visitor.host.board.note(&format!("s{number} began"));
-                    super::check::began(&visitor.host, id, claim);
+                    check::began(&visitor.host, id, claim);
                     let log = Arc::<SimLog>::clone(&visitor.log);
                     let reader = Reader::new(log, id, Seq::ZERO, Some(attachment));
                     visitor.follow(number, reader, true).await;
@@ -306,117 +307,4 @@ fn request(
 /// The owner of all streams.
 pub(crate) fn project() -> Option<ProjectId> {
     "sim".parse().ok()
-}
-
-/// A client that reads.
-struct Visitor {
-    process: u32,
-    reader: usize,
-    host: Host,
-    log: Arc<SimLog>,
-    disk: ProcessDisk,
-    pace: Random,
-}
-
-impl Drop for Visitor {
-    fn drop(&mut self) {
-        self.host.board.stand_up(self.reader, Fate::Gone);
-    }
-}
-
-impl Visitor {
-    /// As `http/open.rs` opens a stream.
-    async fn open(self, generator: &Generator, id: StreamId, seq: Seq) {
-        let board = &self.host.board;
-        let number = self.host.book.get(id).number;
-        let live = generator.registry.get(id);
-        let stat = match self.log.info(id).await {
-            Ok(stat) => stat,
-            Err(error) => {
-                if !self.disk.is_dead() {
-                    super::check::refused(&self.host, id, &error);
-                }
-                return;
-            }
-        };
-        let attachment = live.and_then(|live| live.attach(seq, limits::STREAM_READERS));
-        if seq > stat.tail.seq && !self.disk.is_dead() {
-            let tail = stat.tail.seq;
-            board.violate(format!(
-                "s{number}.{seq} was seen, and the log is at {tail}"
-            ));
-        }
-        if stat.tail.ended && stat.tail.seq == seq {
-            board.stand_up(self.reader, Fate::Finished);
-            return;
-        }
-        let attached = attachment.is_some();
-        let log = Arc::<SimLog>::clone(&self.log);
-        let reader = Reader::new(log, id, seq, attachment);
-        self.follow(number, reader, attached).await;
-    }
-
-    async fn follow(mut self, number: usize, mut reader: Reader, attached: bool) {
-        let id = reader.stream();
-        loop {
-            let read = reader.next().await;
-            if self.disk.is_dead() {
-                return;
-            }
-            let (board, name) = (&self.host.board, self.reader);
-            match read {
-                Read::Events(batch, before) => {
-                    let last = batch.last();
-                    board.note(&format!("r{name} got s{number} {before}..{last}"));
-                    board.saw(number, &batch, before);
-                    if attached {
-                        board.kept(self.process, number, &batch);
-                        self.is_logged(id, last).await;
-                    }
-                }
-                Read::Ended(end) => {
-                    board.note(&format!("r{name} got s{number} {:?}", end.status));
-                    board.saw_end(number, reader.seen(), &end);
-                    board.stand_up(name, Fate::Finished);
-                    return;
-                }
-                Read::Lost(error) => {
-                    board.note(&format!("r{name} lost s{number}: {:?}", error.code));
-                    if error.code == ErrorCode::Internal {
-                        board.violate(format!("s{number}: {}", error.message));
-                    }
-                    if error.code == ErrorCode::StreamGone {
-                        super::check::dropped(&self.host, id);
-                    }
-                    return;
-                }
-            }
-            self.dawdle().await;
-        }
-    }
-
-    /// What came out of memory is in the log already.
-    async fn is_logged(&self, id: StreamId, seq: Seq) {
-        if let Ok(stat) = self.log.info(id).await
-            && stat.tail.seq < seq
-        {
-            let (number, tail) = (self.host.book.get(id).number, stat.tail.seq);
-            let board = &self.host.board;
-            board.violate(format!(
-                "s{number}.{seq} was delivered, the log is at {tail}"
-            ));
-        }
-    }
-
-    async fn dawdle(&mut self) {
-        if self.host.hurry.load(Ordering::Relaxed) {
-            return;
-        }
-        let pause = self
-            .pace
-            .weighted(&[(12, 0), (3, 30), (3, 900), (1, 8_000)]);
-        if pause > 0 {
-            sleep(Duration::from_millis(pause)).await;
-        }
-    }
 }

@@ -14,25 +14,26 @@ use everstream_store::StreamLog;
 use everstream_store::config::Sync;
 use everstream_testkit::disk::{FaultyDisk, Loss};
 
-use super::board::{Board, Fate};
+use super::board::Board;
 use super::check;
 use super::disk::{Harm, Moment, ProcessDisk};
 use super::log::Book;
-use super::process::{Host, Process, RECOVER_EVERY, Seat};
+use super::process::{Host, Process, Seat};
 use super::provider::Provider;
 use super::random::Random;
 use super::settings::{Kind, Schedule, Step};
 
 /// The start of virtual time: some wall time.
 const EPOCH: u64 = 1_800_000_000_000;
+const MOMENTS: [Moment; 3] = [Moment::Before, Moment::Middle, Moment::After];
 /// Processes at a time: one, and one that drains.
 const PROCESSES: usize = 2;
 
 pub(crate) struct World {
-    host: Host,
-    processes: Vec<Process>,
-    seats: Vec<Seat>,
-    started: u32,
+    pub(super) host: Host,
+    pub(super) processes: Vec<Process>,
+    pub(super) seats: Vec<Seat>,
+    pub(super) started: u32,
 }
 
 impl World {
@@ -63,7 +64,7 @@ impl World {
         board
     }
 
-    fn note(&self, what: &str) {
+    pub(super) fn note(&self, what: &str) {
         self.host.board.note(what);
     }
 
@@ -108,7 +109,7 @@ impl World {
             Kind::DrainTimeout if process.draining => stop_all(&self.host, process),
             Kind::Kill => self.processes.remove(at).kill(),
             Kind::KillAt => {
-                let moment = [Moment::Before, Moment::Middle, Moment::After][random.below(3)];
+                let moment = MOMENTS[random.below(3)];
                 self.host
                     .board
                     .note(&process.disk.harm(Harm::Kill(1 + random.next() % 8, moment)));
@@ -148,6 +149,11 @@ impl World {
             key: Digest([key; 32]),
             fingerprint: Digest([key; 32]),
         });
+        if random.chance(8) {
+            // Where nothing was sent yet the next process runs it.
+            let harm = Harm::Kill(2 + random.next() % 3, MOMENTS[random.below(3)]);
+            self.note(&self.processes[at].disk.harm(harm));
+        }
         let pace = Random::new(random.next());
         let seat = self.processes[at].request(number, on_disconnect, claim, pace);
         self.seats.extend(seat);
@@ -160,7 +166,7 @@ impl World {
     }
 
     fn speak(&mut self, random: &mut Random) {
-        for _ in 0..1 + random.below(3) {
+        for _ in 0..=random.below(3) {
             let bytes = [
                 1 + random.below(30),
                 1 + random.below(600),
@@ -199,7 +205,7 @@ impl World {
         self.seats.push(seat);
     }
 
-    fn start(&mut self, random: &mut Random) {
+    pub(super) fn start(&mut self, random: &mut Random) {
         if self.processes.len() >= PROCESSES {
             return;
         }
@@ -252,7 +258,16 @@ impl World {
 
     /// An append by a process that never had the lease, or under an old one.
     fn stale(&mut self, random: &mut Random) {
-        let streams = self.host.book.streams();
+        let mut streams = self.host.book.streams();
+        if random.chance(70) {
+            // Rather one that was taken over and still runs.
+            let book = &self.host.book;
+            streams.sort_by_key(|id| {
+                let account = book.get(*id);
+                (account.ending.is_none(), account.leases.len())
+            });
+            streams.drain(..streams.len().saturating_sub(1));
+        }
         let Some(id) = random.pick(&streams) else {
             return;
         };
@@ -288,7 +303,7 @@ impl World {
         }
     }
 
-    fn pass(&mut self, time: Duration) {
+    pub(super) fn pass(&mut self, time: Duration) {
         let millis = u64::try_from(time.as_millis()).unwrap_or(0);
         self.host.now.fetch_add(millis, Ordering::Relaxed);
         for process in &mut self.processes {
@@ -300,7 +315,7 @@ impl World {
     }
 
     /// Lets everything run that can, and buries who died meanwhile.
-    fn settle(&mut self) {
+    pub(super) fn settle(&mut self) {
         for process in self
             .processes
             .iter()
@@ -323,88 +338,6 @@ impl World {
         self.host.board.check_memory();
         if let Some(trouble) = self.host.book.take_trouble() {
             self.host.board.violate(trouble);
-        }
-    }
-
-    /// Nothing goes wrong any more: everything ends and everybody is told, at once with those that
-    /// live, and at the latest with the next start.
-    fn finish(&mut self) {
-        self.note("the disk is sound from here on");
-        self.host.hurry.store(true, Ordering::Relaxed);
-        self.host.provider.refuse(0);
-        for process in &mut self.processes {
-            process.disk.harm(Harm::None);
-            process.disk.gate().speed_up();
-            thaw(process);
-        }
-        if self.processes.is_empty() {
-            self.start(&mut Random::new(1));
-        }
-        self.settle();
-        self.wait();
-        self.nobody_waits();
-        if self.host.board.violation().is_some() {
-            return;
-        }
-        for process in self.processes.drain(..) {
-            process.kill();
-        }
-        self.started += 1;
-        let disk = ProcessDisk::new(self.host.disk.clone());
-        match Process::start(&self.host, self.started, disk) {
-            Ok(process) => {
-                process.recover();
-                self.processes.push(process);
-            }
-            Err(error) => self.host.board.violate(format!("the last start: {error}")),
-        }
-        self.settle();
-        self.wait();
-        self.nobody_waits();
-        if let Some(process) = self.processes.first() {
-            check::whole(&self.host, process);
-        }
-    }
-
-    /// Until nothing is left to wait for, but not for ever.
-    fn wait(&mut self) {
-        let until = self.host.now().plus(check::LONG);
-        while self.host.now() < until && self.is_awaited() {
-            let mut rounds = 0;
-            while self.host.settings.answers && self.host.provider.speaking() > 0 && rounds < 100 {
-                self.host.provider.speak(0, usize::MAX / 2);
-                self.settle();
-                rounds += 1;
-            }
-            self.pass(RECOVER_EVERY);
-            self.settle();
-        }
-    }
-
-    fn is_awaited(&self) -> bool {
-        let unended = |process: &Process| !check::unended(&self.host, process).is_empty();
-        self.reading().next().is_some() || self.processes.last().is_some_and(unended)
-    }
-
-    fn reading(&self) -> impl Iterator<Item = &Seat> {
-        let board = &self.host.board;
-        self.seats
-            .iter()
-            .filter(|seat| board.fate(seat.reader) == Fate::Reading)
-    }
-
-    /// Every stream has ended, and every reader knows.
-    fn nobody_waits(&self) {
-        let Some(process) = self.processes.last() else {
-            return;
-        };
-        for id in check::unended(&self.host, process) {
-            let number = self.host.book.get(id).number;
-            self.host.board.violate(format!("s{number} does not end"));
-        }
-        for seat in self.reading() {
-            let what = format!("r{} at p{} waits for ever", seat.reader, seat.process);
-            self.host.board.violate(what);
         }
     }
 }
@@ -445,7 +378,7 @@ fn lives(host: &Host, process: &Process) -> Vec<Arc<everstream::generate::live::
     lives
 }
 
-fn thaw(process: &mut Process) {
+pub(super) fn thaw(process: &mut Process) {
     if let Some(behind) = process.frozen.take() {
         process.pass(behind);
     }
