@@ -112,7 +112,7 @@ impl Generator {
             let unsure = Unsure(Some((self, id)));
             let created = self.log.create(id, Arc::clone(&accepted)).await;
             if !matches!(created, Err(LogError::Stalled)) {
-                unsure.is_known();
+                unsure.settle();
             }
             match created {
                 Ok(Created::New(lease)) => break (id, lease),
@@ -200,7 +200,7 @@ impl Generator {
 struct Unsure<'a>(Option<(&'a Generator, StreamId)>);
 
 impl Unsure<'_> {
-    fn is_known(mut self) {
+    fn settle(mut self) {
         self.0 = None;
     }
 }
