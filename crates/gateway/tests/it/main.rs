@@ -20,6 +20,7 @@ mod http2;
 mod identity;
 mod key_life;
 mod list;
+mod million;
 mod pages;
 mod process;
 mod proxy;

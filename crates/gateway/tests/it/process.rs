@@ -107,6 +107,13 @@ impl Process {
         kib.parse::<usize>().unwrap() << 10
     }
 
+    /// Its resident memory in bytes.
+    pub fn memory(&self) -> u64 {
+        let statm = std::fs::read_to_string(format!("/proc/{}/statm", self.child.id())).unwrap();
+        let pages: u64 = statm.split(' ').nth(1).unwrap().parse().unwrap();
+        pages * 4096
+    }
+
     /// A connection to it.
     pub async fn client(&self) -> RawClient {
         RawClient::connect(self.addr).await.unwrap()

@@ -4,7 +4,7 @@ use everstream_core::id::Seq;
 use everstream_store::config::{SegmentConfig, Sync};
 use everstream_store::conformance::{Time, accepted, event, id};
 use everstream_store::segment::SegmentLog;
-use everstream_store::{Created, ReadLimit, StreamLog};
+use everstream_store::{Created, LogError, ReadLimit, StreamLog};
 use everstream_testkit::disk::FaultyDisk;
 use std::sync::Arc;
 
@@ -73,6 +73,11 @@ async fn a_sequential_read_of_a_long_stream_is_linear() {
         assert_eq!(page.events.len(), 1);
     }
     assert_eq!(disk.reads() - before, 100, "one read for each new event");
+    let before = disk.reads();
+    log.delete(id(1)).await.unwrap();
+    assert_eq!(disk.reads(), before, "what is forgotten is not read");
+    let gone = log.info(id(1)).await;
+    assert!(matches!(gone, Err(LogError::Gone { .. })), "{gone:?}");
 }
 
 #[tokio::test]

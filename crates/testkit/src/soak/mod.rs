@@ -78,13 +78,14 @@ impl Soak {
             let load = Arc::clone(&load);
             clients.spawn(async move { load.run_until(end).await });
         }
-        let mut samples = Vec::new();
+        let (mut samples, mut over) = (Vec::new(), None);
         let mut ticks = interval_at(Instant::now() + self.every, self.every);
         loop {
             tokio::select! {
                 _ = ticks.tick() => {
                     let sample = gateway.sample()?;
                     println!("{sample}  {}", load.progress());
+                    over = over.or_else(|| sample.over(self.max_bytes));
                     samples.push(sample);
                 }
                 joined = clients.join_next() => match joined {
@@ -97,7 +98,7 @@ impl Soak {
         println!("{after}  {}", load.progress());
         let mut report = load.report();
         report.faults.extend(sample::grown(&samples));
-        report.faults.extend(after.over(self.max_bytes));
+        report.faults.extend(over);
         report.faults.extend(gateway.stop().await?);
         report.faults.truncate(FAULTS);
         upstream.abort();
