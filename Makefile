@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help run test check
+.PHONY: help run test bench check
 
 help: ## Show the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -9,6 +9,9 @@ run: ## Build and serve; with no provider configured, a small real model answers
 
 test: ## Run all tests, installing what they need
 	@scripts/test.sh
+
+bench: ## Measure against nginx and no proxy at all
+	@scripts/bench.sh
 
 check: ## Format, lints, compile
 	cargo fmt --all --check

@@ -49,6 +49,11 @@ macro_rules! error_codes {
                 match self { $(Self::$variant => $kind,)+ }
             }
 
+            /// What it means, in one sentence of Markdown.
+            pub const fn meaning(self) -> &'static str {
+                match self { $(Self::$variant => concat!($($doc),+).trim_ascii(),)+ }
+            }
+
             /// True when no provider can have been charged for this request.
             pub const fn no_side_effects(self) -> bool {
                 match self { $(Self::$variant => error_codes!(@$effects),)+ }

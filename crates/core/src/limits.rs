@@ -168,3 +168,6 @@ pub const CLI_SILENCE: Duration = Duration::from_secs(90);
 pub const CLI_RECONNECTS: u32 = 10;
 /// The longest pause of `streams tail` before it connects again; the first is a 32nd of it.
 pub const CLI_RECONNECT_PAUSE: Duration = Duration::from_secs(8);
+/// How long a process that was replaced still answers on connections that clients keep alive, before
+/// it closes the idle ones: what is in use leaves by itself with its next response.
+pub const KEEP_ALIVE_FAREWELL: Duration = Duration::from_secs(10);

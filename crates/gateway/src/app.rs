@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use everstream_core::config::{Backend, Config, SyncMode};
-use everstream_core::error::ErrorCode;
+use everstream_core::error::{Error, ErrorCode};
 use everstream_core::id::StreamId;
 use everstream_core::limits;
 use everstream_core::record::Accepted;
@@ -17,8 +17,9 @@ use everstream_store::disk::{Disk, OsDisk};
 use everstream_store::memory::MemoryLog;
 use everstream_store::segment::SegmentLog;
 use tokio::sync::broadcast;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::task::TaskTracker;
+use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use crate::clock::Clock;
 use crate::config::environment;
@@ -135,24 +136,41 @@ impl App {
         .await;
     }
 
+    /// Lets a generation begin, unless the process drains. Until the permit is dropped a drain
+    /// waits for it.
+    pub fn admit(&self) -> Result<TaskTrackerToken, Error> {
+        // Taken before the question, so that no generation begins between a drain and its end.
+        let permit = self.generator.tasks.token();
+        self.lifecycle.admit()?;
+        Ok(permit)
+    }
+
+    /// From now on clients are sent to another process, where they may read on; what they ask here
+    /// is still answered.
+    pub fn leave(&self) {
+        self.lifecycle.leave();
+        for live in self.generator.registry.all() {
+            live.keep();
+        }
+    }
+
     /// From now on no generation begins here, and those that run end in their own time, whether
     /// somebody reads them here or elsewhere.
     pub fn drain(&self) {
         self.lifecycle.drain();
-        for live in self.generator.registry.all() {
-            live.keep();
-        }
+        self.leave();
         self.generator.tasks.close();
     }
 
-    /// Waits for running generations, for `streams.drain_timeout` at most; what is left then ends
-    /// `interrupted`.
+    /// When the patience of a process that leaves is over.
+    pub fn deadline(&self) -> Instant {
+        self.lifecycle.left_at() + self.config.streams.drain_timeout
+    }
+
+    /// Waits for running generations until the deadline; what is left then ends `interrupted`.
     pub async fn drained(&self) {
         let tasks = &self.generator.tasks;
-        if timeout(self.config.streams.drain_timeout, tasks.wait())
-            .await
-            .is_ok()
-        {
+        if timeout_at(self.deadline(), tasks.wait()).await.is_ok() {
             return;
         }
         tracing::warn!(left = tasks.len(), "streams.drain_timeout is over");

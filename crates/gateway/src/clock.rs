@@ -19,9 +19,14 @@ impl Clock {
         let wall = SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .unwrap_or(Duration::ZERO);
+        Self::start_at(UnixMillis::default().plus(wall))
+    }
+
+    /// A clock that takes it to be `wall` now. Needs a runtime's context.
+    pub fn start_at(wall: UnixMillis) -> Self {
         Self {
             started: Instant::now(),
-            started_at: UnixMillis::default().plus(wall),
+            started_at: wall,
         }
     }
 

@@ -14,7 +14,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::DirBuilderExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use everstream_core::error::ErrorCode;
@@ -102,8 +102,10 @@ pub struct Control {
 pub struct Handles {
     /// Whose generations can be cancelled.
     pub registry: Arc<Registry>,
-    /// The listening socket to hand over.
-    pub listener: OwnedFd,
+    /// The listening socket to hand over; locked while a successor gets ready, as there can be
+    /// only one. Gone once it is: a socket that is still open here could not be bound again if the
+    /// successor died.
+    pub listener: Mutex<Option<OwnedFd>>,
     /// Told when a successor serves.
     pub replaced: CancellationToken,
 }
@@ -165,16 +167,26 @@ impl Handles {
                 }
                 peer.write_all(if live.is_some() { b"yes\n" } else { b"no\n" })
             }
-            ("takeover", _) if !self.replaced.is_cancelled() => self.hand_over(peer),
+            ("takeover", _) => match self.listener.try_lock() {
+                Ok(listener) if listener.is_some() => self.hand_over(peer, listener),
+                _ => peer.write_all(b"no\n"),
+            },
             _ => peer.write_all(b"no\n"),
         }
     }
 
-    fn hand_over(&self, peer: &UnixStream) -> io::Result<()> {
+    fn hand_over(
+        &self,
+        peer: &UnixStream,
+        mut listener: MutexGuard<'_, Option<OwnedFd>>,
+    ) -> io::Result<()> {
         tracing::info!("a successor asks for the listening socket");
-        send(peer, self.listener.as_fd())?;
+        if let Some(listener) = &*listener {
+            send(peer, listener.as_fd())?;
+        }
         peer.set_read_timeout(Some(limits::TAKEOVER_PATIENCE))?;
         if read_line(peer).is_ok_and(|line| line == "ready") {
+            *listener = None;
             self.replaced.cancel();
         } else {
             tracing::warn!("the successor did not get ready; this process goes on");
@@ -257,7 +269,7 @@ mod tests {
         let replaced = CancellationToken::new();
         let handles = Handles {
             registry: Arc::clone(registry),
-            listener: listener.into(),
+            listener: Mutex::new(Some(listener.into())),
             replaced: replaced.clone(),
         };
         (handles, replaced, address)
@@ -280,6 +292,31 @@ mod tests {
         .unwrap();
         old.join().unwrap().unwrap();
         assert!(replaced.is_cancelled());
+    }
+
+    #[test]
+    fn there_is_one_successor_and_then_nothing_to_hand_over() {
+        let (handles, replaced, _) = handles(&Arc::default());
+        let handles = Arc::new(handles);
+        let refused = |handles: &Handles| {
+            let (ours, theirs) = UnixStream::pair().unwrap();
+            (&ours).write_all(b"takeover\n").unwrap();
+            handles.answer(&theirs);
+            read_line(&ours).unwrap() == "no"
+        };
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        let first = Arc::clone(&handles);
+        let old = std::thread::spawn(move || first.try_answer(&theirs));
+        (&ours).write_all(b"takeover\n").unwrap();
+        let listener = TcpListener::from(receive(&ours).unwrap().unwrap());
+        let address = listener.local_addr().unwrap();
+        assert!(refused(&handles));
+        (&ours).write_all(b"ready\n").unwrap();
+        old.join().unwrap().unwrap();
+        assert!(replaced.is_cancelled() && refused(&handles));
+        // Should the successor die, the address is free.
+        drop(listener);
+        TcpListener::bind(address).unwrap();
     }
 
     #[test]

@@ -1,30 +1,64 @@
 //! Starting, draining and ending: who owns the tasks, and whether new requests are wanted.
 
 use std::future::Future;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use everstream_core::error::{Error, ErrorCode};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tokio_util::task::task_tracker::TaskTrackerToken;
 
 /// The life of the process, as its parts see it.
 #[derive(Debug, Default)]
 pub struct Lifecycle {
+    leaving: CancellationToken,
+    left_at: OnceLock<Instant>,
     draining: AtomicBool,
+    sessions: TaskTracker,
     stop: CancellationToken,
     background: TaskTracker,
 }
 
 impl Lifecycle {
-    /// Whether the process is about to end.
-    pub fn is_draining(&self) -> bool {
-        self.draining.load(Ordering::Acquire)
+    /// Whether the process is on its way out: clients should go to another one.
+    pub fn is_leaving(&self) -> bool {
+        self.leaving.is_cancelled()
     }
 
-    /// Lets a new generation in, unless the process is about to end.
+    /// Waits until the process is on its way out: for what would never end by itself.
+    pub async fn leaving(&self) {
+        self.leaving.cancelled().await;
+    }
+
+    /// From now on clients are sent elsewhere, and what they ask here is still answered.
+    pub fn leave(&self) {
+        self.left_at();
+        self.leaving.cancel();
+        self.sessions.close();
+    }
+
+    /// When [`leave`](Self::leave) was called first; now, if it was not.
+    pub fn left_at(&self) -> Instant {
+        *self.left_at.get_or_init(Instant::now)
+    }
+
+    /// Holds the process, for as long as it may be held, until this is dropped: for connections
+    /// that are no HTTP any more.
+    pub fn session(&self) -> TaskTrackerToken {
+        self.sessions.token()
+    }
+
+    /// Waits until no session is left. Only after [`leave`](Self::leave).
+    pub async fn sessions_over(&self) {
+        self.sessions.wait().await;
+    }
+
+    /// Lets a new generation in, unless the process takes no more of them.
     pub fn admit(&self) -> Result<(), Error> {
-        if !self.is_draining() {
+        if !self.draining.load(Ordering::Acquire) {
             return Ok(());
         }
         let message = "This process is about to end; repeat the request, another one takes it.";
@@ -35,6 +69,7 @@ impl Lifecycle {
 
     /// From now on no new generation is let in.
     pub fn drain(&self) {
+        self.leave();
         self.draining.store(true, Ordering::Release);
     }
 

@@ -17,6 +17,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{Sleep, sleep};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 /// `PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n` (RFC 9113, section 3.4): so many bytes are looked at before
 /// the version of HTTP is surely known.
@@ -41,8 +42,11 @@ pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
 /// When a server ends.
 #[derive(Clone, Debug, Default)]
 pub struct Shutdown {
-    /// Nothing more is accepted; connections finish what they carry, idle ones are closed.
+    /// Nothing more is accepted; open connections go on.
     pub refuse: CancellationToken,
+    /// Connections finish what they carry, idle ones are closed. A request that arrives in the same
+    /// moment is lost, so clients are told before, by `Connection: close`.
+    pub close: CancellationToken,
     /// What is left is given up.
     pub abandon: CancellationToken,
 }
@@ -69,7 +73,7 @@ impl Patience {
 /// Serves `router` until it is told to shut down and its connections are done.
 pub async fn serve(listener: TcpListener, router: Router, patience: Patience, shutdown: Shutdown) {
     let builder = Arc::new(builder(patience.head));
-    let connections = GracefulShutdown::new();
+    let (connections, tasks) = (GracefulShutdown::new(), TaskTracker::new());
     let service = TowerToHyperService::new(router);
     loop {
         let accepted = tokio::select! {
@@ -88,13 +92,19 @@ pub async fn serve(listener: TcpListener, router: Router, patience: Patience, sh
             .serve_connection_with_upgrades(io, service.clone())
             .into_owned();
         let connection = connections.watch(connection);
-        tokio::spawn(async move {
+        tasks.spawn(async move {
             if let Err(error) = connection.await {
                 tracing::trace!(%error, "connection ended");
             }
         });
     }
     drop(listener);
+    tasks.close();
+    tokio::select! {
+        () = tasks.wait() => return,
+        () = shutdown.close.cancelled() => {}
+        () = shutdown.abandon.cancelled() => {}
+    }
     tokio::select! {
         () = connections.shutdown() => {}
         () = shutdown.abandon.cancelled() => tracing::warn!("some connections were still open"),

@@ -12,6 +12,9 @@ use tokio::net::TcpStream;
 use crate::http::{self, Body, Headers, MAX_HEADERS};
 use crate::sse;
 
+/// What one read of the socket has room for at least.
+const READ_BYTES: usize = 8 << 10;
+
 /// One connection. Requests go one after another; a body must be read before the next request.
 pub struct RawClient {
     addr: SocketAddr,
@@ -127,6 +130,7 @@ impl RawClient {
                     return Ok(head);
                 }
             }
+            self.inbound.reserve(READ_BYTES);
             if self.socket.read_buf(&mut self.inbound).await? == 0 {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }
@@ -210,6 +214,21 @@ impl RawClient {
         Ok((frames, end))
     }
 
+    /// Waits for more of the body. False at its end.
+    pub(crate) async fn read_more(&mut self) -> io::Result<bool> {
+        self.fill().await
+    }
+
+    /// What is read of the body and not yet [`consume`](Self::consume)d.
+    pub(crate) fn unread(&self) -> &[u8] {
+        &self.decoded
+    }
+
+    /// Drops the first `n` of the unread bytes.
+    pub(crate) fn consume(&mut self, n: usize) {
+        self.decoded.advance(n);
+    }
+
     /// How the body ended, once it has.
     pub fn body_end(&self) -> Option<BodyEnd> {
         self.end
@@ -235,6 +254,7 @@ impl RawClient {
             if self.decoded.len() > before {
                 return Ok(true);
             }
+            self.inbound.reserve(READ_BYTES);
             let read = match self.socket.read_buf(&mut self.inbound).await {
                 Ok(read) => read,
                 Err(e) if is_cut(&e) => {

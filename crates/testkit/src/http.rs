@@ -69,18 +69,26 @@ impl Body {
 
     /// Moves what `inbound` holds of the body over to `out`, without the chunks' framing.
     pub(crate) fn take(&mut self, inbound: &mut BytesMut, out: &mut BytesMut) -> io::Result<()> {
+        let mut at = 0;
+        let taken = self.take_from(inbound, &mut at, out);
+        inbound.advance(at);
+        taken
+    }
+
+    fn take_from(&mut self, bytes: &[u8], at: &mut usize, out: &mut BytesMut) -> io::Result<()> {
         loop {
+            let rest = &bytes[*at..];
             match *self {
                 Self::Done => return Ok(()),
                 Self::UntilClose => {
-                    out.extend_from_slice(&inbound.split());
+                    out.extend_from_slice(rest);
+                    *at = bytes.len();
                     return Ok(());
                 }
                 Self::Length(left) | Self::ChunkData(left) => {
-                    let here = inbound
-                        .len()
-                        .min(usize::try_from(left).unwrap_or(usize::MAX));
-                    out.extend_from_slice(&inbound.split_to(here));
+                    let here = rest.len().min(usize::try_from(left).unwrap_or(usize::MAX));
+                    out.extend_from_slice(&rest[..here]);
+                    *at += here;
                     let left = left - here as u64;
                     *self = match *self {
                         Self::Length(_) if left == 0 => Self::Done,
@@ -93,12 +101,11 @@ impl Body {
                     }
                 }
                 Self::ChunkSize | Self::ChunkEnd | Self::Trailers => {
-                    let Some(end) = inbound.windows(2).position(|w| w == b"\r\n") else {
+                    let Some(end) = memchr::memmem::find(rest, b"\r\n") else {
                         return Ok(());
                     };
-                    let line = inbound.split_to(end);
-                    inbound.advance(2);
-                    *self = self.after_line(&line)?;
+                    *at += end + 2;
+                    *self = self.after_line(&rest[..end])?;
                 }
             }
         }

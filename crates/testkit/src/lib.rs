@@ -3,6 +3,8 @@
 pub mod client;
 pub mod disk;
 mod http;
+pub mod load;
+mod monotonic;
 pub mod provider;
 pub mod soak;
 pub mod sse;

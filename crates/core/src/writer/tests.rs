@@ -5,6 +5,8 @@ use bytes::Bytes;
 use proptest::prelude::*;
 
 use super::*;
+use crate::event::{Mode, Surface};
+use crate::id::StreamId;
 use crate::limits::StreamLimits;
 use crate::record::{Accepted, Tail};
 

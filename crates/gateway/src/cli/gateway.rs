@@ -10,7 +10,7 @@ use serde_json::Value;
 use tokio::time::timeout;
 
 use super::{Failure, GatewayArgs};
-use crate::upstream::{Body, Request, Response, Upstream, UpstreamSpec};
+use crate::upstream::{Body, Request, Response, SpecError, Upstream, UpstreamSpec};
 
 /// A gateway, through the same client that gateways call providers with.
 pub(super) struct Gateway {
@@ -26,7 +26,13 @@ impl GatewayArgs {
         spec.api_key = (self.api_key.clone()).filter(|key| !key.expose().is_empty());
         let own = |&(name, value): &(&str, &str)| (name.to_owned(), value.to_owned());
         spec.headers = headers.iter().map(own).collect();
-        let upstream = Upstream::new(spec).map_err(|error| Failure::Other(error.to_string()))?;
+        let upstream = Upstream::new(spec).map_err(|error| {
+            Failure::Other(match error {
+                SpecError::BaseUrl { error, .. } => format!("--url: {error}"),
+                SpecError::Header { error, .. } => format!("--api-key: {error}"),
+                error => error.to_string(),
+            })
+        })?;
         Ok(Gateway {
             upstream: Arc::new(upstream),
         })

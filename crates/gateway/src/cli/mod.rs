@@ -4,6 +4,7 @@ mod check;
 mod completions;
 mod config;
 mod doctor;
+mod farewell;
 mod gateway;
 mod key;
 mod serve;

@@ -3,15 +3,17 @@
 use std::io::Write as _;
 use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use everstream_core::config::{Backend, Config, ConfigErrors, Env};
+use futures_util::FutureExt as _;
 use listenfd::ListenFd;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
+use super::farewell::Farewell;
 use super::{ConfigArgs, Failure};
 use crate::app::{self, App};
 use crate::control::{Control, Handles, Peers, Takeover};
@@ -19,9 +21,6 @@ use crate::server::Shutdown;
 use crate::upstream::assemble::{Assembled, assemble};
 use crate::upstream::models::ModelDirectory;
 use crate::{server, telemetry};
-
-/// How long readers may take to finish once no generation runs any more.
-const GRACE: Duration = Duration::from_secs(5);
 
 const EXAMPLES: &str = "\
 Without a configuration the upstreams are what is found here: keys in the environment
@@ -88,7 +87,11 @@ fn workers() -> usize {
 async fn serve(config: Config, takeover: bool, env: &Env) -> Result<(), Failure> {
     let data_dir = (config.log.backend == Backend::Disk).then(|| app::data_dir(&config));
     // First of all: a port that is taken is the likeliest mistake, and the cheapest to find.
-    let (listener, predecessor) = listener(&config, data_dir.as_deref(), takeover)?;
+    let Listening {
+        listener,
+        origin,
+        is_lent,
+    } = listen(&config, data_dir.as_deref(), takeover)?;
     let listen = listener.local_addr()?;
     let handed_over = listener.as_fd().try_clone_to_owned()?;
     let assembled = assemble(&config, env).await.map_err(other)?;
@@ -97,19 +100,25 @@ async fn serve(config: Config, takeover: bool, env: &Env) -> Result<(), Failure>
     let patience = server::Patience::new(&config);
     let app = App::start(config, Arc::new(models)).await.map_err(other)?;
     let mut signals = Signals::new()?;
-    let (shutdown, replaced) = (Shutdown::default(), CancellationToken::new());
+    let replaced = CancellationToken::new();
+    let shutdown = Shutdown {
+        // The successor accepts from the same queue, so nobody is refused.
+        refuse: replaced.child_token(),
+        ..Shutdown::default()
+    };
     let router = crate::router(Arc::clone(&app));
-    let serving = tokio::spawn(server::serve(listener, router, patience, shutdown.clone()));
+    let serving = server::serve(listener, router, patience, shutdown.clone());
+    let serving = tokio::spawn(serving).map(drop).boxed().shared();
     let registry = Arc::clone(&app.generator.registry);
     let handles = Handles {
         registry,
-        listener: handed_over,
+        listener: Mutex::new(Some(handed_over)),
         replaced: replaced.clone(),
     };
     let control = data_dir
         .map(|dir| Control::start(&dir, handles))
         .transpose()?;
-    if let Some(predecessor) = predecessor {
+    if let Some(predecessor) = origin {
         // If it is gone by now there is nothing left to take over.
         let _ = predecessor.ready();
     }
@@ -120,64 +129,71 @@ async fn serve(config: Config, takeover: bool, env: &Env) -> Result<(), Failure>
     )?;
     let why = tokio::select! {
         signal = signals.next() => signal,
-        () = replaced.cancelled() => {
-            // The successor accepts from the same queue, so nobody is refused.
-            shutdown.refuse.cancel();
-            "replaced"
+        () = replaced.cancelled() => "replaced",
+    };
+    let farewell = Farewell {
+        app,
+        shutdown,
+        serving,
+    };
+    let is_replaced = replaced.is_cancelled();
+    let last_signal = async {
+        if is_replaced {
+            let signal = signals.next().await;
+            tracing::info!(signal, "is draining already; a second one ends at once");
         }
+        signals.next().await
     };
-    tracing::info!(why, running = app.generator.registry.len(), "draining");
-    app.drain();
-    let ending = async {
-        app.drained().await;
-        shutdown.refuse.cancel();
-        let abandon = tokio::time::sleep(GRACE);
-        tokio::spawn(async move {
-            abandon.await;
-            shutdown.abandon.cancel();
-        });
-        let served = serving.await;
-        app.stop().await;
-        served
-    };
-    let ended = tokio::select! {
-        ended = ending => ended.map_err(other),
-        signal = signals.next() => {
+    tokio::select! {
+        () = farewell.say(why, is_replaced || is_lent) => {}
+        signal = last_signal => {
             tracing::warn!(signal, "ended at once; the next start resolves what was running");
-            Ok(())
         }
-    };
+    }
     drop(control);
-    ended
+    Ok(())
+}
+
+/// A listening socket, and what comes with it.
+struct Listening {
+    listener: TcpListener,
+    /// The process that is to be replaced.
+    origin: Option<Takeover>,
+    /// The service manager keeps it open, and whoever comes next gets it.
+    is_lent: bool,
 }
 
 /// The listening socket: that of the process that is to be replaced, the service manager's, or one
 /// of our own.
-fn listener(
-    config: &Config,
-    data_dir: Option<&Path>,
-    takeover: bool,
-) -> Result<(TcpListener, Option<Takeover>), Failure> {
+fn listen(config: &Config, data_dir: Option<&Path>, takeover: bool) -> Result<Listening, Failure> {
     let from_std = |listener: std::net::TcpListener| {
         listener.set_nonblocking(true)?;
         TcpListener::from_std(listener)
     };
     let peers = data_dir.filter(|_| takeover).map(Peers::of);
-    let predecessor = peers.map_or(Ok(None), |peers| peers.take_listener())?;
-    if let Some(Takeover { listener, .. }) = &predecessor {
+    let origin = peers.map_or(Ok(None), |peers| peers.take_listener())?;
+    let own = |listener, origin| Listening {
+        listener,
+        origin,
+        is_lent: false,
+    };
+    if let Some(Takeover { listener, .. }) = &origin {
         let listener = listener.try_clone()?;
         if listener.local_addr()? == config.listen || config.listen.port() == 0 {
-            return Ok((from_std(listener)?, predecessor));
+            return Ok(own(from_std(listener)?, origin));
         }
     }
     if let Some(listener) = ListenFd::from_env().take_tcp_listener(0)? {
-        return Ok((from_std(listener)?, predecessor));
+        return Ok(Listening {
+            is_lent: true,
+            ..own(from_std(listener)?, origin)
+        });
     }
     let listen = config.listen;
     let bound = server::bind(listen);
     let bound =
         bound.map_err(|error| Failure::Other(format!("cannot listen on {listen}: {error}")))?;
-    Ok((bound, predecessor))
+    Ok(own(bound, origin))
 }
 
 fn announce(config: &Config, assembled: &Assembled) {

@@ -277,7 +277,10 @@ impl Drop for Farewell {
         let (registry, epoch) = (&self.generator.registry, self.epoch);
         match self.live.lost() {
             None => registry.remove(self.live.id()),
-            Some(code) => registry.lose(&self.live, Lost { epoch, code }),
+            Some(code) => {
+                let code = Some(code);
+                registry.lose(&self.live, Lost { epoch, code });
+            }
         }
     }
 }

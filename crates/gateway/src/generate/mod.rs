@@ -211,7 +211,13 @@ impl Drop for Unsure<'_> {
             let (epoch, code) = (Epoch::FIRST, ErrorCode::NotStarted);
             let live = Live::new(id);
             live.lost();
-            generator.registry.lose(&live, Lost { epoch, code });
+            generator.registry.lose(
+                &live,
+                Lost {
+                    epoch,
+                    code: Some(code),
+                },
+            );
         }
     }
 }

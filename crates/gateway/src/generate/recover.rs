@@ -23,12 +23,20 @@ pub type Replan<'a> = &'a (dyn Fn(&Accepted) -> Option<Request> + Send + Sync);
 /// - a request of which nothing was sent yet is run now, under a new epoch;
 /// - any other ends `interrupted` with the typed error event. What was paid for stays readable, and
 ///   nothing is called again without consent.
+///
+/// Streams of this process that the log took no end of, as its disk was full for a while, end the
+/// way their readers were told.
 pub async fn recover(generator: &Generator, replan: Replan<'_>) {
+    // A process that drains begins nothing, and does not end while this runs.
+    let _busy = generator.tasks.token();
+    if generator.tasks.is_closed() {
+        return;
+    }
     for (id, lost) in generator.registry.lost() {
         match end_lost(generator, id, lost).await {
             Ok(()) | Err(LogError::Gone { .. } | LogError::Ended | LogError::Fenced { .. }) => {
                 generator.registry.remove(id);
-                tracing::warn!(stream = %id, code = lost.code.as_str(), "ended late");
+                tracing::warn!(stream = %id, "ended late");
             }
             Err(error) => tracing::debug!(stream = %id, %error, "cannot be ended yet"),
         }
@@ -62,9 +70,9 @@ async fn end_lost(generator: &Generator, id: StreamId, lost: Lost) -> Result<(),
     }
     let stat = log.info(id).await?;
     let verdict = verdict(generator, &stat).await?;
-    let verdict = verdict.map(|found| match found {
-        ErrorCode::NotStarted => found,
-        _ => lost.code,
+    let verdict = verdict.map(|found| match (found, lost.code) {
+        (ErrorCode::NotStarted, _) | (_, None) => found,
+        (_, Some(told)) => told,
     });
     let lease = Lease {
         tail: stat.tail,
@@ -82,6 +90,22 @@ async fn resolve(
     replan: Replan<'_>,
 ) -> Result<Status, LogError> {
     let lease = generator.log.lease(id).await?;
+    let resolved = run_or_end(generator, id, lease, replan).await;
+    if let Err(LogError::Full(_) | LogError::Io(_)) = &resolved {
+        // This process holds it now, so nobody else will end it.
+        let (epoch, code) = (lease.epoch, None);
+        generator.registry.lose_unread(id, Lost { epoch, code });
+    }
+    resolved
+}
+
+/// Runs or ends a stream that is leased to this process.
+async fn run_or_end(
+    generator: &Generator,
+    id: StreamId,
+    lease: Lease,
+    replan: Replan<'_>,
+) -> Result<Status, LogError> {
     let stat = generator.log.info(id).await?;
     let verdict = verdict(generator, &stat).await?;
     if verdict == Some(ErrorCode::NotStarted) {

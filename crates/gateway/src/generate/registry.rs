@@ -30,8 +30,8 @@ struct Inner {
 pub(super) struct Lost {
     /// Under which it was written.
     pub(super) epoch: Epoch,
-    /// Why.
-    pub(super) code: ErrorCode,
+    /// What its readers were told, if anybody told them anything.
+    pub(super) code: Option<ErrorCode>,
 }
 
 impl Registry {
@@ -71,6 +71,11 @@ impl Registry {
         let mut inner = self.lock();
         inner.live.insert(live.id(), Arc::clone(live));
         inner.lost.insert(live.id(), lost);
+    }
+
+    /// Remembers a stream that recovery could not end, and that has no readers here.
+    pub(super) fn lose_unread(&self, id: StreamId, lost: Lost) {
+        self.lock().lost.insert(id, lost);
     }
 
     /// The streams that are to be ended.

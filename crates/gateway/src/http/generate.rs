@@ -118,7 +118,11 @@ async fn generate(app: &App, caller: &Caller, generation: Generation) -> Result<
     };
     let mode = request.mode;
     let fingerprint = request.claim.map(|claim| claim.fingerprint);
-    match app.generator.start(request).await? {
+    let started = {
+        let _admitted = app.admit()?;
+        app.generator.start(request).await?
+    };
+    match started {
         Started::Claimed(claimed) => {
             let fingerprint = fingerprint.unwrap_or(claimed.claim.fingerprint);
             attach_claimed(app, caller, wanted, claimed, fingerprint).await

@@ -15,7 +15,7 @@ pub(super) async fn alive() -> &'static str {
 
 /// `GET /readyz`: 503 as soon as the process is about to end, and while its log hangs.
 pub(super) async fn ready(State(app): State<Arc<App>>) -> Response {
-    if app.lifecycle.is_draining() {
+    if app.lifecycle.is_leaving() {
         (StatusCode::SERVICE_UNAVAILABLE, "draining\n").into_response()
     } else if app.log.is_stalled() {
         (

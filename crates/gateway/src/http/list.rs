@@ -124,7 +124,7 @@ impl Watch {
         while Instant::now() < until {
             let change = tokio::select! {
                 change = timeout_at(until, self.changes.recv()) => change.ok()?,
-                () = self.app.lifecycle.stopped() => return None,
+                () = self.app.lifecycle.leaving() => return None,
             };
             let streams = match change {
                 Ok(id) => self.one(id).await.into_iter().collect(),

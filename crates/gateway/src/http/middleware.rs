@@ -4,17 +4,20 @@
 //! 2. `catch_panic`: a bug costs one request, and its client learns the id to report.
 //! 3. CORS, which answers preflights.
 //! 4. `known_pages`: without keys, what a stranger's web page sends goes no further.
+//! 4. `say_goodbye`: while the process is on its way out, each response is its connection's last.
 
 use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
 
-use axum::extract::Request;
+use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use everstream_core::error::{Error, ErrorCode};
 use futures_util::FutureExt;
-use http::{HeaderName, HeaderValue};
+use http::{HeaderName, HeaderValue, StatusCode, Version, header};
 
 use super::error::Shape;
+use crate::app::App;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
@@ -46,6 +49,22 @@ pub(super) async fn request_id(mut request: Request, next: Next) -> Response {
     let head_ms = started.elapsed().as_millis();
     tracing::debug!(request_id = ?id, %method, path, status, head_ms, "request");
     response.headers_mut().insert(REQUEST_ID, id);
+    response
+}
+
+/// Sends clients of HTTP/1 to the next process with their next request. HTTP/2 has its own goodbye.
+pub(super) async fn say_goodbye(
+    State(app): State<Arc<App>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let version = request.version();
+    let mut response = next.run(request).await;
+    let is_http = response.status() != StatusCode::SWITCHING_PROTOCOLS;
+    if app.lifecycle.is_leaving() && version < Version::HTTP_2 && is_http {
+        let close = HeaderValue::from_static("close");
+        response.headers_mut().insert(header::CONNECTION, close);
+    }
     response
 }
 

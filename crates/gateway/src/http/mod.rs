@@ -55,6 +55,10 @@ pub fn router(app: Arc<App>) -> Router {
         .fallback(no_route)
         .method_not_allowed_fallback(wrong_method)
         .layer(known_pages)
+        .layer(from_fn_with_state(
+            Arc::clone(&app),
+            middleware::say_goodbye,
+        ))
         .layer(cors)
         .with_state(app);
     shielded(router)

@@ -15,7 +15,7 @@ use tokio::net::TcpStream;
 use tokio::time::Instant;
 
 use super::body::Body;
-use super::connection::{Connection, Outgoing};
+use super::connection::{Connection, Io, Outgoing};
 use super::pool::Pool;
 use super::tls::{Tls, TlsError};
 use super::{BaseUrl, SpecError, UpstreamError, UpstreamErrorKind, UpstreamSpec};
@@ -28,8 +28,13 @@ pub struct Upstream {
     fields: Fields,
     secrets: Arc<[Secret]>,
     tls: Option<Tls>,
+    transport: Option<Transport>,
     pool: Pool,
 }
+
+/// How to connect to an upstream that is no server on the network, but lives in this process: an
+/// embedding program's own model, or a script. It has the kinds of a socket's errors.
+pub type Transport = Arc<dyn Fn() -> io::Result<Box<dyn Io>> + Send + Sync>;
 
 /// What to ask of an upstream.
 #[derive(Clone, Debug)]
@@ -86,8 +91,18 @@ impl Upstream {
             base,
             fields,
             tls,
+            transport: None,
             pool: Pool::default(),
         })
+    }
+
+    /// Connects by `transport` instead of the network.
+    #[must_use]
+    pub fn over(self, transport: Transport) -> Self {
+        Self {
+            transport: Some(transport),
+            ..self
+        }
     }
 
     /// Its configured name.
@@ -163,6 +178,9 @@ impl Upstream {
     }
 
     async fn dial(&self, deadline: Instant) -> Result<Connection, UpstreamErrorKind> {
+        if let Some(transport) = &self.transport {
+            return transport().map(Connection::Own).map_err(unreachable);
+        }
         let target = (self.base.host(), self.base.port());
         let addresses = tokio::net::lookup_host(target).await;
         let addresses: Vec<SocketAddr> = addresses.map_err(UpstreamErrorKind::Dns)?.collect();
@@ -299,11 +317,15 @@ async fn first_reachable(
             Err(_) => failure = io::ErrorKind::TimedOut.into(),
         }
     }
-    Err(match failure.kind() {
+    Err(unreachable(failure))
+}
+
+fn unreachable(failure: io::Error) -> UpstreamErrorKind {
+    match failure.kind() {
         io::ErrorKind::NotFound => UpstreamErrorKind::Dns(failure),
         io::ErrorKind::ConnectionRefused => UpstreamErrorKind::Refused,
         _ => UpstreamErrorKind::Connect(failure),
-    })
+    }
 }
 
 fn poll_head(

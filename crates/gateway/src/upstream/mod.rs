@@ -25,7 +25,8 @@ use everstream_core::limits;
 use everstream_core::secret::Secret;
 
 pub use body::Body;
-pub use client::{Request, Response, Upstream};
+pub use client::{Request, Response, Transport, Upstream};
+pub use connection::Io;
 pub use discovery::{Discovery, FoundUpstream, discover};
 pub use error::{SpecError, UpstreamError, UpstreamErrorKind};
 pub use models::{ModelDirectory, ModelEntry, Route};

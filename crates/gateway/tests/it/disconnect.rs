@@ -117,7 +117,7 @@ async fn a_half_closed_a_reset_and_a_unary_clients_connection_count_as_leaving()
 
     let body = unary_chat("x").to_string();
     let (name, value) = key(KEY_ONE);
-    let head = format!("POST {CHAT} HTTP/1.1\r\nhost: x\r\n{name}: {value}\r\n");
+    let head = format!("POST {CHAT} HTTP/1.1\r\nhost: localhost\r\n{name}: {value}\r\n");
     let mut client = gateway.client().await;
     let request = format!("{head}content-length: {}\r\n\r\n{body}", body.len());
     soon(client.send(request.as_bytes())).await.unwrap();

@@ -173,11 +173,6 @@ impl Gateway {
         RawClient::connect(self.addr).await.unwrap()
     }
 
-    /// Its data directory.
-    pub fn data_dir(&self) -> &Path {
-        self.dir.path()
-    }
-
     /// Ends it properly, and gives its state to whoever comes next.
     pub async fn stop(self) -> TempDir {
         self.app.drain();

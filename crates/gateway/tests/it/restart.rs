@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use everstream_testkit::client::{BodyEnd, RawClient};
+use everstream_testkit::client::BodyEnd;
 use everstream_testkit::provider::{ChatAnswer, FakeProvider, Gate, Script};
 use everstream_testkit::sse::Frame;
 use serde_json::{Value, json};

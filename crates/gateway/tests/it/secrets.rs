@@ -81,8 +81,8 @@ impl Answers<'_> {
             (head, client.read_body().await.unwrap().0)
         });
         let (head, body) = reply.await;
-        self.got
-            .push_str(&format!("{head:?}\n{}\n", String::from_utf8_lossy(&body)));
+        let text = String::from_utf8_lossy(&body);
+        self.got.extend([&format!("{head:?}\n"), &*text, "\n"]);
         serde_json::from_slice(&body).unwrap_or_default()
     }
 }
@@ -123,36 +123,33 @@ fn holds(text: &[u8], secret: &[u8]) -> bool {
     text.windows(secret.len()).any(|window| window == secret)
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn no_key_and_no_token_shows_up_anywhere() {
-    let provider = FakeProvider::start(indiscreet).await;
-    let dir = TempDir::new().unwrap();
-    let setup = setup(&provider).config("[telemetry]\nlevel = \"trace\"");
-    let process = Process::start(&setup, dir.path());
+/// What the provider is asked to say.
+const WORDS: [&str; 9] = [
+    "fine",
+    "refuses",
+    "refuses-in-words",
+    "page",
+    "breaks",
+    "breaks-by-name",
+    "malformed",
+    "no-http",
+    "no-header",
+];
+
+/// Sends keys and tokens wherever a client may. Gives all that came back but the tokens, and these.
+async fn provoke(process: &Process) -> (String, Vec<String>) {
     let mut answers = Answers {
-        process: &process,
+        process,
         got: String::new(),
     };
     let bearer = format!("Bearer {KEY_ONE}");
     let one = [("authorization", bearer.as_str())];
-    let models = [
-        "fine",
-        "refuses",
-        "refuses-in-words",
-        "page",
-        "breaks",
-        "breaks-by-name",
-        "malformed",
-        "no-http",
-        "no-header",
-    ];
-    for model in models {
+    for model in WORDS {
         for stream in [true, false] {
             let body = json!({"model": model, "stream": stream, "messages": []});
             answers.ask("POST", CHAT, &one, &body).await;
         }
     }
-    // Every way to send a key, to a path that exists or not, known or not.
     let wrong = format!("Bearer {WRONG_KEY}");
     for header in [
         ("authorization", wrong.as_str()),
@@ -160,7 +157,7 @@ async fn no_key_and_no_token_shows_up_anywhere() {
         ("api-key", KEY_TWO),
     ] {
         answers
-            .ask("POST", CHAT, &[header], &json!({"model": "fine"}))
+            .ask("GET", "/v1/models", &[header], &Value::Null)
             .await;
         answers
             .ask("GET", "/v1/nothing", &[header], &Value::Null)
@@ -168,6 +165,7 @@ async fn no_key_and_no_token_shows_up_anywhere() {
     }
     let in_query = format!("/v1/streams/0000000000000?token={WRONG_KEY}&key={KEY_TWO}");
     answers.ask("GET", &in_query, &[], &Value::Null).await;
+    ask_by_http_2(process, &bearer).await;
     let list = answers
         .ask("GET", "/v1/streams?size=100", &one, &Value::Null)
         .await;
@@ -182,24 +180,29 @@ async fn no_key_and_no_token_shows_up_anywhere() {
             .await;
         answers.got = got;
         let token = token["token"].as_str().unwrap().to_owned();
-        answers
-            .ask("GET", &format!("{path}?token={token}"), &[], &Value::Null)
-            .await;
-        answers
-            .ask("GET", &format!("{path}x?token={token}"), &[], &Value::Null)
-            .await;
+        for path in [&path, &format!("{path}x")] {
+            answers
+                .ask("GET", &format!("{path}?token={token}"), &[], &Value::Null)
+                .await;
+        }
         tokens.push(token);
     }
-    assert_eq!(provider.calls().len(), models.len() * 2 + 1);
-    assert_eq!(tokens.len(), models.len() * 2);
-    let got = answers.got;
+    (answers.got, tokens)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_key_and_no_token_shows_up_anywhere() {
+    let provider = FakeProvider::start(indiscreet).await;
+    let dir = TempDir::new().unwrap();
+    let setup = setup(&provider).config("[telemetry]\nlevel = \"trace\"");
+    let process = Process::start(&setup, dir.path());
+    let (got, tokens) = provoke(&process).await;
+    assert_eq!(provider.calls().len(), WORDS.len() * 2);
+    assert_eq!(tokens.len(), WORDS.len() * 2);
     assert!(
         got.contains("all well") && got.contains("[redacted]"),
         "{got}"
     );
-
-    ask_by_http_2(&process, &bearer).await;
-
     let log = process.rest().join("\n");
     assert!(
         log.contains("TRACE h2::") && log.contains("upstream failed"),
@@ -211,35 +214,34 @@ async fn no_key_and_no_token_shows_up_anywhere() {
         .output()
         .unwrap();
     assert!(check.status.success());
-    let check = [check.stdout, check.stderr].concat();
 
-    let signing = fs::read(dir.path().join("data/secret")).unwrap();
-    let private = fs::metadata(dir.path().join("data/secret"))
-        .unwrap()
-        .permissions();
+    let state = dir.path().join("data");
+    let signing = fs::read(state.join("secret")).unwrap();
+    let private = fs::metadata(state.join("secret")).unwrap().permissions();
     assert_eq!(private.mode() & 0o777, 0o600);
-    let hex: String = signing.iter().map(|byte| format!("{byte:02x}")).collect();
-    let mut secrets: Vec<Vec<u8>> = vec![signing, hex.into()];
+    let mut secrets: Vec<Vec<u8>> = tokens.into_iter().map(Into::into).collect();
     secrets.extend([UPSTREAM_KEY, HEADER_KEY, WRONG_KEY, KEY_ONE, KEY_TWO].map(Into::into));
-    secrets.extend(tokens.into_iter().map(Into::into));
-    let data: Vec<_> = files(&dir.path().join("data"))
-        .into_iter()
-        .filter(|path| !path.ends_with("secret"))
-        .map(|path| (path.display().to_string(), fs::read(&path).unwrap()))
-        .collect();
+    secrets.push(signing);
+
+    let mut places = vec![
+        ("responses".to_owned(), got.into_bytes()),
+        ("log".to_owned(), log.into_bytes()),
+        ("check".to_owned(), [check.stdout, check.stderr].concat()),
+    ];
+    for path in files(&state) {
+        // Not the sockets that processes talk to each other by.
+        if path.is_file() && !path.ends_with("secret") {
+            places.push((path.display().to_string(), fs::read(&path).unwrap()));
+        }
+    }
     assert!(
-        data.iter()
+        places[3..]
+            .iter()
             .any(|(_, bytes)| holds(bytes, b"refuses-in-words"))
     );
-    let places = [
-        ("responses", got.as_bytes()),
-        ("log", log.as_bytes()),
-        ("check", &check),
-    ];
-    let places = places.map(|(name, bytes)| (name.to_owned(), bytes.to_vec()));
-    for (place, bytes) in places.into_iter().chain(data) {
+    for (place, bytes) in places {
         for secret in &secrets {
-            let text = || String::from_utf8_lossy(secret).into_owned();
+            let text = || String::from_utf8_lossy(secret);
             assert!(
                 !holds(&bytes, secret),
                 "{} is in {place}:\n{}",

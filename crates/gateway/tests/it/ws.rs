@@ -78,7 +78,7 @@ async fn a_position_is_taken_from_the_query_and_the_header_and_the_end_is_told_a
         let path = format!("{path}{query}");
         let mut socket = Socket::open(&gateway, &path, &headers).await.unwrap();
         let heard = socket.hear_until("end").await;
-        assert_eq!(data(&heard, &id, after + 1), expected[after as usize..]);
+        assert_eq!(data(&heard, &id, after as u64 + 1), expected[after..]);
         assert_eq!(heard.last().unwrap()["status"], "completed");
         assert_eq!(socket.closed().await.0, 1000);
     }

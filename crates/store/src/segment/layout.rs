@@ -13,6 +13,7 @@ pub(super) const SEGMENT_BYTES_MAX: u64 = 1 << 30;
 
 pub(super) const LOCK: &str = "lock";
 pub(super) const SYNCED: &str = "synced";
+pub(super) const ADOPTED: &str = "adopted";
 pub(super) const TOMBSTONES: &str = "tombstones";
 pub(super) const CLAIMS_LOCK: &str = "claims.lock";
 
@@ -36,8 +37,12 @@ pub(super) fn segment_path(log_dir: &Path, writer: WriterId, segment: u32) -> Pa
     writer_dir(log_dir, writer).join(format!("{segment:08}.seg"))
 }
 
-pub(super) fn parse_segment(name: &str) -> Option<u32> {
-    parse_writer(name.strip_suffix(".seg")?)
+/// The numbers of the segments among a directory's names, in order.
+pub(super) fn segments_of(names: &[String]) -> Vec<u32> {
+    let segments = names.iter().filter_map(|name| name.strip_suffix(".seg"));
+    let mut numbers: Vec<_> = segments.filter_map(parse_writer).collect();
+    numbers.sort_unstable();
+    numbers
 }
 
 /// Where a batch lies in its writer's directory. The number before its position and seq say what

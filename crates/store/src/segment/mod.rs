@@ -17,6 +17,7 @@
 //!                        00000001.seg  header, then batches (everstream_core::record::codec)
 //!                        00000002.seg
 //!                        synced        at `sync = always`: how far others may read
+//!                        adopted       once its process is dead and another has taken it over
 //!                        tombstones    streams that this process dropped
 //! ```
 //! The header of a segment is 36 bytes: magic and version (8), number of the process (4), of the

@@ -9,6 +9,7 @@ use tracing::warn;
 use super::layout::{FIRST, WriterId, segment_path, writer_dir};
 use super::writer::{Writer, is_full, write_error};
 use super::{Shared, lock};
+use crate::config::Sync;
 use crate::graves::Grave;
 use crate::{LogError, Retained};
 
@@ -169,8 +170,32 @@ impl Shared {
         all
     }
 
+    /// Cuts off what the header of this segment says does not count of the one before it, which
+    /// nobody would know any more.
+    fn cut_previous(&self, writer: WriterId, segment: u32) -> io::Result<()> {
+        let head = self.files.get(writer, segment)?.and_then(|s| s.head);
+        let Some(head) = head.filter(|head| head.previous > 0) else {
+            return Ok(());
+        };
+        let Some(previous) = self.files.get(writer, head.previous)? else {
+            return Ok(());
+        };
+        if previous.file.size()? <= head.sealed {
+            return Ok(());
+        }
+        previous.file.set_len(head.sealed)?;
+        if self.config.sync == Sync::None {
+            return Ok(());
+        }
+        previous.file.sync_data()
+    }
+
     fn remove_segment(&self, writer: WriterId, segment: u32, bytes: u64) -> io::Result<()> {
         self.pace.progress();
+        match self.cut_previous(writer, segment) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
         match self
             .disk
             .remove(&segment_path(self.files.log_dir(), writer, segment))

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use tracing::warn;
 
 use super::graveyard;
-use super::layout::{self, LOCK, Synced, TOMBSTONES, WriterId};
+use super::layout::{self, ADOPTED, LOCK, Synced, TOMBSTONES, WriterId};
 use super::open::sync_parents;
 use super::writer::write_error;
 use super::{Shared, lock};
@@ -153,7 +153,12 @@ impl Shared {
             self.sync_writer(writer)?;
         }
         self.follow(writer, source, true)?;
-        Ok(())
+        // Others still follow it, and cannot see from the lock that it is another's now.
+        let mark = layout::writer_dir(self.files.log_dir(), writer).join(ADOPTED);
+        match self.disk.create(&mark) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+            _ => Ok(()),
+        }
     }
 
     fn sync_writer(&self, writer: WriterId) -> io::Result<()> {
@@ -231,13 +236,7 @@ impl Shared {
 
     pub(super) fn segments(&self, writer: WriterId) -> io::Result<Vec<u32>> {
         let dir = layout::writer_dir(self.files.log_dir(), writer);
-        let names = self.disk.list(&dir)?;
-        let mut numbers: Vec<_> = names
-            .iter()
-            .filter_map(|n| layout::parse_segment(n))
-            .collect();
-        numbers.sort_unstable();
-        Ok(numbers)
+        Ok(layout::segments_of(&self.disk.list(&dir)?))
     }
 
     /// Whether a writer is another process that lives, as far as is known.

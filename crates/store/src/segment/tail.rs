@@ -8,7 +8,7 @@ use tracing::{info, warn};
 
 use super::files::Segment;
 use super::graveyard;
-use super::layout::{self, FIRST, SYNCED, Synced, TOMBSTONES, WriterId};
+use super::layout::{self, ADOPTED, FIRST, SYNCED, Synced, TOMBSTONES, WriterId};
 use super::scan::{Found, Scan};
 use super::sources::Source;
 use super::step::Step;
@@ -37,12 +37,16 @@ impl Shared {
         is_dead: bool,
     ) -> io::Result<bool> {
         self.follow_graves(writer, source)?;
-        let limit = if is_dead {
+        let dir = layout::writer_dir(self.files.log_dir(), writer);
+        let names = self.disk.list(&dir)?;
+        // Then nothing is added any more, and what is not whole at the end was cut.
+        let is_over = is_dead || names.iter().any(|name| name == ADOPTED);
+        let limit = if is_over {
             None
         } else {
             self.synced_of(writer, source)?
         };
-        let numbers = self.segments(writer)?;
+        let numbers = layout::segments_of(&names);
         source.sizes.retain(|number, size| {
             let stays = numbers.contains(number);
             if !stays {
@@ -61,7 +65,7 @@ impl Shared {
             }
             let next = numbers.get(nth + 1).copied();
             let Some(segment) = self.files.get(writer, number)? else {
-                if is_dead || next.is_some() {
+                if is_over || next.is_some() {
                     continue;
                 }
                 break;
@@ -72,7 +76,7 @@ impl Shared {
                 segment: &segment,
                 number,
                 end: seal.unwrap_or(len).min(len),
-                is_final: is_dead || seal.is_some(),
+                is_final: is_over || seal.is_some(),
                 is_last: is_dead && seal.is_none(),
             };
             if let Some(limit) = limit {

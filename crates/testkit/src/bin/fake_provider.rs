@@ -12,7 +12,7 @@ use tokio::net::TcpListener;
 ///
 /// fake: 20 tokens, 5 ms apart. fake-TOKENS-MS, fake-cut-N, fake-error-STATUS,
 /// fake-midstream-error-N, fake-nodone, fake-slow-first-MS; any of them with -xK for K
-/// events in one write. GET /_calls shows what came in, POST /_reset sets it to zero.
+/// events in one write. bench-TOKENS-MS stamps its tokens for the load generator. GET /_calls shows what came in, POST /_reset sets it to zero.
 #[derive(Parser)]
 struct Options {
     /// The port on 127.0.0.1; 0 takes a free one.
@@ -26,7 +26,8 @@ struct Options {
     require_key: Option<String>,
 }
 
-#[tokio::main]
+// One thread: in a benchmark it shares one core with the load generator.
+#[tokio::main(flavor = "current_thread")]
 async fn main() -> std::io::Result<()> {
     let options = Options::parse();
     let listener = TcpListener::bind(("127.0.0.1", options.port)).await?;

@@ -9,7 +9,9 @@ use tokio::net::TcpListener;
 use tokio::task::{JoinHandle, JoinSet};
 
 mod answer;
+pub mod bench;
 mod broken;
+mod flight;
 mod gate;
 pub mod named;
 mod request;
@@ -21,6 +23,7 @@ mod traffic;
 mod tests;
 
 pub use answer::ChatAnswer;
+pub use flight::{Flight, Flights};
 pub use gate::Gate;
 pub use request::ReceivedRequest;
 pub use script::{Cut, LineEnd, Script, Step};

@@ -1,6 +1,7 @@
 //! A provider whose behaviour is in the name of the model, for tests that cannot script it: other
-//! languages, benchmarks, people with `curl`. [`Behaviour`] lists the names.
+//! languages, people with `curl`. [`Behaviour`] lists the names; those for benchmarks are [`Bench`]'s.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use base64::Engine;
@@ -9,6 +10,7 @@ use everstream_core::event::Usage;
 use serde_json::{Value, json};
 
 use super::answer::{Chunks, DONE, Kind, unary};
+use super::bench::Bench;
 use super::request::ReceivedRequest;
 use super::script::{Cut, Script, Step};
 use super::traffic::Traffic;
@@ -17,7 +19,7 @@ use super::traffic::Traffic;
 mod tests;
 
 /// The prompt tokens of every answer.
-const PROMPT_TOKENS: u64 = 7;
+pub(super) const PROMPT_TOKENS: u64 = 7;
 /// Most tokens, and most milliseconds, that a name may ask for.
 const MAX_NUMBER: u64 = 1_000_000;
 /// The dimensions of an embedding unless the request says otherwise, and at most.
@@ -180,6 +182,9 @@ fn counts(traffic: &Traffic) -> Value {
 fn generate(request: &ReceivedRequest, kind: Kind) -> Script {
     let asked = request.json();
     let model = asked["model"].as_str().unwrap_or_default();
+    if let Some(bench) = Bench::of(model) {
+        return bench.answer(&asked, kind, request.number, &Arc::default());
+    }
     let Some(behaviour) = Behaviour::of(model) else {
         let message = format!("The model `{model}` does not exist.");
         return Script::openai_error(404, "invalid_request_error", "model_not_found", &message);
@@ -339,7 +344,7 @@ fn vector(text: &str, dimensions: u64) -> Vec<f32> {
     (0..dimensions).map(element).collect()
 }
 
-fn number(text: &str) -> Option<u64> {
+pub(super) fn number(text: &str) -> Option<u64> {
     let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
     text.parse().ok().filter(|&n| digits && n <= MAX_NUMBER)
 }

@@ -11,6 +11,9 @@ use crate::http::{self, Body, Headers, MAX_HEADERS};
 /// meets.
 const MAX_REQUEST_BYTES: usize = 256 << 20;
 
+/// What one read of the socket has room for at least; most requests fit.
+pub(super) const READ_BYTES: usize = 2 << 10;
+
 /// A request as the provider got it.
 #[derive(Clone, Debug)]
 pub struct ReceivedRequest {
@@ -71,6 +74,7 @@ pub(super) async fn read(
         if inbound.len() > MAX_REQUEST_BYTES {
             return Err(http::malformed("an endless head"));
         }
+        inbound.reserve(READ_BYTES);
         if socket.read_buf(inbound).await? == 0 {
             let clean = inbound.is_empty();
             return if clean {
@@ -96,6 +100,7 @@ pub(super) async fn read(
         if body.len() > MAX_REQUEST_BYTES {
             return Err(http::malformed("the request is too large"));
         }
+        inbound.reserve(READ_BYTES);
         if socket.read_buf(inbound).await? == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }

@@ -1,9 +1,11 @@
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use serde_json::{Value, json};
 
 use super::answer::{ChatAnswer, DONE};
+use super::flight::Flight;
 use super::gate::Gate;
 
 /// What the provider does with one request, byte for byte. Steps are made as they are played, so
@@ -32,6 +34,8 @@ pub enum Step {
     Pause(Duration),
     /// Waits for the test.
     Wait(Gate),
+    /// Waits until so many tokens have arrived at the client.
+    Arrived(Arc<Flight>, u64),
     /// FIN, wherever the answer is.
     CloseClean,
     /// RST, wherever the answer is. What the client has not yet received may be lost with it.

@@ -1,4 +1,4 @@
-use std::io;
+use std::io::{self, Write as _};
 use std::sync::Arc;
 
 use bytes::BytesMut;
@@ -22,7 +22,7 @@ pub(super) async fn connection(
 ) {
     // Without it the second small write waits for the first one's acknowledgement.
     let _ = socket.set_nodelay(true);
-    let mut inbound = BytesMut::new();
+    let mut inbound = BytesMut::with_capacity(request::READ_BYTES);
     loop {
         let mut request = match request::read(&mut socket, &mut inbound).await {
             Ok(Some(request)) => request,
@@ -103,7 +103,7 @@ impl Player<'_> {
                 Step::Event(block) => self.event(&block).await?,
                 Step::Bytes(bytes) => self.body(&bytes),
                 Step::Flush => self.flush().await?,
-                Step::Pause(_) | Step::Wait(_) => {
+                Step::Pause(_) | Step::Wait(_) | Step::Arrived(..) => {
                     self.flush().await?;
                     self.wait(step).await?;
                 }
@@ -183,8 +183,8 @@ impl Player<'_> {
         if !self.chunked {
             self.out.extend_from_slice(bytes);
         } else if !bytes.is_empty() {
-            self.out
-                .extend_from_slice(format!("{:x}\r\n", bytes.len()).as_bytes());
+            // A vector takes all of it.
+            let _ = write!(self.out, "{:x}\r\n", bytes.len());
             self.out.extend_from_slice(bytes);
             self.out.extend_from_slice(b"\r\n");
         }
@@ -215,6 +215,7 @@ impl Player<'_> {
             match step {
                 Step::Pause(pause) => tokio::time::sleep(pause).await,
                 Step::Wait(gate) => gate.pass().await,
+                Step::Arrived(flight, tokens) => flight.until(tokens).await,
                 _ => {}
             }
         };

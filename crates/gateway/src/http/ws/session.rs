@@ -96,6 +96,8 @@ impl Session {
 
     /// Until either side has enough.
     pub(super) async fn run(mut self) {
+        let app = Arc::clone(&self.app);
+        let _session = app.lifecycle.session();
         let Some(goodbye) = self.talk().await else {
             return;
         };
@@ -115,6 +117,7 @@ impl Session {
 
     /// `None` when there is nobody to say goodbye to.
     async fn talk(&mut self) -> Option<CloseFrame> {
+        let app = Arc::clone(&self.app);
         let silence = self.app.config.streams.heartbeat;
         let mut pings = interval_at(Instant::now() + silence, silence);
         pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -136,7 +139,11 @@ impl Session {
                     },
                     Err(error) => return unreadable(&error),
                 },
-                () = self.app.lifecycle.stopped() => {
+                // What it follows, it may follow to the end.
+                () = app.lifecycle.leaving(), if idle => {
+                    return Some(goodbye(close_code::RESTART, "this process ends; come back"));
+                }
+                () = app.lifecycle.stopped() => {
                     return Some(goodbye(close_code::RESTART, "this process ends; come back"));
                 }
                 () = sleep_until(patience), if idle && self.project.is_none() => {

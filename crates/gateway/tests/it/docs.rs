@@ -1,0 +1,63 @@
+//! `docs/api.md` against the code.
+
+use std::path::Path;
+
+use everstream_core::error::ErrorCode;
+
+const BEGIN: &str = "<!-- written by the tests, UPDATE=1 -->\n";
+const END: &str = "<!-- end -->";
+
+fn file(path: &str) -> std::path::PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
+}
+
+/// The table of all errors.
+fn errors() -> String {
+    let mut table = "| code | status | OpenAI `type` | may have cost money | retry | meaning |\n\
+                     |---|---|---|---|---|---|\n"
+        .to_owned();
+    for code in ErrorCode::ALL {
+        let mark = |yes: bool| if yes { "yes" } else { "no" };
+        let row = [
+            format!("`{code}`"),
+            code.status().to_string(),
+            format!("`{}`", code.openai_type()),
+            mark(!code.no_side_effects()).to_owned(),
+            mark(code.retryable()).to_owned(),
+            code.meaning().to_owned(),
+        ];
+        table.extend(["| ", &row.join(" | "), " |\n"]);
+    }
+    table
+}
+
+/// `UPDATE=1` writes the table anew.
+#[test]
+fn the_table_of_errors_is_not_stale() {
+    let path = file("../../docs/api.md");
+    let text = std::fs::read_to_string(&path).unwrap();
+    let (before, rest) = text.split_once(BEGIN).unwrap();
+    let (table, after) = rest.split_once(END).unwrap();
+    if std::env::var_os("UPDATE").is_some() {
+        let text = [before, BEGIN, &errors(), END, after].concat();
+        std::fs::write(&path, text).unwrap();
+    } else {
+        assert!(
+            table == errors(),
+            "docs/api.md is stale: run the tests once with UPDATE=1"
+        );
+    }
+}
+
+#[test]
+fn every_path_is_described() {
+    let routes = std::fs::read_to_string(file("src/http/mod.rs")).unwrap();
+    let text = std::fs::read_to_string(file("../../docs/api.md")).unwrap();
+    let mut paths = 0;
+    for call in routes.split(".route(").skip(1) {
+        let path = call.split('"').nth(1).unwrap().replace("{*", "{");
+        assert!(text.contains(&path), "docs/api.md does not know {path}");
+        paths += 1;
+    }
+    assert!(paths > 10, "only {paths} routes were found");
+}
