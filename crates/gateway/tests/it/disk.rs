@@ -32,9 +32,12 @@ fn request(stream: bool) -> Value {
 /// A provider that waits at the gate before the fourth event of each answer.
 async fn provider(gate: &Gate) -> FakeProvider {
     let gate = gate.clone();
-    FakeProvider::start(move |request| match request.json()["stream"] == true {
-        true => Script::chat_stream(&answer()).gate_before_event(4, &gate),
-        false => Script::chat_json(&answer()),
+    FakeProvider::start(move |request| {
+        if request.wants_stream() {
+            Script::chat_stream(&answer()).gate_before_event(4, &gate)
+        } else {
+            Script::chat_json(&answer())
+        }
     })
     .await
 }
@@ -73,8 +76,11 @@ impl Running {
 
     /// All that still comes, and the last of it.
     async fn ends(mut self) -> (String, u64, Frame) {
-        let (frames, _) = within(self.client.collect_sse()).await.unwrap();
-        let mut frames: Vec<_> = frames.into_iter().filter(|f| f.data.is_some()).collect();
+        let mut frames = Vec::new();
+        // One by one: what is not logged has no id, and what is has one.
+        while let Some(frame) = within(self.client.read_event()).await.unwrap() {
+            frames.push(frame);
+        }
         let last = frames.pop().expect("it ended in silence");
         for frame in frames {
             self.seen += 1;
@@ -342,4 +348,58 @@ async fn is_whole_or_failed(gateway: &Gateway, id: &str, seen: u64) {
     if last.data.as_deref() != Some("[DONE]") {
         assert_eq!(error_of(last)["code"], "store_unavailable");
     }
+}
+
+#[tokio::test]
+async fn a_request_that_is_given_up_while_it_is_logged_leaves_no_stream_that_nobody_writes() {
+    let gate = Gate::new("never reached");
+    let provider = provider(&gate).await;
+    let disk = Release(FaultyDisk::default());
+    let config = "[log]\nsync = \"always\"\nstall_timeout = \"1m\"";
+    let gateway = Setup::new(&provider).config(config).disk(&disk.0);
+    let gateway = gateway.start().await;
+    disk.0.hold(Held::Syncs);
+    let mut client = gateway.client().await;
+    let body = request(true).to_string();
+    let head = format!(
+        "POST {CHAT} HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/json\r\nidempotency-key: k\r\ncontent-length: {}\r\n\r\n",
+        body.len()
+    );
+    client.send(head.as_bytes()).await.unwrap();
+    client.send(body.as_bytes()).await.unwrap();
+    // It is being logged once the disk has it.
+    let is_written = || {
+        disk.0
+            .files()
+            .iter()
+            .any(|(_, bytes)| bytes.len() > 8 << 10)
+    };
+    until(is_written).await;
+    client.cut().unwrap();
+    until(|| gateway.app.generator.registry.len() == 1).await;
+    disk.0.release();
+    within(async {
+        while !gateway.app.generator.registry.is_empty() {
+            gateway.app.recover().await;
+        }
+    })
+    .await;
+    let mut client = gateway.client().await;
+    within(client.get("/v1/streams", &[])).await.unwrap();
+    let list = within(client.read_json()).await.unwrap().to_string();
+    assert!(
+        list.contains("\"failed\"") && !list.contains("\"running\""),
+        "{list}"
+    );
+    assert_eq!(provider.call_count(CHAT), 0);
+    gateway.stop().await;
+}
+
+async fn until(is_so: impl Fn() -> bool) {
+    within(async {
+        while !is_so() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await;
 }
