@@ -14,7 +14,8 @@ RUSTFLAGS="--cfg fuzzing -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-
 -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table \
 -Cllvm-args=-sanitizer-coverage-trace-compares -Ccodegen-units=1"
 export RUSTFLAGS
-cargo build --release --locked --target "$host"
+# Its own directory: the flags above would rebuild everything in a shared one.
+cargo build --release --locked --target "$host" --target-dir target
 
 for target in "$@"; do
     mkdir -p "corpus/$target" "artifacts/$target"

@@ -1,6 +1,15 @@
 //! The integration tests: a real gateway over real sockets, in front of scripted providers.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 #![allow(
+    clippy::cast_possible_truncation,
+    clippy::format_collect,
+    clippy::format_push_string,
+    clippy::large_stack_arrays,
+    clippy::match_bool,
+    clippy::too_many_lines,
+    reason = "a test may be plain"
+)]
+#![allow(
     unreachable_pub,
     reason = "what the modules here share is public to them"
 )]

@@ -184,10 +184,6 @@ impl Gate {
         !state.dead && matches!(state.harm, Harm::Fail(..))
     }
 
-    fn fails_once(&self) -> bool {
-        matches!(self.lock().harm, Harm::Fail(_, 1, _))
-    }
-
     /// Makes a change, or half of it, or none, as the harm says.
     fn change<T>(
         &self,
@@ -342,12 +338,7 @@ impl DiskFile for ProcessFile {
 
     fn sync_data(&self) -> io::Result<()> {
         let half = || {
-            // After a failure the kernel takes its pages for written, which the double knows. Not when
-            // the log cannot even cut them off: then a death and a power loss one after the other
-            // take what the next process found, and synced in vain.
-            if !self.gate.fails_once() {
-                return Ok(());
-            }
+            // After a failure the kernel takes its pages for written, which the double knows.
             self.disk
                 .set_fault(Fault::FailAt(1, 1, io::ErrorKind::Other));
             let _ = self.file.sync_data();

@@ -26,10 +26,8 @@
 //! - once the disk is sound again, every stream ends without a restart and no reader waits for ever.
 //!
 //! # Not in the model
-//! - A device that fails a sync and then the cut of what it failed, in a process that is killed before
-//!   the next write, on a host whose power then fails: the next process syncs those bytes in vain.
-//! - A failing device refuses no write to the 16 bytes of `synced`: until the next append the other
-//!   processes would see less, and answer 404 or 409.
+//! A failing device refuses no write to the 16 bytes of `synced`: until the next append the other
+//! processes would see less, and answer 404 or 409.
 //!
 //! # What it caught
 //! Bugs, each fixed:
@@ -37,6 +35,10 @@
 //!   came to read it later waited for ever; the same when recovery could not end what it had leased.
 //! - At `sync = always`, a process that followed a stream of a dead one, whom another had adopted,
 //!   stopped at the last limit that the dead had announced, or at a hole that a power loss left.
+//! - Retention could drop the segment that says how much of the one before counts: batches that a
+//!   failed sync had left came back, at seqs that readers had seen with other bytes.
+//! - What a dead process had failed to sync was synced in vain by the next one, shown, and lost with
+//!   the power.
 //!
 //! Mutations by hand, each found within the default number of schedules: publish before the append; no
 //! fence at all; no check of the epoch; no error event from the writer, or from recovery; no wake-up

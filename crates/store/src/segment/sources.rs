@@ -16,6 +16,8 @@ use crate::LogError;
 use crate::config::Sync;
 use crate::disk::DiskLock;
 
+/// Written again at once.
+const REWRITE_BYTES: usize = 64 << 10;
 /// Passes over all peers in one refresh: a stream may have gone on in a segment that was read
 /// before the one it came from.
 const PASSES: usize = 3;
@@ -150,6 +152,7 @@ impl Shared {
     fn recover(&self, writer: WriterId, source: &mut Source) -> io::Result<()> {
         if self.config.sync != Sync::None {
             // What is shown from here on must survive a power loss, whatever its writer had synced.
+            self.rewrite(writer, source)?;
             self.sync_writer(writer)?;
         }
         self.follow(writer, source, true)?;
@@ -159,6 +162,40 @@ impl Shared {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
             _ => Ok(()),
         }
+    }
+
+    /// Writes again what the dead had not announced as durable. Some sync of it may have failed: the
+    /// kernel then takes it for written, and the next sync would succeed without doing anything.
+    fn rewrite(&self, writer: WriterId, source: &mut Source) -> io::Result<()> {
+        let names = self
+            .disk
+            .list(&layout::writer_dir(self.files.log_dir(), writer))?;
+        if names.iter().any(|name| name == ADOPTED) {
+            return Ok(());
+        }
+        let Some(synced) = self.synced_of(writer, source)? else {
+            return Ok(());
+        };
+        let numbers = layout::segments_of(&names).into_iter();
+        for number in numbers.filter(|number| *number >= synced.segment) {
+            let path = layout::segment_path(self.files.log_dir(), writer, number);
+            let file = self.disk.open(&path)?;
+            let mut at = if number == synced.segment {
+                synced.offset
+            } else {
+                0
+            };
+            let mut block = vec![0; REWRITE_BYTES];
+            loop {
+                let read = file.read_at(at, &mut block)?;
+                if read == 0 {
+                    break;
+                }
+                file.write_at(at, &block[..read])?;
+                at += read as u64;
+            }
+        }
+        Ok(())
     }
 
     fn sync_writer(&self, writer: WriterId) -> io::Result<()> {

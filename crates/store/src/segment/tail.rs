@@ -198,7 +198,11 @@ impl Shared {
     }
 
     /// How far a live process lets others read; `None` when that is as far as it wrote.
-    fn synced_of(&self, writer: WriterId, source: &mut Source) -> io::Result<Option<Synced>> {
+    pub(super) fn synced_of(
+        &self,
+        writer: WriterId,
+        source: &mut Source,
+    ) -> io::Result<Option<Synced>> {
         let path = layout::writer_dir(self.files.log_dir(), writer).join(SYNCED);
         let file = match self.disk.open(&path) {
             Ok(file) => file,
