@@ -7,10 +7,12 @@ use everstream_testkit::client::RawClient;
 use everstream_testkit::provider::{ChatAnswer, FakeProvider, Script};
 use serde_json::{Value, json};
 
-use crate::harness::{Setup, within};
+use crate::harness::Setup;
 use crate::process::Process;
 
 const EVENTS: u64 = 1_000_000;
+/// For one step: a debug build on a busy machine takes its time over so many events.
+const PATIENCE: Duration = Duration::from_mins(3);
 /// What the gateway may grow by after the first tenth: the allocator's noise. The stream has 200 MB.
 const GROWTH: u64 = 16 << 20;
 
@@ -56,6 +58,12 @@ impl Reading {
         }
         true
     }
+}
+
+/// The future's output, or a failed test instead of one that hangs.
+async fn within<F: Future>(future: F) -> F::Output {
+    let done = tokio::time::timeout(PATIENCE, future).await;
+    done.expect("nothing happened for three minutes")
 }
 
 #[tokio::test]
