@@ -173,7 +173,9 @@ async fn a_reader_that_stops_costs_neither_memory_nor_others() {
         FakeProvider::start(move |_| Script::chat_stream(&answer).gate_before_event(3, &held))
             .await;
     let dir = TempDir::new().unwrap();
-    let process = Process::start(&Setup::new(&provider), dir.path());
+    // Bytes are compared, and a heartbeat is no part of the stream.
+    let setup = Setup::new(&provider).config("[streams]\nheartbeat = \"60s\"");
+    let process = Process::start(&setup, dir.path());
     let mut stalled = process.client().await;
     let body = json!({"model": "m", "stream": true, "messages": []});
     let head = within(stalled.post_json(CHAT, &body, &[])).await.unwrap();
