@@ -80,7 +80,7 @@ impl Gate {
     }
 
     fn wait<'a>(&'a self, state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
-        let waited = self.changed.wait_timeout(state, Duration::from_secs(30));
+        let waited = self.changed.wait_timeout(state, Duration::from_mins(2));
         let (state, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
         assert!(!timeout.timed_out(), "the log's sync thread hangs");
         state
