@@ -18,6 +18,7 @@ use super::farewell::Farewell;
 use super::{ConfigArgs, Failure};
 use crate::app::{self, App};
 use crate::control::{Control, Handles, Peers, Takeover};
+use crate::http::Front;
 use crate::server::Shutdown;
 use crate::upstream::assemble::{Assembled, assemble};
 use crate::upstream::models::ModelDirectory;
@@ -110,8 +111,8 @@ async fn serve(config: Config, takeover: bool, env: &Env) -> Result<(), Failure>
         refuse: replaced.child_token(),
         ..Shutdown::default()
     };
-    let router = crate::router(Arc::clone(&app));
-    let serving = server::serve(listener, router, patience, shutdown.clone());
+    let front = Front::new(Arc::clone(&app));
+    let serving = server::serve(listener, front, patience, shutdown.clone());
     let serving = tokio::spawn(serving).map(drop).boxed().shared();
     let registry = Arc::clone(&app.generator.registry);
     let handles = Handles {
