@@ -14,6 +14,7 @@ pub mod generate;
 pub mod http;
 pub mod lifecycle;
 pub mod pipeline;
+mod random;
 pub mod read;
 mod secret_file;
 pub mod server;

@@ -8,6 +8,7 @@ use everstream::server::{Patience, Shutdown};
 use everstream_core::config::Config;
 use everstream_testkit::client::{RawClient, ResponseHead};
 use everstream_testkit::provider::{ChatAnswer, FakeProvider, Script};
+use hyper_util::service::TowerToHyperService;
 use serde_json::{Value, json};
 
 use crate::harness::{Gateway, Setup, within};
@@ -515,7 +516,8 @@ async fn a_panic_costs_one_request_and_names_it() {
     let addr = listener.local_addr().unwrap();
     let shutdown = Shutdown::default();
     let patience = Patience::new(&Config::default());
-    let serving = everstream::server::serve(listener, shielded(router), patience, shutdown.clone());
+    let router = TowerToHyperService::new(shielded(router));
+    let serving = everstream::server::serve(listener, router, patience, shutdown.clone());
     let serving = tokio::spawn(serving);
     within(async {
         let mut client = RawClient::connect(addr).await.unwrap();

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use everstream::App;
+use everstream::http::Front;
 use everstream::server::Patience;
 use everstream::server::Shutdown;
 use everstream::upstream::assemble::assemble;
@@ -139,10 +140,10 @@ impl Setup {
         };
         let app = App::start_on(disk, config, Arc::new(models)).await.unwrap();
         let shutdown = Shutdown::default();
-        let router = everstream::router(Arc::clone(&app));
+        let front = Front::new(Arc::clone(&app));
         let serving = tokio::spawn(everstream::server::serve(
             listener,
-            router,
+            front,
             patience,
             shutdown.clone(),
         ));
