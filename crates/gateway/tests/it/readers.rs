@@ -174,7 +174,7 @@ async fn a_reader_that_stops_costs_neither_memory_nor_others() {
             .await;
     let dir = TempDir::new().unwrap();
     // Bytes are compared, and a heartbeat is no part of the stream.
-    let setup = Setup::new(&provider).config("[streams]\nheartbeat = \"60s\"");
+    let setup = Setup::new(&provider).config("[streams]\nheartbeat = \"60s\"\nhead_hold = \"30s\"");
     let process = Process::start(&setup, dir.path());
     let mut stalled = process.client().await;
     let body = json!({"model": "m", "stream": true, "messages": []});
