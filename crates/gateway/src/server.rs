@@ -73,7 +73,7 @@ impl Patience {
     }
 }
 
-/// Serves `service`, such as a [`Front`](crate::http::Front), until it is told to shut down and its
+/// Serves `service`, such as a [`Front`](crate::Front), until it is told to shut down and its
 /// connections are done.
 pub async fn serve<S>(listener: TcpListener, service: S, patience: Patience, shutdown: Shutdown)
 where

@@ -18,11 +18,10 @@ use super::farewell::Farewell;
 use super::{ConfigArgs, Failure};
 use crate::app::{self, App};
 use crate::control::{Control, Handles, Peers, Takeover};
-use crate::http::Front;
 use crate::server::Shutdown;
 use crate::upstream::assemble::{Assembled, assemble};
 use crate::upstream::models::ModelDirectory;
-use crate::{server, telemetry};
+use crate::{Front, server, telemetry};
 
 const EXAMPLES: &str = "\
 Without a configuration the upstreams are what is found here: keys in the environment

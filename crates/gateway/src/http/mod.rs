@@ -50,16 +50,17 @@ pub fn router(app: Arc<App>) -> Router {
         )
         .route("/v1/streams/{id}/token", post(streams::token))
         .route("/healthz", get(health::alive))
-        .route("/readyz", get(health::ready))
-        .fallback(no_route)
-        .method_not_allowed_fallback(wrong_method);
+        .route("/readyz", get(health::ready));
     for (path, surface) in generate::PATHS {
         let answer = move |State(app): State<Arc<App>>, request: Request| async move {
             generate::answer(&app, surface, request).await
         };
         router = router.route(path, post(answer));
     }
-    router = router.layer(screened);
+    router = router
+        .fallback(no_route)
+        .method_not_allowed_fallback(wrong_method)
+        .layer(screened);
     if let Some(cors) = cors {
         router = router.layer(cors);
     }
