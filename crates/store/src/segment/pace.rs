@@ -209,7 +209,8 @@ impl Pace {
                 }
             }
             self.slow.store(calm < CALM, Ordering::Relaxed);
-            if calm >= CALM && now == before {
+            // Not while anything is under way, which may be stuck for good.
+            if calm >= CALM && stuck == [0; 3] && now == before {
                 self.watched.store(false, Ordering::SeqCst);
                 if self.seen() != now {
                     self.watched.store(true, Ordering::SeqCst);
