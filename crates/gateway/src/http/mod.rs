@@ -28,7 +28,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use everstream_core::error::{Error, ErrorCode};
 use http::{HeaderName, HeaderValue, Method, header};
-use tower_http::cors::{AllowOrigin, CorsLayer};
+use tower_http::cors::{AllowHeaders, AllowOrigin, CorsLayer};
 
 use crate::app::App;
 use error::Shape;
@@ -105,14 +105,8 @@ fn cors(origins: &[String]) -> Option<CorsLayer> {
     let header = HeaderName::from_static;
     let layer = CorsLayer::new()
         .allow_methods([Method::GET, Method::POST, Method::DELETE])
-        .allow_headers([
-            header::AUTHORIZATION,
-            header::CONTENT_TYPE,
-            header("idempotency-key"),
-            header("last-event-id"),
-            header("everstream-on-disconnect"),
-            header("x-request-id"),
-        ])
+        // SDKs send headers of their own, such as `x-stainless-lang`.
+        .allow_headers(AllowHeaders::mirror_request())
         .expose_headers([
             header::CONTENT_LOCATION,
             header("everstream-stream-id"),
