@@ -171,3 +171,16 @@ pub const CLI_RECONNECT_PAUSE: Duration = Duration::from_secs(8);
 /// How long a process that was replaced still answers on connections that clients keep alive, before
 /// it closes the idle ones: what is in use leaves by itself with its next response.
 pub const KEEP_ALIVE_FAREWELL: Duration = Duration::from_secs(10);
+/// `Signature-Input`, `Signature` or `Content-Digest` of one request: some 400 bytes are usual.
+pub const SIGNATURE_BYTES: usize = 8 << 10;
+/// Most components that one signature covers: four or five are usual.
+pub const SIGNATURE_COMPONENTS: usize = 32;
+/// Longest key id, nonce or tag of a signature.
+pub const SIGNATURE_PARAMETER_BYTES: usize = 256;
+/// How long a signed request is good after it was signed: the time its nonce must be remembered.
+pub const SIGNATURE_AGE: Duration = Duration::from_mins(5);
+/// How far the clocks of clients and of issuers of tokens may be from ours.
+pub const CLOCK_SKEW: Duration = Duration::from_secs(30);
+/// Nonces of signed requests that a process remembers: 3,000 a second for [`SIGNATURE_AGE`] and both
+/// skews, in some 60 MiB. Beyond, signed requests are refused.
+pub const NONCES: usize = 1 << 20;

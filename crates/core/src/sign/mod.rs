@@ -1,3 +1,5 @@
 //! Signatures. `now` is always a parameter.
 
+pub mod http;
+pub mod nonce;
 pub mod read_token;
