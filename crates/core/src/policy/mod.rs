@@ -1,4 +1,5 @@
 //! Decisions: names, lists and counts in, a verdict out.
 
+pub mod bloom;
 pub mod disconnect;
 pub mod route;
