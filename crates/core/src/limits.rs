@@ -184,3 +184,10 @@ pub const CLOCK_SKEW: Duration = Duration::from_secs(30);
 /// Nonces of signed requests that a process remembers: 3,000 a second for [`SIGNATURE_AGE`] and both
 /// skews, in some 60 MiB. Beyond, signed requests are refused.
 pub const NONCES: usize = 1 << 20;
+/// Longest window of a limit. Longer ones are what budgets are for.
+pub const QUOTA_WINDOW: Duration = Duration::from_hours(31 * 24);
+/// Largest product of a quota and its window in milliseconds: its level fits 64 bits with room for
+/// what requests use beyond their reserve.
+pub const QUOTA_CAPACITY: u64 = 1 << 62;
+/// How long a slot is held without a sign of life of its stream: what a crash costs its key.
+pub const SLOT_LEASE: Duration = Duration::from_secs(30);

@@ -2,4 +2,5 @@
 
 pub mod bloom;
 pub mod disconnect;
+pub mod limit;
 pub mod route;
