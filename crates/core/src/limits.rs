@@ -191,3 +191,9 @@ pub const QUOTA_WINDOW: Duration = Duration::from_hours(31 * 24);
 pub const QUOTA_CAPACITY: u64 = 1 << 62;
 /// How long a slot is held without a sign of life of its stream: what a crash costs its key.
 pub const SLOT_LEASE: Duration = Duration::from_secs(30);
+/// Longest JSON Web Token: those of issuers that list a user's groups have some KiB.
+pub const JWT_BYTES: usize = 16 << 10;
+/// Largest set of an issuer's keys, and most keys of it that are used: three to five are usual.
+pub const JWKS_BYTES: usize = 256 << 10;
+/// See [`JWKS_BYTES`].
+pub const JWKS_KEYS: usize = 64;

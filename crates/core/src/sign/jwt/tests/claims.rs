@@ -1,0 +1,124 @@
+use super::*;
+
+#[test]
+fn a_good_token_is_accepted() {
+    let identity = accept(&signed(&header(), &claims_with(json!({})))).unwrap();
+    let expected = Identity {
+        subject: Some("alice".to_owned()),
+        project: "web".parse().unwrap(),
+        scopes: vec!["chat".to_owned(), "models".to_owned()],
+        good_until: UnixMillis(1_800_000_090_000),
+    };
+    assert_eq!(identity, expected);
+    let plain = json!({"alg": "EdDSA"});
+    assert!(accept(&signed(&plain, &claims_with(json!({})))).is_ok());
+}
+
+#[test]
+fn each_claim_is_checked() {
+    let check = |changes: Value| {
+        let token = signed(&header(), &claims_with(changes));
+        accept(&token).map(|_| ())
+    };
+    for good in [
+        json!({"aud": ["other", "https://gateway.example"]}),
+        json!({"exp": 1_799_999_971}),
+        json!({"exp": 1_800_000_000.5}),
+        json!({"exp": u64::MAX}),
+        json!({"nbf": 1_800_000_030}),
+        json!({"nbf": null, "sub": null}),
+    ] {
+        assert_eq!(check(good.clone()), Ok(()), "{good}");
+    }
+    for (wrong, error) in [
+        (json!({"iss": "https://id.example/"}), JwtError::Issuer),
+        (json!({"iss": null}), JwtError::Issuer),
+        (json!({"iss": ["https://id.example"]}), JwtError::Issuer),
+        (json!({"aud": "Everstream"}), JwtError::Audience),
+        (json!({"aud": []}), JwtError::Audience),
+        (json!({"aud": null}), JwtError::Audience),
+        (json!({"aud": {"everstream": 1}}), JwtError::Audience),
+        (json!({"exp": 1_799_999_970}), JwtError::Expired),
+        (json!({"exp": null}), JwtError::Expired),
+        (json!({"exp": "1800000060"}), JwtError::Expired),
+        (json!({"exp": -1}), JwtError::Expired),
+        (json!({"exp": 1e300}), JwtError::Expired),
+        (json!({"nbf": 1_800_000_031}), JwtError::TooEarly),
+        (json!({"nbf": "soon"}), JwtError::TooEarly),
+        (json!({"team": null}), JwtError::Project),
+        (json!({"team": "not a name"}), JwtError::Project),
+        (json!({"team": 7}), JwtError::Project),
+    ] {
+        assert_eq!(check(wrong.clone()), Err(error), "{wrong}");
+    }
+}
+
+#[test]
+fn an_issuer_without_audiences_accepts_nothing() {
+    let issuer = Issuer {
+        audiences: Vec::new(),
+        ..issuer()
+    };
+    let token = signed(&header(), &claims_with(json!({})));
+    let refused = issuer.accept(&Token::parse(&token).unwrap(), &keys(), &AwsLc, NOW);
+    assert_eq!(refused, Err(JwtError::Audience));
+}
+
+#[test]
+fn claims_are_mapped_as_configured() {
+    let map = |pairs: &[(&str, &str)]| {
+        let pairs = pairs
+            .iter()
+            .map(|&(from, to)| (from.to_owned(), to.parse().unwrap()));
+        pairs.collect::<BTreeMap<String, ProjectId>>()
+    };
+    let scopes = |pairs: &[(&str, &[&str])]| {
+        let owned = |list: &[&str]| list.iter().map(|&scope| scope.to_owned()).collect();
+        let pairs = pairs.iter().map(|&(from, to)| (from.to_owned(), owned(to)));
+        pairs.collect::<BTreeMap<String, Vec<String>>>()
+    };
+    let mapping = Mapping {
+        project: ProjectFrom::Claim {
+            place: "/https:~1~1acme.example~1groups".to_owned(),
+            map: map(&[("g-1", "web"), ("g-2", "web"), ("g-3", "ops")]),
+        },
+        scopes: "/realm/roles".to_owned(),
+        scope_map: scopes(&[
+            ("user", &["chat", "models"]),
+            ("admin", &["models", "topics"]),
+        ]),
+    };
+    let issuer = Issuer {
+        mapping,
+        ..issuer()
+    };
+    let check = |groups: Value, roles: Value| {
+        let claims = json!({"https://acme.example/groups": groups, "realm": {"roles": roles}});
+        let token = signed(&header(), &claims_with(claims));
+        let identity = issuer.accept(&Token::parse(&token).unwrap(), &keys(), &AwsLc, NOW)?;
+        Ok((identity.project.to_string(), identity.scopes.join(" ")))
+    };
+    let web = |scopes: &str| Ok(("web".to_owned(), scopes.to_owned()));
+    assert_eq!(check(json!("g-1"), json!(["user"])), web("chat models"));
+    let all = check(json!(["x", "g-1", "g-2"]), json!("admin user root"));
+    assert_eq!(all, web("chat models topics"));
+    assert_eq!(check(json!("g-1"), json!(["root"])), web(""));
+    assert_eq!(check(json!("g-1"), json!(7)), web(""));
+    assert_eq!(
+        check(json!(["g-1", "g-3"]), json!([])),
+        Err(JwtError::Project)
+    );
+    // A project's own name is none of the issuer's groups.
+    assert_eq!(check(json!("web"), json!([])), Err(JwtError::Project));
+}
+
+#[test]
+fn a_fixed_project_asks_no_claim() {
+    let mut issuer = issuer();
+    issuer.mapping.project = ProjectFrom::Fixed("ops".parse().unwrap());
+    let token = signed(&header(), &claims_with(json!({"team": "web"})));
+    let identity = issuer
+        .accept(&Token::parse(&token).unwrap(), &keys(), &AwsLc, NOW)
+        .unwrap();
+    assert_eq!(identity.project.as_str(), "ops");
+}
