@@ -5,7 +5,7 @@ set -eu
 cd "$(dirname "$0")"
 seconds=${1:-30}
 [ $# -eq 0 ] || shift
-[ $# -gt 0 ] || set -- sse http1 record config envelope answer
+[ $# -gt 0 ] || set -- sse http1 record config envelope answer auth
 host=$(rustc -vV | sed -n 's/^host: //p')
 
 # What cargo-fuzz passes, but for the sanitizers, which need a nightly compiler; the code under test

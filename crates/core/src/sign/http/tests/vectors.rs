@@ -207,3 +207,53 @@ fn content_digests() {
         assert!(ContentDigest::parse(wrong).is_err(), "{wrong}");
     }
 }
+
+/// Signed by http-message-signatures 3.0.0 for Python.
+#[test]
+fn another_librarys_signatures_are_accepted() {
+    let params =
+        r#";created=1800000000;keyid="ak-1";alg="hmac-sha256";expires=1800000300;nonce="n-1""#;
+    for (covered, signature) in [
+        (
+            r#""@method" "@authority" "@path" "@query" "content-digest""#,
+            "eJWgYb02yD63b/5f8RrSEHpIVPwtbkVvkZzKTpQE6yo=",
+        ),
+        (
+            r#""@method" "@target-uri" "content-digest""#,
+            "tuOupc/01kmrLbsx3YTjFYNyw0tI+EpiBipnX71GoIU=",
+        ),
+        (
+            r#""@method" "@authority" "@request-target" "content-digest""#,
+            "Kly8VL3OK/5JCStHaQrMSgzPO2064haXaoGjW04t43U=",
+        ),
+    ] {
+        let mut message = Message::post();
+        let input = format!("sig1=({covered}){params}");
+        message.head.push(("signature-input".to_owned(), input));
+        message
+            .head
+            .push(("signature".to_owned(), format!("sig1=:{signature}:")));
+        let verified = message.check(NOW);
+        assert_eq!(
+            verified.map(|verified| verified.nonce),
+            Ok("n-1".to_owned()),
+            "{covered}"
+        );
+    }
+}
+
+/// That library was given this signature and accepted it, and refused it for another method.
+#[test]
+fn another_library_accepts_ours() {
+    let signer = Signer {
+        created: UnixMillis(1_790_000_000_000),
+        ..signer()
+    };
+    let signed = signer.sign(&Message::post().request(), SECRET).unwrap();
+    let input = r#"sig1=("@method" "@authority" "@path" "@query" "content-digest");created=1790000000;nonce="n-1";keyid="ak-1";alg="hmac-sha256";tag="everstream""#;
+    assert_eq!(signed.signature_input, input);
+    assert_eq!(
+        signed.signature,
+        "sig1=:WEtxUb6jx5Ic0wdEEiSglQGvu6QZR4AepLE1sz+E9Eo=:"
+    );
+}
