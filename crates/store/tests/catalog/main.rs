@@ -1,0 +1,7 @@
+//! The tests of the catalogue and of the ledger's queue.
+//!
+//! Those that need a server are ignored unless asked for; `scripts/test.sh` starts one and asks.
+#![allow(clippy::unwrap_used, reason = "a test that fails here fails")]
+
+mod random;
+mod sqlite;
