@@ -30,6 +30,32 @@ const VERSION: Statement =
 const ADD_VERSION: Statement =
     Statement::new("INSERT INTO schema_version (version, name, at) VALUES ($1, $2, $3)");
 
+/// Whether there is a table `schema_version`.
+const HAS_VERSIONS: Statement = Statement::of(
+    "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'schema_version'",
+    "SELECT 1 WHERE to_regclass('schema_version') IS NOT NULL",
+);
+
+/// The schema that this program knows.
+pub(super) const KNOWN: i64 = MIGRATIONS.len() as i64;
+
+/// The schema of the database, 0 for an empty one. A read, for a database that takes no writes.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct GetVersion;
+
+impl Operation for GetVersion {
+    type Output = i64;
+    const EFFECT: Effect = Effect::Reads;
+
+    async fn run<S: Sql>(&self, sql: &mut S) -> Result<i64, CatalogError> {
+        if sql.query(&HAS_VERSIONS, &[]).await?.is_empty() {
+            return Ok(0);
+        }
+        let rows = sql.query(&VERSION, &[]).await?;
+        rows.first().map_or(Ok(0), |row| row.int(0))
+    }
+}
+
 /// All steps that are missing, in one transaction under a lock that no other process gets: whoever
 /// comes second finds nothing to do.
 #[derive(Clone, Copy, Debug)]
@@ -44,8 +70,8 @@ impl Operation for Migrate {
         sql.execute(&CREATE_VERSIONS, &[]).await?;
         let rows = sql.query(&VERSION, &[]).await?;
         let found = rows.first().map_or(Ok(0), |row| row.int(0))?;
-        let known = i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX);
-        if found > known {
+        if found > KNOWN {
+            let known = KNOWN;
             return Err(CatalogError::Newer { found, known });
         }
         for (version, migration) in (1..).zip(MIGRATIONS) {

@@ -10,6 +10,8 @@ mod engine;
 mod error;
 mod migrate;
 mod ops;
+#[cfg(feature = "postgres")]
+pub mod postgres;
 pub mod sqlite;
 pub mod values;
 

@@ -74,7 +74,7 @@ pub(crate) fn equals_the_model(cases: u32, open: impl Fn() -> Box<dyn Instance>)
     let steps = proptest::collection::vec(step(), 1..40);
     let run = TestRunner::new(config).run(&steps, |steps| {
         let instance = open();
-        runtime.block_on(follow(instance.catalog(), &steps));
+        runtime.block_on(async { follow(instance.catalog(), &steps).await });
         Ok(())
     });
     run.unwrap();

@@ -11,7 +11,7 @@ use rusqlite::{ErrorCode, OpenFlags, ToSql};
 
 use crate::sql::CatalogError;
 use crate::sql::engine::{Dialect, Effect, Operation, Row, Sql, Statement, Value};
-use crate::sql::migrate::Migrate;
+use crate::sql::migrate::{GetVersion, KNOWN, Migrate};
 
 /// Prepared statements that are kept: more than there are.
 const STATEMENTS: usize = 128;
@@ -39,7 +39,9 @@ impl Connection {
         connection
             .set_up(patience)
             .map_err(|error| refused(&error))?;
-        connection.run(&Migrate)?;
+        if connection.run(&GetVersion)? != KNOWN {
+            connection.run(&Migrate)?;
+        }
         Ok(connection)
     }
 
