@@ -12,6 +12,7 @@ mod migrate;
 mod ops;
 #[cfg(feature = "postgres")]
 pub mod postgres;
+pub mod queue;
 pub mod sqlite;
 pub mod values;
 

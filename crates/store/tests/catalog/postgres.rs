@@ -95,5 +95,5 @@ async fn keeps_the_contract() {
 #[test]
 #[ignore = "needs a server: scripts/postgres.sh"]
 fn money_equals_the_model() {
-    random::equals_the_model(25, || Server.open());
+    random::equals_the_model(15, || Server.open());
 }

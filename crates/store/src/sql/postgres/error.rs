@@ -34,6 +34,8 @@ pub(super) fn refused(error: &Error, patience: Duration) -> CatalogError {
     // 08: connections; 28: who comes; 3D: no such database; 57P: shut down or starting.
     match code.code().get(..2) {
         Some("08" | "28" | "3D" | "57") => CatalogError::Unreachable(text),
+        // 22: data that no column takes; 23: against a constraint.
+        Some("22" | "23") => CatalogError::Invalid(text),
         Some("XX") => CatalogError::Damaged(text),
         Some("40" | "53") => CatalogError::Busy(format!("the database is overloaded: {text}")),
         _ => CatalogError::Failed(text),

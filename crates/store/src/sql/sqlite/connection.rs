@@ -235,6 +235,9 @@ fn refused(error: &rusqlite::Error) -> CatalogError {
         Some(ErrorCode::DiskFull) => CatalogError::Full(text),
         Some(ErrorCode::CannotOpen | ErrorCode::SystemIoFailure) => CatalogError::Unreachable(text),
         Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => CatalogError::Damaged(text),
+        Some(ErrorCode::ConstraintViolation | ErrorCode::TooBig | ErrorCode::TypeMismatch) => {
+            CatalogError::Invalid(text)
+        }
         _ => CatalogError::Failed(text),
     }
 }
