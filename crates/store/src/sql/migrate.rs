@@ -37,6 +37,7 @@ const HAS_VERSIONS: Statement = Statement::of(
 );
 
 /// The schema that this program knows.
+#[expect(clippy::cast_possible_wrap, reason = "there are few")]
 pub(super) const KNOWN: i64 = MIGRATIONS.len() as i64;
 
 /// The schema of the database, 0 for an empty one. A read, for a database that takes no writes.

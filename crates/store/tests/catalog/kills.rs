@@ -142,7 +142,7 @@ pub(crate) fn is_child(open: fn(&str) -> Arc<dyn Catalog>) -> bool {
 
 #[test]
 fn sqlite() {
-    let open: fn(&str) -> Arc<dyn Catalog> = |path| open(SqliteConfig::new(path));
+    let open: fn(&str) -> Arc<dyn Catalog> = |path| open(&SqliteConfig::new(path));
     if is_child(open) {
         return;
     }
@@ -159,7 +159,7 @@ fn postgres() {
 
     let open: fn(&str) -> Arc<dyn Catalog> = |name| {
         let database = crate::postgres::Database(name.to_owned());
-        postgres::open(database.config()).unwrap().0
+        postgres::open(&database.config()).unwrap().0
     };
     if is_child(open) {
         return;

@@ -82,7 +82,7 @@ impl Backend for Server {
 
 impl Instance for Database {
     fn catalog(&self) -> Arc<dyn Catalog> {
-        open(self.config()).unwrap().0
+        open(&self.config()).unwrap().0
     }
 }
 

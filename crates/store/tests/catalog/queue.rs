@@ -53,7 +53,7 @@ async fn settled(catalog: &dyn Catalog, last: u64) -> Vec<u64> {
 async fn catches_up_when_the_database_is_back() {
     let dir = tempfile::tempdir().unwrap();
     let home = dir.path().join("database");
-    let catalog = open(SqliteConfig::new(home.join("control.db")));
+    let catalog = open(&SqliteConfig::new(home.join("control.db")));
     let alerts = Arc::new(Mutex::new(Vec::<Alert>::new()));
     let told = Arc::clone(&alerts);
     let on_alert = Box::new(move |alert| told.lock().unwrap().push(alert));
@@ -105,7 +105,7 @@ async fn catches_up_when_the_database_is_back() {
 async fn says_when_it_is_full() {
     let dir = tempfile::tempdir().unwrap();
     let home = dir.path().join("database");
-    let catalog = open(SqliteConfig::new(home.join("control.db")));
+    let catalog = open(&SqliteConfig::new(home.join("control.db")));
     let config = QueueConfig {
         max_bytes: 1_000,
         ..config(&dir.path().join("ledger"))
@@ -136,8 +136,8 @@ async fn says_when_it_is_full() {
 async fn loses_nothing_at_any_crash() {
     let dir = tempfile::tempdir().unwrap();
     for stop in 1.. {
-        let catalog = open(SqliteConfig::new(dir.path().join(format!("{stop}.db"))));
-        let nowhere = open(SqliteConfig::new(dir.path().join("nowhere/x.db")));
+        let catalog = open(&SqliteConfig::new(dir.path().join(format!("{stop}.db"))));
+        let nowhere = open(&SqliteConfig::new(dir.path().join("nowhere/x.db")));
         let disk = FaultyDisk::default();
         disk.set_fault(Fault::StopAt(stop));
         let mut taken = Vec::new();
@@ -178,7 +178,7 @@ async fn loses_nothing_at_any_crash() {
 #[tokio::test(flavor = "multi_thread")]
 async fn keeps_what_is_damaged_and_settles_the_rest() {
     let dir = tempfile::tempdir().unwrap();
-    let nowhere = open(SqliteConfig::new(dir.path().join("nowhere/x.db")));
+    let nowhere = open(&SqliteConfig::new(dir.path().join("nowhere/x.db")));
     let disk = FaultyDisk::default();
     let config = || config(&PathBuf::from("/ledger"));
     let dead = queue(config(), Arc::new(disk.clone()), &nowhere);
@@ -193,7 +193,7 @@ async fn keeps_what_is_damaged_and_settles_the_rest() {
     let third = files.iter().find(|(p, _)| p == path).unwrap().1.len() - 5;
     disk.rot(path, third, 1);
     disk.restart(Loss::Kill);
-    let catalog = open(SqliteConfig::new(dir.path().join("control.db")));
+    let catalog = open(&SqliteConfig::new(dir.path().join("control.db")));
     let queue = queue(config(), Arc::new(disk.clone()), &catalog);
     drained(&queue).await;
     assert_eq!(settled(&*catalog, 3).await, [1, 2]);
@@ -210,8 +210,8 @@ async fn keeps_what_is_damaged_and_settles_the_rest() {
 async fn takes_over_from_the_dead_only() {
     let dir = tempfile::tempdir().unwrap();
     let ledger = dir.path().join("ledger");
-    let nowhere = open(SqliteConfig::new(dir.path().join("nowhere/x.db")));
-    let catalog = open(SqliteConfig::new(dir.path().join("control.db")));
+    let nowhere = open(&SqliteConfig::new(dir.path().join("nowhere/x.db")));
+    let catalog = open(&SqliteConfig::new(dir.path().join("control.db")));
     let blue = queue(config(&ledger), Arc::new(OsDisk), &nowhere);
     blue.push(&entry(1, &loner(), 1, at(1))).await.unwrap();
     let green = queue(config(&ledger), Arc::new(OsDisk), &catalog);

@@ -28,7 +28,7 @@ impl Backend for Files {
 
 impl Instance for File {
     fn catalog(&self) -> Arc<dyn Catalog> {
-        open(SqliteConfig::new(self.path()))
+        open(&SqliteConfig::new(self.path()))
     }
 }
 
@@ -52,7 +52,7 @@ fn held(file: &File) -> rusqlite::Connection {
 #[tokio::test(flavor = "multi_thread")]
 async fn another_process_holds_the_file() {
     let file = File(tempfile::tempdir().unwrap());
-    let catalog = open(SqliteConfig {
+    let catalog = open(&SqliteConfig {
         patience: Duration::from_millis(500),
         queue: 2,
         ..SqliteConfig::new(file.path())
@@ -91,14 +91,14 @@ async fn a_file_that_is_none() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("control.db");
     std::fs::write(&path, "no database at all, ".repeat(99)).unwrap();
-    let catalog = open(SqliteConfig::new(&path));
+    let catalog = open(&SqliteConfig::new(&path));
     let error = catalog.check().await.unwrap_err();
     assert!(matches!(error, CatalogError::Damaged(_)), "{error:?}");
     std::fs::remove_file(&path).unwrap();
     catalog.check().await.unwrap();
     catalog.close().await;
     assert!(matches!(catalog.check().await, Err(CatalogError::Closed)));
-    let missing = open(SqliteConfig::new(dir.path().join("not/there/control.db")));
+    let missing = open(&SqliteConfig::new(dir.path().join("not/there/control.db")));
     let error = missing.check().await.unwrap_err();
     assert!(matches!(error, CatalogError::Unreachable(_)), "{error:?}");
 }

@@ -27,7 +27,7 @@ async fn site() -> Site {
     let (_, port) = Server::socket();
     let address =
         Server::address(&database.0).replace(&format!(":{port}/"), &format!(":{}/", proxy.port));
-    let (catalog, _) = open(PostgresConfig {
+    let (catalog, _) = open(&PostgresConfig {
         patience: Duration::from_secs(2),
         acquire_timeout: Duration::from_secs(1),
         ..PostgresConfig::new(Secret::new(address), 2)
@@ -88,7 +88,7 @@ async fn gone_and_back() {
     assert_eq!(done.repeated, 1);
     // Hints come again as well, or changes are found without.
     let cursor = site.catalog.cursor().await.unwrap();
-    let other = open(site.database.config()).unwrap().0;
+    let other = open(&site.database.config()).unwrap().0;
     other
         .revoke_key(&by(at(1)), &key_id("key00001"))
         .await
@@ -159,7 +159,7 @@ async fn slow() {
 #[ignore = "needs a server: scripts/postgres.sh"]
 async fn used_up_and_leaked() {
     let database = Server::database();
-    let (catalog, watch) = open(PostgresConfig {
+    let (catalog, watch) = open(&PostgresConfig {
         acquire_timeout: Duration::from_millis(200),
         leak_after: Duration::from_secs(1),
         ..PostgresConfig::new(database.config().address, 2)
@@ -191,7 +191,7 @@ async fn read_only() {
     let name = &site.database.0;
     let set = format!("ALTER DATABASE {name} SET default_transaction_read_only = on");
     Server::tell("postgres", &set).await;
-    let catalog = open(site.database.config()).unwrap().0;
+    let catalog = open(&site.database.config()).unwrap().0;
     let error = refused(&*catalog).await;
     assert!(matches!(error, CatalogError::ReadOnly(_)), "{error:?}");
     // What only reads goes on.
@@ -204,7 +204,9 @@ async fn read_only() {
 async fn schemas() {
     // Eight processes start at once on an empty database.
     let database = Server::database();
-    let all: Vec<_> = (0..8).map(|_| open(database.config()).unwrap().0).collect();
+    let all: Vec<_> = (0..8)
+        .map(|_| open(&database.config()).unwrap().0)
+        .collect();
     let checks = all.iter().map(|catalog| {
         let catalog = Arc::clone(catalog);
         tokio::spawn(async move { catalog.check().await })
@@ -220,7 +222,7 @@ async fn schemas() {
         "INSERT INTO schema_version VALUES (99, 'future', 0)",
     )
     .await;
-    let old = open(database.config()).unwrap().0;
+    let old = open(&database.config()).unwrap().0;
     let error = old.check().await.unwrap_err();
     assert!(
         matches!(error, CatalogError::Newer { found: 99, .. }),
@@ -275,7 +277,7 @@ async fn encrypted() {
         tls,
         ..PostgresConfig::new(Secret::new(address.clone()), 2)
     };
-    let (catalog, _watch) = open(config(certificates(roots))).unwrap();
+    let (catalog, _watch) = open(&config(certificates(roots))).unwrap();
     acme(&*catalog).await;
     let sql = format!(
         "SELECT s.ssl FROM pg_stat_ssl s JOIN pg_stat_activity a USING (pid)
@@ -288,17 +290,19 @@ async fn encrypted() {
         "{encrypted:?}"
     );
     // A server that nobody vouches for is not talked to.
-    let (stranger, _watch) = open(config(certificates(rustls::RootCertStore::empty()))).unwrap();
+    let (stranger, _watch) = open(&config(certificates(rustls::RootCertStore::empty()))).unwrap();
     let error = stranger.check().await.unwrap_err();
     assert!(matches!(error, CatalogError::Unreachable(_)), "{error:?}");
-    let none = open(config(None)).map(drop).unwrap_err().to_string();
+    let none = open(&config(None)).map(drop).unwrap_err().to_string();
     assert!(none.contains("sslmode=require"), "{none}");
 }
 
 #[tokio::test]
 async fn an_address_that_is_none_is_not_quoted() {
     let address = Secret::new("postgres://ada:pa:ss@wo@rd/:x:/y?zz=1");
-    let error = open(PostgresConfig::new(address, 1)).map(drop).unwrap_err();
+    let error = open(&PostgresConfig::new(address, 1))
+        .map(drop)
+        .unwrap_err();
     let text = error.to_string();
     assert!(
         text.contains("percent-encoded") && !text.contains("wo@"),

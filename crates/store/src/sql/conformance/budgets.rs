@@ -83,20 +83,25 @@ pub(super) async fn reserves(instance: &dyn Instance) {
             .expect("asked")
     ));
 
+    frees(&*catalog, &payer).await;
+}
+
+/// Goes on from there: stream 2 and 3 hold 60 each, and stream 5 holds 1 elsewhere.
+async fn frees(catalog: &dyn Catalog, payer: &Payer) {
     catalog.release(stream(3)).await.expect("released");
     catalog.release(stream(3)).await.expect("released");
-    assert_eq!(state(&*catalog, "of-web", at(0)).await, (0, 60));
+    assert_eq!(state(catalog, "of-web", at(0)).await, (0, 60));
     let settled = catalog
-        .settle(&[entry(2, &payer, 20, at(0))])
+        .settle(&[entry(2, payer, 20, at(0))])
         .await
         .expect("settled");
     assert_eq!((settled.settled, settled.alerts.len()), (1, 0));
-    assert_eq!(state(&*catalog, "of-web", at(0)).await, (20, 0));
-    assert_eq!(state(&*catalog, "of-acme", at(0)).await, (20, 1));
+    assert_eq!(state(catalog, "of-web", at(0)).await, (20, 0));
+    assert_eq!(state(catalog, "of-acme", at(0)).await, (20, 1));
     // Tomorrow is another day.
-    assert_eq!(state(&*catalog, "of-web", at(24 * HOUR)).await, (0, 0));
+    assert_eq!(state(catalog, "of-web", at(24 * HOUR)).await, (0, 0));
     let covering = catalog
-        .budgets(Some(&payer), None, 99, at(0))
+        .budgets(Some(payer), None, 99, at(0))
         .await
         .expect("listed");
     assert_eq!(covering.len(), 3);
@@ -210,6 +215,12 @@ pub(super) async fn come_and_go(instance: &dyn Instance) {
         (refusal.budget, refusal.resets_at),
         (budget_id("month-0"), december)
     );
+    change(&*catalog, &payer, &scopes).await;
+}
+
+/// Goes on from there.
+async fn change(catalog: &dyn Catalog, payer: &Payer, scopes: &[Scope]) {
+    let by = by(at(0));
     // A higher limit lets in at once; another scope or period is another budget.
     for (n, scope) in scopes.iter().enumerate() {
         let higher = Budget {
@@ -231,11 +242,11 @@ pub(super) async fn come_and_go(instance: &dyn Instance) {
     ));
     assert!(is_held(
         &catalog
-            .reserve(&reserve(9, &payer, 7, at(1)))
+            .reserve(&reserve(9, payer, 7, at(1)))
             .await
             .expect("asked")
     ));
-    assert_eq!(state(&*catalog, "month-1", at(1)).await, (1_110, 7));
+    assert_eq!(state(catalog, "month-1", at(1)).await, (1_110, 7));
     catalog
         .delete_budget(&by, &budget_id("month-1"))
         .await
@@ -246,5 +257,5 @@ pub(super) async fn come_and_go(instance: &dyn Instance) {
         Err(CatalogError::NotFound { what: "budget", .. })
     ));
     catalog.release(stream(9)).await.expect("released");
-    assert_eq!(state(&*catalog, "month-2", at(1)).await, (1_110, 0));
+    assert_eq!(state(catalog, "month-2", at(1)).await, (1_110, 0));
 }

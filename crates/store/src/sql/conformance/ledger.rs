@@ -3,6 +3,7 @@
 use everstream_core::id::UnixMillis;
 
 use super::{HOUR, Instance, acme, at, budget, by, entry, project, stream};
+use crate::sql::Catalog;
 use crate::sql::values::{
     Bucket, Cost, GroupBy, LedgerEntry, Payer, Scope, UsageFilter, UsageQuery, UsageRow,
 };
@@ -99,7 +100,7 @@ pub(super) async fn usage(instance: &dyn Instance) {
         entry(4, &app, 1_000, at(24 * HOUR)),
         entry(5, &app, 10_000, at(month)),
     ];
-    entries[2].model = "large".to_owned();
+    "large".clone_into(&mut entries[2].model);
     catalog.settle(&entries).await.expect("settled");
     let everything = UsageQuery {
         from: UnixMillis(0),
@@ -119,33 +120,7 @@ pub(super) async fn usage(instance: &dyn Instance) {
         ..UsageRow::default()
     };
     assert_eq!(ask(&everything).await, [whole]);
-    let costs = |rows: &[UsageRow]| {
-        let row = |row: &UsageRow| (row.since.0.saturating_sub(at(0).0), row.cost);
-        rows.iter().map(row).collect::<Vec<_>>()
-    };
-    let by_hour = UsageQuery {
-        bucket: Bucket::Hour,
-        ..everything.clone()
-    };
-    let hours = [(0, 11), (HOUR, 100), (24 * HOUR, 1_000), (month, 10_000)];
-    assert_eq!(costs(&ask(&by_hour).await), hours);
-    let by_day = UsageQuery {
-        bucket: Bucket::Day,
-        ..everything.clone()
-    };
-    let days = [(0, 111), (24 * HOUR, 1_000), (month, 10_000)];
-    assert_eq!(costs(&ask(&by_day).await), days);
-    // 2026-11-01 and 2026-12-01.
-    let by_month = UsageQuery {
-        bucket: Bucket::Month,
-        ..everything.clone()
-    };
-    let rows = ask(&by_month).await;
-    let months: Vec<_> = rows.iter().map(|row| (row.since.0, row.cost)).collect();
-    assert_eq!(
-        months,
-        [(1_793_491_200_000, 1_111), (1_796_083_200_000, 10_000)]
-    );
+    by_time(&*catalog, &everything).await;
     let group_by = GroupBy {
         organisation: true,
         project: true,
@@ -167,6 +142,54 @@ pub(super) async fn usage(instance: &dyn Instance) {
         ["acme", "web", "key00001", "small"],
     ];
     assert_eq!(who, expected);
+    by_filter(&*catalog, &web, &everything).await;
+    let hour = UsageQuery {
+        from: at(HOUR - 1),
+        to: at(HOUR),
+        ..everything.clone()
+    };
+    assert_eq!(ask(&hour).await[0].cost, 10);
+    let never = UsageQuery {
+        to: UnixMillis(0),
+        ..everything
+    };
+    assert_eq!(ask(&never).await, []);
+}
+
+async fn by_time(catalog: &dyn Catalog, everything: &UsageQuery) {
+    let month = 30 * 24 * HOUR;
+    let ask = async |query: UsageQuery| catalog.usage(&query).await.expect("asked");
+    let costs = |rows: &[UsageRow]| {
+        let row = |row: &UsageRow| (row.since.0.saturating_sub(at(0).0), row.cost);
+        rows.iter().map(row).collect::<Vec<_>>()
+    };
+    let by_hour = UsageQuery {
+        bucket: Bucket::Hour,
+        ..everything.clone()
+    };
+    let hours = [(0, 11), (HOUR, 100), (24 * HOUR, 1_000), (month, 10_000)];
+    assert_eq!(costs(&ask(by_hour).await), hours);
+    let by_day = UsageQuery {
+        bucket: Bucket::Day,
+        ..everything.clone()
+    };
+    let days = [(0, 111), (24 * HOUR, 1_000), (month, 10_000)];
+    assert_eq!(costs(&ask(by_day).await), days);
+    // 2026-11-01 and 2026-12-01.
+    let by_month = UsageQuery {
+        bucket: Bucket::Month,
+        ..everything.clone()
+    };
+    let rows = ask(by_month).await;
+    let months: Vec<_> = rows.iter().map(|row| (row.since.0, row.cost)).collect();
+    assert_eq!(
+        months,
+        [(1_793_491_200_000, 1_111), (1_796_083_200_000, 10_000)]
+    );
+}
+
+async fn by_filter(catalog: &dyn Catalog, web: &Payer, everything: &UsageQuery) {
+    let ask = async |query: &UsageQuery| catalog.usage(query).await.expect("asked");
     let filters = [
         (
             UsageFilter {
@@ -205,15 +228,4 @@ pub(super) async fn usage(instance: &dyn Instance) {
         .await;
         assert_eq!(rows[0].cost, cost);
     }
-    let hour = UsageQuery {
-        from: at(HOUR - 1),
-        to: at(HOUR),
-        ..everything.clone()
-    };
-    assert_eq!(ask(&hour).await[0].cost, 10);
-    let never = UsageQuery {
-        to: UnixMillis(0),
-        ..everything
-    };
-    assert_eq!(ask(&never).await, []);
 }

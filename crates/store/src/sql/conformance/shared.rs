@@ -44,8 +44,10 @@ pub(super) async fn many_at_once(instance: &dyn Instance) {
                     catalog.release(stream(n)).await.expect("released");
                 } else {
                     let entry = entry(n, &payer, AMOUNT - 1, at(n));
-                    catalog.settle(&[entry.clone()]).await.expect("settled");
-                    catalog.settle(&[entry]).await.expect("settled");
+                    for _ in 0..2 {
+                        let entry = std::slice::from_ref(&entry);
+                        catalog.settle(entry).await.expect("settled");
+                    }
                     spent += AMOUNT - 1;
                 }
                 let name = format!("p-{n}");

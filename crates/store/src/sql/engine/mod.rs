@@ -18,10 +18,6 @@ use super::CatalogError;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Dialect {
     Sqlite,
-    #[cfg_attr(
-        not(feature = "postgres"),
-        expect(dead_code, reason = "its feature is off")
-    )]
     Postgres,
 }
 
@@ -91,6 +87,10 @@ pub(super) enum Effect {
 }
 
 /// What an operation locks from its beginning to its end, where the database runs several at once.
+#[cfg_attr(
+    not(feature = "postgres"),
+    allow(dead_code, reason = "SQLite runs one at a time")
+)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Lock {
     /// Nothing but the rows it touches.
@@ -108,6 +108,10 @@ pub(super) enum Lock {
 pub(super) trait Operation: Send + Sync + 'static {
     type Output: Send + 'static;
     const EFFECT: Effect;
+    #[cfg_attr(
+        not(feature = "postgres"),
+        allow(dead_code, reason = "SQLite runs one at a time")
+    )]
     const LOCK: Lock = Lock::Rows;
 
     fn run<S: Sql>(

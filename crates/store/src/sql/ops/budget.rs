@@ -72,7 +72,7 @@ impl Operation for PutBudget {
 
     async fn run<S: Sql>(&self, sql: &mut S) -> Result<(), CatalogError> {
         let budget = &self.budget;
-        if budget.alert_at.iter().any(|&percent| percent == 0) {
+        if budget.alert_at.contains(&0) {
             let text = "an alert is at 1 percent of a budget at least".to_owned();
             return Err(CatalogError::Invalid(text));
         }

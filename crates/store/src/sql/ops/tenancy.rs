@@ -82,9 +82,10 @@ impl Operation for SuspendOrganisation {
             let (what, id) = ("organisation", self.id.to_string());
             return Err(CatalogError::NotFound { what, id });
         }
-        let action = match self.suspended {
-            true => "organisation.suspend",
-            false => "organisation.resume",
+        let action = if self.suspended {
+            "organisation.suspend"
+        } else {
+            "organisation.resume"
         };
         let what = (self.id.as_str(), "");
         record(sql, &self.by, ChangeKind::Organisation, action, what).await
@@ -176,9 +177,10 @@ impl Operation for SuspendProject {
             let (what, id) = ("project", self.id.to_string());
             return Err(CatalogError::NotFound { what, id });
         }
-        let action = match self.suspended {
-            true => "project.suspend",
-            false => "project.resume",
+        let action = if self.suspended {
+            "project.suspend"
+        } else {
+            "project.resume"
         };
         let what = (self.id.as_str(), "");
         record(sql, &self.by, ChangeKind::Project, action, what).await

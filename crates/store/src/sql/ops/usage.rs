@@ -1,11 +1,12 @@
 //! Sums over the ledger.
 
+use everstream_core::id::ProjectId;
 use everstream_core::limits::USAGE_ROWS;
 
 use super::{all, limit};
 use crate::sql::CatalogError;
 use crate::sql::engine::{Effect, Operation, Row, Sql, Statement, Value};
-use crate::sql::values::{Bucket, UsageQuery, UsageRow};
+use crate::sql::values::{Bucket, KeyId, UsageQuery, UsageRow};
 
 /// `$1` is the kind of bucket, `$2` to `$5` say what is grouped by, `$6` and `$7` when, and `$8` to
 /// `$11` who and what, empty for all.
@@ -54,9 +55,9 @@ impl Operation for Usage {
             group_by.model.into(),
             self.0.from.into(),
             self.0.to.into(),
-            text(filter.organisation.as_ref().map(|id| id.as_str())),
-            text(filter.project.as_ref().map(|id| id.as_str())),
-            text(filter.key.as_ref().map(|id| id.as_str())),
+            text(filter.organisation.as_ref().map(ProjectId::as_str)),
+            text(filter.project.as_ref().map(ProjectId::as_str)),
+            text(filter.key.as_ref().map(KeyId::as_str)),
             text(filter.model.as_deref()),
             limit(USAGE_ROWS + 1),
         ];

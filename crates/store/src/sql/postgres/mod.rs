@@ -65,10 +65,10 @@ impl PostgresConfig {
 /// Opens a catalogue in `PostgreSQL`, and a watch on its connections. Fails only for an address that
 /// is none: a database that cannot be reached, or brought to this program's schema, fails
 /// [`Catalog::check`], and every other operation, until it can. Needs a runtime.
-pub fn open(config: PostgresConfig) -> Result<(Arc<dyn Catalog>, PoolWatch), CatalogError> {
+pub fn open(config: &PostgresConfig) -> Result<(Arc<dyn Catalog>, PoolWatch), CatalogError> {
     let hint = Arc::new(Notify::new());
-    let dialer = Dialer::new(&config, Arc::clone(&hint))?;
-    let pool = Arc::new(Pool::new(&dialer, &config)?);
+    let dialer = Dialer::new(config, Arc::clone(&hint))?;
+    let pool = Arc::new(Pool::new(&dialer, config)?);
     let watch = PoolWatch::new(&pool);
     let postgres = Postgres {
         tasks: vec![
@@ -180,7 +180,7 @@ impl Postgres {
         &self,
         held: &'a mut Held,
     ) -> Result<Transaction<'a>, CatalogError> {
-        for _ in 0..=self.pool.size() {
+        for _ in 0..=self.pool.max() {
             match Transaction::begin(held, O::EFFECT, O::LOCK).await {
                 Ok(()) => break,
                 Err(error) if !held.is_lost() => return Err(error),

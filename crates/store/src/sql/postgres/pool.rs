@@ -1,7 +1,6 @@
 //! The connections.
 
 use std::collections::HashMap;
-use std::ops::Deref;
 use std::panic::Location;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -78,7 +77,7 @@ impl PoolWatch {
 /// The pool.
 pub(super) struct Pool {
     connections: deadpool_postgres::Pool,
-    held: Arc<Mutex<HashMap<u64, Loan>>>,
+    loans: Arc<Mutex<HashMap<u64, Loan>>>,
     next: AtomicU64,
     leaks: AtomicU64,
     leak_after: Duration,
@@ -113,7 +112,7 @@ impl Pool {
         let connections = pool.map_err(|error| CatalogError::Invalid(error.to_string()))?;
         Ok(Self {
             connections,
-            held: Arc::default(),
+            loans: Arc::default(),
             next: AtomicU64::new(0),
             leaks: AtomicU64::new(0),
             leak_after: config.leak_after,
@@ -122,7 +121,7 @@ impl Pool {
         })
     }
 
-    pub(super) fn size(&self) -> usize {
+    pub(super) fn max(&self) -> usize {
         self.connections.status().max_size
     }
 
@@ -142,12 +141,12 @@ impl Pool {
             place,
             is_reported: false,
         };
-        lock(&self.held).insert(number, loan);
+        lock(&self.loans).insert(number, loan);
         Ok(Held {
             connection: Some(connection),
             number,
             place,
-            held: Arc::clone(&self.held),
+            loans: Arc::clone(&self.loans),
             patience: self.acquire_timeout,
         })
     }
@@ -158,7 +157,7 @@ impl Pool {
             PoolError::Timeout(TimeoutType::Wait) => CatalogError::Busy(format!(
                 "all {} connections to the database are in use, and none came free within \
                  {waited:?}: make the pool larger, or find out what is slow",
-                self.size()
+                self.max()
             )),
             PoolError::Timeout(TimeoutType::Create | TimeoutType::Recycle) => {
                 CatalogError::Unreachable(format!("no connection within {waited:?}"))
@@ -172,7 +171,7 @@ impl Pool {
     }
 
     fn report_leaks(&self) {
-        for loan in lock(&self.held).values_mut() {
+        for loan in lock(&self.loans).values_mut() {
             let held_for = loan.since.elapsed();
             if held_for > self.leak_after && !loan.is_reported {
                 loan.is_reported = true;
@@ -205,7 +204,7 @@ pub(super) struct Held {
     connection: Option<Object>,
     number: u64,
     place: &'static Location<'static>,
-    held: Arc<Mutex<HashMap<u64, Loan>>>,
+    loans: Arc<Mutex<HashMap<u64, Loan>>>,
     pub(super) patience: Duration,
 }
 
@@ -224,10 +223,7 @@ impl Held {
 
     /// The connection; [`CatalogError::Closed`] never happens but between drops.
     pub(super) fn get(&self) -> Result<&ClientWrapper, CatalogError> {
-        self.connection
-            .as_ref()
-            .map(Deref::deref)
-            .ok_or(CatalogError::Closed)
+        self.connection.as_deref().ok_or(CatalogError::Closed)
     }
 
     /// Takes the connection out of the pool: it is closed when this is dropped.
@@ -240,10 +236,10 @@ impl Held {
 
 impl Drop for Held {
     fn drop(&mut self) {
-        lock(&self.held).remove(&self.number);
+        lock(&self.loans).remove(&self.number);
     }
 }
 
-fn lock(held: &Mutex<HashMap<u64, Loan>>) -> MutexGuard<'_, HashMap<u64, Loan>> {
-    held.lock().unwrap_or_else(PoisonError::into_inner)
+fn lock(loans: &Mutex<HashMap<u64, Loan>>) -> MutexGuard<'_, HashMap<u64, Loan>> {
+    loans.lock().unwrap_or_else(PoisonError::into_inner)
 }

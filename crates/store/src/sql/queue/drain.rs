@@ -132,9 +132,10 @@ impl Drain {
         self.shared.status.send_if_modified(|status| {
             let is_new = status.trouble.is_some() != trouble.is_some();
             if is_new {
-                match &trouble {
-                    Some(trouble) => tracing::warn!(%trouble, waiting = status.entries, "the ledger's queue waits"),
-                    None => tracing::info!("the ledger's queue is settled"),
+                if let Some(trouble) = &trouble {
+                    tracing::warn!(%trouble, waiting = status.entries, "the ledger's queue waits");
+                } else {
+                    tracing::info!("the ledger's queue is settled");
                 }
             }
             status.trouble = trouble;

@@ -40,7 +40,7 @@ pub(super) struct Files {
     _lock: Box<dyn DiskLock>,
     next: u64,
     /// Oldest first; the last one may be written to.
-    files: VecDeque<QueueFile>,
+    waiting: VecDeque<QueueFile>,
     /// Whether the last file is this process's, and whole.
     is_writable: bool,
     /// Names of dead processes whose files are here.
@@ -78,7 +78,7 @@ impl Files {
             name,
             _lock: lock,
             next: 1,
-            files: VecDeque::new(),
+            waiting: VecDeque::new(),
             is_writable: false,
             adopted: Vec::new(),
             damaged: 0,
@@ -116,7 +116,7 @@ impl Files {
                 .collect();
             // Before the own ones, the last of which may be written to.
             for file in files?.into_iter().rev() {
-                self.files.push_front(file);
+                self.waiting.push_front(file);
             }
             self.adopted.push((name, held));
         }
@@ -124,8 +124,8 @@ impl Files {
     }
 
     /// Entries that wait, and their bytes.
-    pub(super) fn waiting(&self) -> (u64, u64) {
-        let sum = |of: fn(&QueueFile) -> u64| self.files.iter().map(of).sum();
+    pub(super) fn count(&self) -> (u64, u64) {
+        let sum = |of: fn(&QueueFile) -> u64| self.waiting.iter().map(of).sum();
         (
             sum(|file| file.entries),
             sum(|file| file.len - file.settled),
@@ -144,16 +144,16 @@ impl Files {
         entry.extend(len.to_be_bytes());
         entry.extend(crc32fast::hash(text).to_be_bytes());
         entry.extend(text);
-        let (_, waiting) = self.waiting();
+        let (_, waiting) = self.count();
         if waiting + entry.len() as u64 > max_bytes {
             let limit = max_bytes;
             return Err(QueueError::Full { waiting, limit });
         }
         let is_full = |file: &QueueFile| file.len >= FILE_BYTES;
-        if !self.is_writable || self.files.back().is_none_or(is_full) {
+        if !self.is_writable || self.waiting.back().is_none_or(is_full) {
             self.begin()?;
         }
-        let Some(last) = self.files.back_mut() else {
+        let Some(last) = self.waiting.back_mut() else {
             return Err(QueueError::Closed);
         };
         if let Err(error) = last.file.write_at(last.len, &entry) {
@@ -168,7 +168,7 @@ impl Files {
 
     /// The oldest entries that wait.
     pub(super) fn batch(&mut self) -> Result<Option<Batch>, QueueError> {
-        while let Some(first) = self.files.front() {
+        while let Some(first) = self.waiting.front() {
             if first.entries == 0 {
                 if !self.remove_first()? {
                     return Ok(None);
@@ -195,7 +195,7 @@ impl Files {
 
     /// The first `count` entries of a batch are settled.
     pub(super) fn settled(&mut self, batch: &Batch, count: usize) -> Result<(), QueueError> {
-        if let (Some(first), Some(last)) = (self.files.front_mut(), count.checked_sub(1)) {
+        if let (Some(first), Some(last)) = (self.waiting.front_mut(), count.checked_sub(1)) {
             first.settled = batch.ends.get(last).copied().unwrap_or(first.settled);
             first.entries = first.entries.saturating_sub(count as u64);
             if first.entries == 0 {
@@ -226,7 +226,7 @@ impl Files {
         self.next += 1;
         let file = self.disk.create(&path)?;
         self.is_writable = true;
-        self.files.push_back(QueueFile {
+        self.waiting.push_back(QueueFile {
             path,
             file,
             len: 0,
@@ -239,11 +239,11 @@ impl Files {
     /// Removes the first file, which is settled; false if it is the one that is written to and has
     /// room: then it is begun anew only when it is full.
     fn remove_first(&mut self) -> Result<bool, QueueError> {
-        let is_written = self.files.len() == 1 && self.is_writable;
-        if is_written && self.files[0].len < FILE_BYTES {
+        let is_written = self.waiting.len() == 1 && self.is_writable;
+        if is_written && self.waiting[0].len < FILE_BYTES {
             return Ok(false);
         }
-        if let Some(first) = self.files.pop_front() {
+        if let Some(first) = self.waiting.pop_front() {
             if is_written {
                 self.is_writable = false;
             }
@@ -254,8 +254,8 @@ impl Files {
 
     /// Keeps the first file, whose rest cannot be read, for people to look at.
     fn set_aside(&mut self) -> Result<(), QueueError> {
-        let is_written = self.files.len() == 1;
-        if let Some(first) = self.files.pop_front() {
+        let is_written = self.waiting.len() == 1;
+        if let Some(first) = self.waiting.pop_front() {
             self.is_writable &= !is_written;
             self.damaged += 1;
             let aside = first.path.with_extension("damaged");
@@ -278,7 +278,11 @@ impl Files {
     fn forget_the_dead(&mut self) -> Result<(), QueueError> {
         let mut kept = Vec::new();
         for (name, lock) in std::mem::take(&mut self.adopted) {
-            if self.files.iter().any(|file| is_of(file, &self.dir, &name)) {
+            if self
+                .waiting
+                .iter()
+                .any(|file| is_of(file, &self.dir, &name))
+            {
                 kept.push((name, lock));
             } else {
                 self.disk.remove(&self.dir.join(format!("{name}.lock")))?;
@@ -315,11 +319,11 @@ impl Drop for Files {
         let Ok(Some(_guard)) = self.disk.lock(&self.dir.join(GUARD)) else {
             return;
         };
-        self.files
+        self.waiting
             .retain(|file| file.entries > 0 || self.disk.remove(&file.path).is_err());
         self.forget_the_dead().ok();
         if self
-            .files
+            .waiting
             .iter()
             .all(|file| !is_of(file, &self.dir, &self.name))
         {
@@ -394,8 +398,8 @@ fn walk(
         let mut bytes = &buffer[..read];
         let before = end;
         while let Some((head, rest)) = bytes.split_first_chunk::<HEAD>() {
-            let [a, b, c, d, e, f, g, h] = *head;
-            let len = u32::from_be_bytes([a, b, c, d]) as usize;
+            let head = u64::from_be_bytes(*head);
+            let (len, sum) = ((head >> 32) as usize, head & u64::from(u32::MAX));
             let damaged = Found {
                 end,
                 is_damaged: true,
@@ -406,7 +410,7 @@ fn walk(
             let Some((text, rest)) = rest.split_at_checked(len) else {
                 break;
             };
-            if crc32fast::hash(text) != u32::from_be_bytes([e, f, g, h]) {
+            if u64::from(crc32fast::hash(text)) != sum {
                 return Ok(damaged);
             }
             let Ok(entry) = serde_json::from_slice(text) else {

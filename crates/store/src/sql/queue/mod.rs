@@ -207,7 +207,7 @@ impl Shared {
         let files = files.as_mut().ok_or(QueueError::Closed)?;
         let result = run(files);
         self.status.send_modify(|status| {
-            (status.entries, status.bytes) = files.waiting();
+            (status.entries, status.bytes) = files.count();
             status.damaged = files.damaged();
         });
         result

@@ -110,9 +110,10 @@ impl Connection {
     /// durable too.
     fn sync(&mut self, synced: bool) -> Result<(), CatalogError> {
         if self.is_synced != synced {
-            self.batch(match synced {
-                true => "PRAGMA synchronous = FULL",
-                false => "PRAGMA synchronous = NORMAL",
+            self.batch(if synced {
+                "PRAGMA synchronous = FULL"
+            } else {
+                "PRAGMA synchronous = NORMAL"
             })?;
             self.is_synced = synced;
         }

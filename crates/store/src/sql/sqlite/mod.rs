@@ -42,10 +42,10 @@ impl SqliteConfig {
 /// Writes have a thread, and reads have another, so that a sum over a year holds nobody up.
 /// A killed process loses nothing that was acknowledged; a power loss takes at most what
 /// [`reserve`](Catalog::reserve) and its like have written, which are leases.
-pub fn open(config: SqliteConfig) -> Arc<dyn Catalog> {
+pub fn open(config: &SqliteConfig) -> Arc<dyn Catalog> {
     Arc::new(SqlCatalog(Sqlite {
-        writer: Worker::spawn("catalog-write", &config),
-        reader: Worker::spawn("catalog-read", &config),
+        writer: Worker::spawn("catalog-write", config),
+        reader: Worker::spawn("catalog-read", config),
         patience: config.patience,
         changed: Notify::new(),
     }))
