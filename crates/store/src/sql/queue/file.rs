@@ -14,16 +14,12 @@ use std::time::Duration;
 use everstream_core::limits::LEDGER_BATCH;
 
 use super::QueueError;
+use super::codec::{encode, walk};
 use crate::disk::{Disk, DiskFile, DiskLock};
 use crate::sql::values::LedgerEntry;
 
-const HEAD: usize = 8;
-/// Largest entry: the longest names many times over.
-const ENTRY_BYTES: usize = 64 << 10;
 /// A file that is this large is followed by the next, so that settled ones can go.
 const FILE_BYTES: u64 = 1 << 20;
-/// Bytes read at once.
-const READ_BYTES: usize = 256 << 10;
 /// How the files' names end.
 const QUEUE: &str = ".queue";
 const GUARD: &str = "guard";
@@ -137,13 +133,7 @@ impl Files {
     }
 
     pub(super) fn push(&mut self, text: &[u8], max_bytes: u64) -> Result<(), QueueError> {
-        let len = u32::try_from(text.len()).ok();
-        let len = len.filter(|_| text.len() <= ENTRY_BYTES);
-        let len = len.ok_or(QueueError::TooLarge(text.len()))?;
-        let mut entry = Vec::with_capacity(HEAD + text.len());
-        entry.extend(len.to_be_bytes());
-        entry.extend(crc32fast::hash(text).to_be_bytes());
-        entry.extend(text);
+        let entry = encode(text)?;
         let (_, waiting) = self.count();
         if waiting + entry.len() as u64 > max_bytes {
             let limit = max_bytes;
@@ -217,8 +207,8 @@ impl Files {
         Ok(())
     }
 
-    /// Begins a file. The name is made durable with it, for what that is worth without a sync of
-    /// each entry: a power loss takes what the kernel had not written.
+    /// Begins a file. Nothing here is synced: a killed process loses nothing, and what a power loss
+    /// takes is in the stream log, as far as that was synced.
     fn begin(&mut self) -> Result<(), QueueError> {
         let path = self
             .dir
@@ -374,62 +364,4 @@ fn take_name(disk: &dyn Disk, dir: &Path) -> Result<(String, Box<dyn DiskLock>),
     let lock = disk.lock(&dir.join(format!("{name}.lock")))?;
     let lock = lock.ok_or_else(|| QueueError::Io(format!("{name}.lock is held")))?;
     Ok((name, lock))
-}
-
-struct Found {
-    /// Where the last whole entry ends.
-    end: u64,
-    /// Whether what follows is no entry, and not the beginning of one either.
-    is_damaged: bool,
-}
-
-/// Calls `visit` with each entry between two places and with its end, until it has enough.
-fn walk(
-    file: &dyn DiskFile,
-    from: u64,
-    to: u64,
-    mut visit: impl FnMut(LedgerEntry, u64) -> bool,
-) -> Result<Found, QueueError> {
-    let mut buffer = vec![0; READ_BYTES];
-    let mut end = from;
-    loop {
-        let wanted = usize::try_from(to - end).map_or(READ_BYTES, |rest| rest.min(READ_BYTES));
-        let read = file.read_at(end, &mut buffer[..wanted])?;
-        let mut bytes = &buffer[..read];
-        let before = end;
-        while let Some((head, rest)) = bytes.split_first_chunk::<HEAD>() {
-            let head = u64::from_be_bytes(*head);
-            let (len, sum) = ((head >> 32) as usize, head & u64::from(u32::MAX));
-            let damaged = Found {
-                end,
-                is_damaged: true,
-            };
-            if len > ENTRY_BYTES {
-                return Ok(damaged);
-            }
-            let Some((text, rest)) = rest.split_at_checked(len) else {
-                break;
-            };
-            if u64::from(crc32fast::hash(text)) != sum {
-                return Ok(damaged);
-            }
-            let Ok(entry) = serde_json::from_slice(text) else {
-                return Ok(damaged);
-            };
-            end += (HEAD + len) as u64;
-            bytes = rest;
-            if !visit(entry, end) {
-                return Ok(Found {
-                    end,
-                    is_damaged: false,
-                });
-            }
-        }
-        if end == before {
-            return Ok(Found {
-                end,
-                is_damaged: false,
-            });
-        }
-    }
 }

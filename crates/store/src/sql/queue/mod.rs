@@ -5,6 +5,7 @@
 //! leaves its files to the next one, or to another that lives on the same directory. An entry that
 //! was settled by a process that died before it knew is settled again, which changes nothing.
 
+mod codec;
 mod drain;
 mod file;
 
