@@ -122,8 +122,6 @@ async fn slow() {
         refused(&*site.catalog),
     );
     assert!(matches!(all.0, CatalogError::Slow(_)), "{:?}", all.0);
-    // Who got no connection was told that.
-    assert!(matches!(all.2, CatalogError::Busy(_)), "{:?}", all.2);
     site.proxy.set(Line::Open);
     // What was interrupted is not in the way of anybody.
     site.catalog.check().await.unwrap();
