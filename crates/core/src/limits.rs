@@ -197,3 +197,22 @@ pub const JWT_BYTES: usize = 16 << 10;
 pub const JWKS_BYTES: usize = 256 << 10;
 /// See [`JWKS_BYTES`].
 pub const JWKS_KEYS: usize = 64;
+/// Operations that may wait for the thread of an embedded database; beyond, they are refused.
+pub const CATALOG_QUEUE: usize = 256;
+/// How long an operation on the database may take, the wait for a connection included.
+pub const CATALOG_PATIENCE: Duration = Duration::from_secs(5);
+/// How long an operation waits for a connection of the pool.
+pub const CATALOG_ACQUIRE_TIMEOUT: Duration = Duration::from_secs(3);
+/// How long the pool keeps a connection that nobody uses.
+pub const CATALOG_IDLE_TIMEOUT: Duration = Duration::from_mins(10);
+/// How long a connection may be held before it is reported as leaked.
+pub const CATALOG_LEAK_AFTER: Duration = Duration::from_mins(1);
+/// How old a revocation may grow before a process has seen it, when no hint comes: half of the
+/// second that is promised.
+pub const CATALOG_POLL: Duration = Duration::from_millis(500);
+/// Rows of one answer about usage: a year of hours, or 10,000 keys.
+pub const USAGE_ROWS: usize = 10_000;
+/// Entries that wait for the ledger while its database is gone, bytes on disk: some 200,000.
+pub const LEDGER_QUEUE_BYTES: u64 = 64 << 20;
+/// Entries that are settled in one transaction.
+pub const LEDGER_BATCH: usize = 100;

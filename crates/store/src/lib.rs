@@ -19,6 +19,7 @@ mod graves;
 mod ids;
 pub mod memory;
 pub mod segment;
+pub mod sql;
 
 /// A future of the log's; boxed, so that a backend can be chosen at run time.
 pub type LogFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;

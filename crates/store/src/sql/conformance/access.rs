@@ -1,0 +1,164 @@
+//! Keys.
+
+use super::{Instance, acme, at, by, key_id, new_key, project};
+use crate::sql::values::{Allow, ApiKey, NewKey, Scopes, SecretHash};
+use crate::sql::{Catalog, CatalogError};
+
+fn live(key: &ApiKey, millis: u64) -> Vec<u8> {
+    key.live_secrets(at(millis))
+        .map(|secret| secret.hash.0[0])
+        .collect()
+}
+
+pub(super) async fn keys(instance: &dyn Instance) {
+    let catalog = instance.catalog();
+    acme(&*catalog).await;
+    let scopes = Scopes {
+        surfaces: Allow::Only(vec!["chat_completions".to_owned()]),
+        models: Allow::Only(vec!["small".to_owned(), "gpt-*".to_owned()]),
+        topics: Allow::Only(Vec::new()),
+    };
+    let new = NewKey {
+        scopes: scopes.clone(),
+        expires_at: Some(at(5_000)),
+        ..new_key("key00002", "app")
+    };
+    let made = catalog
+        .create_key(&by(at(10)), &new)
+        .await
+        .expect("created");
+    assert_eq!(made.scopes, scopes);
+    assert_eq!(made.organisation, project("acme"));
+    assert_eq!((made.created_at, made.revoked_at), (at(10), None));
+    assert_eq!(made.secrets.len(), 1);
+    assert_eq!(live(&made, 4_999), [7]);
+    assert!(live(&made, 5_000).is_empty());
+    assert_eq!(
+        catalog.key(&new.id).await.expect("found"),
+        Some(made.clone())
+    );
+    assert_eq!(catalog.key(&key_id("unknown1")).await.expect("asked"), None);
+
+    let again = catalog.create_key(&by(at(11)), &new).await;
+    assert!(matches!(
+        again,
+        Err(CatalogError::Exists { what: "key", .. })
+    ));
+    let orphan = catalog
+        .create_key(&by(at(11)), &new_key("key00003", "nobody"))
+        .await;
+    assert!(matches!(
+        orphan,
+        Err(CatalogError::NotFound {
+            what: "project",
+            ..
+        })
+    ));
+
+    let wide = Scopes::default();
+    let changed = catalog
+        .change_key(&by(at(12)), &new.id, &wide, None)
+        .await
+        .expect("changed");
+    assert_eq!(
+        changed,
+        ApiKey {
+            scopes: wide.clone(),
+            expires_at: None,
+            ..made
+        }
+    );
+    let nobody = catalog
+        .change_key(&by(at(12)), &key_id("unknown1"), &wide, None)
+        .await;
+    assert!(matches!(
+        nobody,
+        Err(CatalogError::NotFound { what: "key", .. })
+    ));
+
+    pages(&*catalog, &changed).await;
+}
+
+async fn pages(catalog: &dyn Catalog, of_app: &ApiKey) {
+    for n in 3..8 {
+        let new = new_key(&format!("key0000{n}"), "web");
+        catalog
+            .create_key(&by(at(13)), &new)
+            .await
+            .expect("created");
+    }
+    let all = catalog.keys(None, None, 99).await.expect("listed");
+    assert_eq!(all.len(), 7);
+    assert!(all.is_sorted_by_key(|key| key.id.clone()));
+    let page = catalog
+        .keys(None, Some(&key_id("key00002")), 2)
+        .await
+        .expect("listed");
+    assert_eq!(page[..], all[2..4]);
+    let found = catalog
+        .keys(Some(&project("app")), None, 9)
+        .await
+        .expect("listed");
+    assert_eq!(found, std::slice::from_ref(of_app));
+}
+
+pub(super) async fn rotation(instance: &dyn Instance) {
+    let catalog = instance.catalog();
+    acme(&*catalog).await;
+    let id = key_id("key00001");
+    let rotate = async |millis: u64, hash: u8, until: u64| {
+        let rotated = catalog
+            .rotate_key(&by(at(millis)), &id, SecretHash([hash; 32]), at(until))
+            .await;
+        rotated.expect("rotated")
+    };
+    let key = rotate(100, 8, 1_000).await;
+    assert_eq!(live(&key, 999), [8, 7]);
+    assert_eq!(live(&key, 1_000), [8]);
+    // A second rotation within the overlap: two live secrets at most.
+    let key = rotate(200, 9, 2_000).await;
+    assert_eq!(live(&key, 300), [9, 8]);
+    assert_eq!(live(&key, 2_000), [9]);
+    assert_eq!(key.secrets[0].number, 3);
+    // With no overlap the old one ends at once.
+    let key = rotate(3_000, 10, 3_000).await;
+    assert_eq!(live(&key, 3_000), [10]);
+    assert_eq!(catalog.key(&id).await.expect("found"), Some(key));
+    let nobody = catalog
+        .rotate_key(&by(at(1)), &key_id("unknown1"), SecretHash([1; 32]), at(1))
+        .await;
+    assert!(matches!(
+        nobody,
+        Err(CatalogError::NotFound { what: "key", .. })
+    ));
+}
+
+pub(super) async fn revocation(instance: &dyn Instance) {
+    let catalog = instance.catalog();
+    acme(&*catalog).await;
+    let id = key_id("key00001");
+    catalog
+        .revoke_key(&by(at(100)), &id)
+        .await
+        .expect("revoked");
+    let key = catalog.key(&id).await.expect("found").expect("kept");
+    assert_eq!(key.revoked_at, Some(at(100)));
+    assert!(live(&key, 99).is_empty());
+    let cursor = catalog.cursor().await.expect("asked");
+    catalog
+        .revoke_key(&by(at(200)), &id)
+        .await
+        .expect("revoked");
+    let key = catalog.key(&id).await.expect("found").expect("kept");
+    assert_eq!(key.revoked_at, Some(at(100)));
+    assert_eq!(catalog.cursor().await.expect("asked"), cursor);
+    let rotated = catalog
+        .rotate_key(&by(at(300)), &id, SecretHash([1; 32]), at(400))
+        .await;
+    assert!(matches!(rotated, Err(CatalogError::Invalid(_))));
+    let nobody = catalog.revoke_key(&by(at(1)), &key_id("unknown1")).await;
+    assert!(matches!(
+        nobody,
+        Err(CatalogError::NotFound { what: "key", .. })
+    ));
+}

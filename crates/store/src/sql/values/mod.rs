@@ -1,0 +1,21 @@
+//! What the catalogue holds.
+
+mod access;
+mod audit;
+mod budget;
+mod ledger;
+mod money;
+mod period;
+mod tenancy;
+mod usage;
+
+pub use access::{Allow, ApiKey, KeyId, KeySecret, NewKey, Scopes, SecretHash};
+pub use audit::{Actor, AuditEntry, AuditQuery, Change, ChangeKind, Changes, Cursor};
+pub use budget::{
+    Budget, BudgetId, BudgetState, Held, Period, Refusal, ReserveRequest, Reserved, Scope,
+};
+pub use ledger::{Alert, LedgerEntry, Payer, Settlement};
+pub use money::Cost;
+pub use period::{day_start, hour_start, month_after, month_start};
+pub use tenancy::{NAME_CHARS, Organisation, OrganisationId, Project};
+pub use usage::{Bucket, GroupBy, UsageFilter, UsageQuery, UsageRow};
