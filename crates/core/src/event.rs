@@ -98,7 +98,9 @@ impl Status {
     }
 }
 
-/// Tokens used, as the provider counted them, or an estimate that says so.
+/// Tokens used, as the provider counted them, or an estimate that says so. The details are parts of
+/// the two totals, whatever a provider includes in its own: Anthropic's `input_tokens`, for one,
+/// leaves out what was read from or written to its cache.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Usage {
     /// Prompt tokens, cached ones included.
@@ -108,6 +110,15 @@ pub struct Usage {
     /// The part of the input that came from the provider's prompt cache.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub cached_tokens: u64,
+    /// The part of the input that was written to the provider's prompt cache, where that is counted.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub cache_write_tokens: u64,
+    /// The part of the input that was sound.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub audio_input_tokens: u64,
+    /// The part of the output that was sound.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub audio_output_tokens: u64,
     /// The part of the output that was reasoning.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub reasoning_tokens: u64,
