@@ -60,8 +60,8 @@ pub struct ToolCall<'a> {
     pub id: Cow<'a, str>,
     /// The tool.
     pub name: Cow<'a, str>,
-    /// The arguments as the model wrote them: the text of a JSON object, empty for none, and not
-    /// JSON at all if the answer was cut.
+    /// The arguments as the model wrote them: the text of a JSON object, `{}` for none, and not JSON
+    /// at all if the answer was cut.
     pub arguments: Cow<'a, str>,
 }
 
@@ -230,6 +230,22 @@ impl<'a> Json<'a> {
     /// Its text.
     pub fn as_str(&self) -> &str {
         self.0.get()
+    }
+
+    /// The JSON Schema of an object without members, for tools without arguments.
+    pub fn empty_schema() -> Self {
+        let schema = r#"{"type":"object","properties":{}}"#;
+        Self(Cow::Owned(
+            RawValue::from_string(schema.to_owned()).unwrap_or_default(),
+        ))
+    }
+
+    /// Its text, borrowed as long as the value was.
+    pub fn into_text(self) -> Cow<'a, str> {
+        match self.0 {
+            Cow::Borrowed(raw) => Cow::Borrowed(raw.get()),
+            Cow::Owned(raw) => Cow::Owned(raw.get().to_owned()),
+        }
     }
 
     /// Whether it is an object.

@@ -87,7 +87,7 @@ pub enum Piece<'a> {
         /// What has to come back with it.
         seal: Option<Seal<'a>>,
     },
-    /// More of a call's arguments.
+    /// More of a call's arguments. A call without any has `{}` in one of these.
     Arguments {
         /// Which call of the choice.
         call: u32,

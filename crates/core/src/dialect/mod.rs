@@ -10,12 +10,16 @@ mod json;
 pub mod openai;
 pub mod openai_chat;
 pub mod problem;
+mod read;
 mod redact;
 mod translate;
+mod wire;
 
 pub(crate) use redact::hide;
 pub use redact::redact;
-pub use translate::{ClientDialect, DecodeError, ProviderDialect, ReplyHead, Target, Traits};
+pub use translate::{
+    ClientDialect, DecodeError, Decoder, ProviderDialect, Renderer, ReplyHead, Target, Traits,
+};
 
 /// A value of ours as JSON on one line.
 fn json_line(value: &impl serde::Serialize) -> bytes::Bytes {

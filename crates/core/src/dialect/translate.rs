@@ -1,7 +1,13 @@
 //! The two lists of dialects, and what each has to be able to do.
 
+use bytes::Bytes;
+
 use super::{anthropic, openai_chat};
-use crate::ask::Field;
+use crate::answer::{Answer, Broken, Delta, Fold, Start};
+use crate::ask::{Ask, Field};
+use crate::error::Error;
+use crate::fault::Fault;
+use crate::frame::sse::SseEvent;
 
 /// An API that clients speak to the gateway.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -93,6 +99,30 @@ pub enum DecodeError {
     /// It ended before its end. The words follow "the upstream".
     #[error("the upstream {0}")]
     Cut(&'static str),
+    /// A whole answer is an error, whatever its status said.
+    #[error("the upstream failed: {}", .0.message)]
+    Failed(Fault),
+}
+
+impl ReplyHead {
+    /// Takes what the provider says over what the gateway would.
+    pub(super) fn take(&mut self, start: &Start<'_>) {
+        if !start.id.is_empty() {
+            start.id.as_ref().clone_into(&mut self.id);
+        }
+        if !start.model.is_empty() {
+            start.model.as_ref().clone_into(&mut self.model);
+        }
+        self.created = start.created.unwrap_or(self.created);
+    }
+}
+
+/// The answer that a whole body was folded into.
+pub(super) fn whole(fold: Fold) -> Result<Answer, DecodeError> {
+    fold.finish().map_err(|broken| match broken {
+        Broken::Fault(fault) => DecodeError::Failed(fault),
+        Broken::Cut => DecodeError::Cut("sent an answer without an end"),
+    })
 }
 
 impl ClientDialect {
@@ -104,11 +134,157 @@ impl ClientDialect {
         }
     }
 
+    /// Reads a request.
+    ///
+    /// # Errors
+    /// `InvalidJson`, `MissingField` and `InvalidValue` for one that is wrong by itself;
+    /// `Untranslatable` for a field that only this API knows. All name the field.
+    pub fn read_request(self, body: &[u8]) -> Result<Ask<'_>, Error> {
+        match self {
+            Self::OpenAiChat => openai_chat::read_request(body),
+            Self::Anthropic => anthropic::read_request(body),
+        }
+    }
+
     /// Where a field is in a request of this dialect.
     pub fn path(self, field: Field) -> String {
         match self {
             Self::OpenAiChat => openai_chat::path(field),
             Self::Anthropic => anthropic::path(field),
+        }
+    }
+
+    /// The body of an answer that is not streamed.
+    pub fn write_answer(self, answer: &Answer, head: &ReplyHead) -> Bytes {
+        match self {
+            Self::OpenAiChat => openai_chat::write_answer(answer, head),
+            Self::Anthropic => anthropic::write_answer(answer, head),
+        }
+    }
+
+    /// The body of a response with an error status.
+    pub fn write_error(self, fault: &Fault) -> Bytes {
+        match self {
+            Self::OpenAiChat => openai_chat::write_error(fault),
+            Self::Anthropic => anthropic::write_error(fault),
+        }
+    }
+
+    /// The event for an error in the middle of a stream, its last one.
+    pub fn error_event(self, fault: &Fault) -> SseEvent {
+        let name = match self {
+            Self::OpenAiChat => "",
+            Self::Anthropic => "error",
+        };
+        SseEvent {
+            name: Bytes::from_static(name.as_bytes()),
+            data: self.write_error(fault),
+        }
+    }
+}
+
+impl ProviderDialect {
+    /// Its name, as in [`Extra::dialect`](crate::answer::Extra::dialect).
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::OpenAiChat => openai_chat::NAME,
+            Self::Anthropic => anthropic::NAME,
+        }
+    }
+
+    /// Writes a request.
+    ///
+    /// # Errors
+    /// `Untranslatable` names the field that the provider cannot express.
+    pub fn write_request(self, ask: &Ask<'_>, target: &Target<'_>) -> Result<Bytes, Error> {
+        match self {
+            Self::OpenAiChat => openai_chat::write_request(ask, target),
+            Self::Anthropic => anthropic::write_request(ask, target),
+        }
+    }
+
+    /// Reads the body of an answer that is not streamed. `id` stands for the answer's where the
+    /// provider gives none.
+    pub fn read_answer(self, body: &[u8], id: &str) -> Result<Answer, DecodeError> {
+        match self {
+            Self::OpenAiChat => openai_chat::read_answer(body, id),
+            Self::Anthropic => anthropic::read_answer(body, id),
+        }
+    }
+
+    /// Reads the body of a response with an error status.
+    pub fn read_error(self, status: u16, body: &[u8]) -> Fault {
+        match self {
+            Self::OpenAiChat => openai_chat::read_error(status, body),
+            Self::Anthropic => anthropic::read_error(status, body),
+        }
+    }
+}
+
+/// Turns a provider's events into deltas. It owns no socket and no time.
+#[derive(Debug)]
+pub enum Decoder {
+    /// OpenAI's chat completions.
+    OpenAiChat(openai_chat::Decoder),
+    /// Anthropic's messages.
+    Anthropic(anthropic::Decoder),
+}
+
+impl Decoder {
+    /// A decoder at the start of an answer. `id` stands for the answer's where the provider gives
+    /// none, and makes ids of tool calls that lack one.
+    pub fn new(dialect: ProviderDialect, id: &str) -> Self {
+        match dialect {
+            ProviderDialect::OpenAiChat => Self::OpenAiChat(openai_chat::Decoder::new(id)),
+            ProviderDialect::Anthropic => Self::Anthropic(anthropic::Decoder::new(id)),
+        }
+    }
+
+    /// Takes one event: its name, empty if it has none, and its data.
+    pub fn push(
+        &mut self,
+        name: &[u8],
+        data: &[u8],
+        out: &mut dyn FnMut(&Delta<'_>),
+    ) -> Result<(), DecodeError> {
+        match self {
+            Self::OpenAiChat(decoder) => decoder.push(name, data, out),
+            Self::Anthropic(decoder) => decoder.push(name, data, out),
+        }
+    }
+
+    /// Takes the end of the stream. An answer that is whole but for its end mark gets it.
+    pub fn finish(&mut self, out: &mut dyn FnMut(&Delta<'_>)) -> Result<(), DecodeError> {
+        match self {
+            Self::OpenAiChat(decoder) => decoder.finish(out),
+            Self::Anthropic(decoder) => decoder.finish(out),
+        }
+    }
+}
+
+/// Turns deltas into a client's events, blocks opened and closed as its API says.
+#[derive(Debug)]
+pub enum Renderer {
+    /// OpenAI's chat completions.
+    OpenAiChat(openai_chat::Renderer),
+    /// Anthropic's messages.
+    Anthropic(anthropic::Renderer),
+}
+
+impl Renderer {
+    /// A renderer at the start of an answer.
+    pub fn new(dialect: ClientDialect, head: ReplyHead) -> Self {
+        match dialect {
+            ClientDialect::OpenAiChat => Self::OpenAiChat(openai_chat::Renderer::new(head)),
+            ClientDialect::Anthropic => Self::Anthropic(anthropic::Renderer::new(head)),
+        }
+    }
+
+    /// Takes one delta and pushes the events that it makes.
+    pub fn push(&mut self, delta: &Delta<'_>, out: &mut Vec<SseEvent>) {
+        match self {
+            Self::OpenAiChat(renderer) => renderer.push(delta, out),
+            Self::Anthropic(renderer) => renderer.push(delta, out),
         }
     }
 }

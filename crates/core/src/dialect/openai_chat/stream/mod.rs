@@ -1,0 +1,7 @@
+mod decode;
+mod render;
+
+pub use decode::Decoder;
+pub(super) use decode::is_empty;
+pub use render::Renderer;
+pub(super) use render::{CallOut, ExtraOut, FunctionOut, ImageOut};
