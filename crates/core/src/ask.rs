@@ -289,7 +289,7 @@ pub enum Field {
     ServiceTier,
 }
 
-impl<'a> Ask<'a> {
+impl Ask<'_> {
     /// An empty request.
     pub fn new(client: ClientDialect) -> Self {
         Self {

@@ -9,6 +9,7 @@ use std::fmt;
 
 use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
+use sha2::{Digest as _, Sha256};
 
 /// One part of a message, in the order in which it was said.
 #[derive(Clone, Debug, PartialEq)]
@@ -292,10 +293,12 @@ pub fn stable_call_id(answer: &str, choice: u32, call: u32) -> String {
 
 /// 24 hexadecimal digits of SHA-256.
 pub(crate) fn short_hash(text: &str) -> String {
-    use sha2::{Digest as _, Sha256};
     let hash = Sha256::digest(text.as_bytes());
-    hash.iter()
-        .take(12)
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
+    let mut digits = String::with_capacity(24);
+    for byte in &hash[..12] {
+        for half in [byte >> 4, byte & 15] {
+            digits.extend(char::from_digit(half.into(), 16));
+        }
+    }
+    digits
 }

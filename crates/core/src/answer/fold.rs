@@ -109,7 +109,7 @@ impl Open {
                     arguments: Cow::Borrowed(""),
                 };
                 self.start(choice, Content::ToolCall(call));
-                self.seal(choice, seal.as_ref());
+                put(seal.as_ref(), choice);
             }
             Piece::Arguments { call, json } => {
                 let at = self.calls.get(*call as usize);
@@ -123,7 +123,7 @@ impl Open {
                 if !self.part {
                     self.start(choice, Content::Reasoning(Cow::Borrowed("")));
                 }
-                self.seal(choice, Some(seal));
+                put(Some(seal), choice);
             }
             Piece::Close => self.part = false,
             Piece::Logprobs(list) => choice.logprobs.push(list.clone().into_owned()),
@@ -140,11 +140,11 @@ impl Open {
         choice.parts.push(content.into());
         self.part = true;
     }
+}
 
-    fn seal(&mut self, choice: &mut Choice, seal: Option<&Seal<'_>>) {
-        if let (Some(part), Some(seal)) = (choice.parts.last_mut(), seal) {
-            part.seal = Some(seal.clone().into_owned());
-        }
+fn put(seal: Option<&Seal<'_>>, choice: &mut Choice) {
+    if let (Some(part), Some(seal)) = (choice.parts.last_mut(), seal) {
+        part.seal = Some(seal.clone().into_owned());
     }
 }
 

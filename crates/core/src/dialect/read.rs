@@ -103,17 +103,14 @@ impl<'a, 'p> Node<'a, 'p> {
         result
     }
 
-    /// Its elements, or the one thing that stands for a list of one.
-    pub(super) fn each_or_one<T>(
-        &self,
-        mut read: impl FnMut(&Node<'a, '_>) -> Result<T, Error>,
-    ) -> Result<Vec<T>, Error> {
+    /// Its texts, or the one text that stands for a list of one.
+    pub(super) fn texts(&self) -> Result<Vec<Cow<'a, str>>, Error> {
         if !self.is_array() {
-            return Ok(vec![read(self)?]);
+            return Ok(vec![self.str()?]);
         }
         let mut list = Vec::new();
         self.each(|_, node| {
-            list.push(read(&node)?);
+            list.push(node.str()?);
             Ok(())
         })?;
         Ok(list)

@@ -30,12 +30,19 @@ pub enum ProviderDialect {
 /// How a provider differs from the one that its dialect comes from: a part of its row in the table
 /// of providers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a difference of its own"
+)]
 pub struct Traits {
     /// `openai_chat`: the limit of tokens is named `max_tokens`, as at all but OpenAI itself, which
     /// takes `max_completion_tokens` for all of its models.
     pub max_tokens: bool,
     /// `openai_chat`: takes `top_k`.
     pub top_k: bool,
+    /// `openai_chat`: takes `safety_identifier`, `metadata` and `prompt_cache_key`. Some servers
+    /// refuse whatever they do not know.
+    pub hints: bool,
     /// `openai_chat`: the member of an assistant's message in which it wants its reasoning back.
     pub reasoning_member: Option<&'static str>,
     /// `openai_chat`: takes `reasoning_details` back, with their seals (OpenRouter).
@@ -56,6 +63,7 @@ impl Default for Traits {
         Self {
             max_tokens: false,
             top_k: false,
+            hints: true,
             reasoning_member: None,
             reasoning_details: false,
             cache_control: false,

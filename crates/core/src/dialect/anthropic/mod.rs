@@ -6,6 +6,12 @@
 //! - A refusal is a text, and the reason for the end `refusal`.
 //! - What a model made that is no text is a block as in a request, `image` or `document`.
 //! - `provider_fields`, on the message: see [`EXTENSION`](crate::answer::EXTENSION).
+//!
+//! Approximated, in answers: what a filter stopped is a refusal; `message_start` has the figures of
+//! the input only if the provider gives them first, `message_delta` always has them all. In requests
+//! to providers: all that the system says is in `system`, wherever it was said; messages of one side
+//! in a row are one; a request without a limit of tokens gets one; a schema is kept to by force
+//! whatever the request says; an image's `detail` is left out.
 
 mod block;
 mod error;

@@ -76,7 +76,7 @@ pub(super) fn read(token: &str) -> Option<(Seal<'_>, On)> {
     ))
 }
 
-fn name<T: PartialEq>(table: &[(T, &'static str)], value: T) -> &'static str {
+fn name<T: Copy + PartialEq>(table: &[(T, &'static str)], value: T) -> &'static str {
     let found = table.iter().find(|(known, _)| *known == value);
     found.map_or("", |(_, name)| name)
 }
@@ -107,7 +107,8 @@ mod tests {
                 data: data.into(),
             };
             let on = PLACES[on].0;
-            prop_assert_eq!(read(&write(&seal, on)), Some((seal, on)));
+            let token = write(&seal, on);
+            prop_assert_eq!(read(&token), Some((seal, on)));
         }
 
         #[test]

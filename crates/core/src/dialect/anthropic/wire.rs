@@ -4,7 +4,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::usage::UsageIn;
-use crate::dialect::wire::{Figure, Str};
+use crate::dialect::wire::Str;
 
 /// Any event: which members it has depends on its type. One flat struct costs less than an enum,
 /// whose tag serde would have to find first.
@@ -12,8 +12,6 @@ use crate::dialect::wire::{Figure, Str};
 pub(super) struct EventIn<'a> {
     #[serde(rename = "type", borrow)]
     pub(super) kind: Option<Str<'a>>,
-    #[serde(default)]
-    pub(super) index: Figure,
     #[serde(borrow)]
     pub(super) delta: Option<DeltaIn<'a>>,
     #[serde(borrow)]
@@ -42,6 +40,13 @@ pub(super) struct DeltaIn<'a> {
     pub(super) stop_reason: Option<Str<'a>>,
     #[serde(borrow)]
     pub(super) stop_sequence: Option<Str<'a>>,
+}
+
+/// The change of a block that only this API knows.
+#[derive(Debug, Deserialize)]
+pub(super) struct OtherIn<'a> {
+    #[serde(borrow)]
+    pub(super) delta: &'a RawValue,
 }
 
 /// A whole answer, or what `message_start` has of one.

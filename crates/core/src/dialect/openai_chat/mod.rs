@@ -10,9 +10,15 @@
 //!   `stop_reason`, the stop sequence, as in vLLM.
 //! - `images`, in OpenRouter's form.
 //! - `provider_fields`: see [`EXTENSION`](crate::answer::EXTENSION).
+//!
+//! Approximated, in answers: texts before and behind a tool call are one text. In requests to
+//! providers: what a tool's result has beside text follows the results in a message of the
+//! user's; a result is not marked as an error; a document of plain text is a text; a budget for
+//! thinking is an effort.
 
 mod error;
 mod finish;
+mod out;
 mod path;
 mod reasoning;
 mod request;

@@ -22,6 +22,7 @@ pub(super) struct UsageIn {
 }
 
 #[derive(Debug, Default, Deserialize)]
+#[expect(clippy::struct_field_names, reason = "the API's names")]
 struct DetailsIn {
     #[serde(default)]
     cached_tokens: Figure,
@@ -35,11 +36,10 @@ struct DetailsIn {
 
 impl UsageIn {
     /// `None` when there is no total.
-    pub(super) fn read(&self) -> Option<Usage> {
+    pub(super) fn read(self) -> Option<Usage> {
         self.prompt_tokens.0.or(self.completion_tokens.0)?;
-        let none = DetailsIn::default();
-        let input = self.prompt_tokens_details.as_ref().unwrap_or(&none);
-        let output = self.completion_tokens_details.as_ref().unwrap_or(&none);
+        let input = self.prompt_tokens_details.unwrap_or_default();
+        let output = self.completion_tokens_details.unwrap_or_default();
         let cached = input.cached_tokens.0;
         let cached = cached.or(self.prompt_cache_hit_tokens.0);
         Some(Usage {
@@ -69,6 +69,7 @@ pub(super) struct UsageOut {
 }
 
 #[derive(Debug, Serialize)]
+#[expect(clippy::struct_field_names, reason = "the API's names")]
 struct InputDetails {
     cached_tokens: u64,
     cache_write_tokens: u64,

@@ -4,8 +4,9 @@ use bytes::Bytes;
 use serde::Serialize;
 
 use super::finish;
+use super::out::{CallOut, ExtraOut, FunctionOut, ImageOut, NamedOut};
 use super::reasoning::DetailOut;
-use super::stream::{CallOut, Decoder, ExtraOut, FunctionOut, ImageOut, is_empty};
+use super::stream::{Decoder, is_empty};
 use super::usage::UsageOut;
 use super::wire::Chunk;
 use crate::answer::{Answer, Choice, Delta, Finish, Fold};
@@ -89,12 +90,6 @@ struct MessageOut<'a> {
     extra_content: Option<ExtraOut<'a>>,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     provider_fields: BTreeMap<&'static str, Vec<NamedOut<'a>>>,
-}
-
-#[derive(Serialize)]
-struct NamedOut<'a> {
-    name: &'a str,
-    value: &'a Json<'static>,
 }
 
 impl<'a> ChoiceOut<'a> {

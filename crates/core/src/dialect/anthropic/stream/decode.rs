@@ -6,7 +6,7 @@ use serde_json::value::RawValue;
 use crate::answer::{Delta, Extra, Piece, Start};
 use crate::content::{Json, Maker, Seal, SealForm, stable_call_id};
 use crate::dialect::anthropic::usage::{Totals, UsageIn};
-use crate::dialect::anthropic::wire::{BlockIn, DeltaIn, EventIn, MessageIn};
+use crate::dialect::anthropic::wire::{BlockIn, DeltaIn, EventIn, MessageIn, OtherIn};
 use crate::dialect::anthropic::{NAME, finish};
 use crate::dialect::openai::fault_from_event;
 use crate::dialect::translate::DecodeError;
@@ -31,9 +31,10 @@ pub struct Decoder {
 /// The block that is open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Block {
-    /// None, or one without deltas of interest.
     None,
     Part,
+    /// One that only this API knows.
+    Other,
     Call {
         call: u32,
         /// Its arguments were in its start.
@@ -81,7 +82,10 @@ impl Decoder {
                 }
             }
             "content_block_delta" => {
-                if let Some(delta) = event.delta {
+                if self.block == Block::Other {
+                    let event: OtherIn<'_> = serde_json::from_slice(data)?;
+                    say(out, extra("content_block_delta", event.delta));
+                } else if let Some(delta) = event.delta {
                     self.delta(delta, out);
                 }
             }
@@ -147,7 +151,7 @@ impl Decoder {
                 if let Some(text) = said(block.thinking) {
                     say(out, Piece::Reasoning(text));
                 }
-                self.sign(block.signature, out);
+                sign(block.signature, out);
             }
             "redacted_thinking" => {
                 if let Some(data) = said(block.data) {
@@ -157,7 +161,7 @@ impl Decoder {
             "tool_use" => self.call(block, out)?,
             // The tools that a provider runs itself, and their results.
             _ => {
-                self.block = Block::None;
+                self.block = Block::Other;
                 say(out, extra("content_block", raw));
             }
         }
@@ -203,7 +207,7 @@ impl Decoder {
             let json = Cow::Borrowed("{}");
             say(out, Piece::Arguments { call, json });
         }
-        if self.block != Block::None {
+        if !matches!(self.block, Block::None | Block::Other) {
             say(out, Piece::Close);
         }
         self.block = Block::None;
@@ -221,7 +225,7 @@ impl Decoder {
                     say(out, Piece::Reasoning(text));
                 }
             }
-            ("signature_delta", Block::Part) => self.sign(delta.signature, out),
+            ("signature_delta", Block::Part) => sign(delta.signature, out),
             (
                 "input_json_delta",
                 Block::Call {
@@ -243,12 +247,6 @@ impl Decoder {
                 }
             }
             _ => {}
-        }
-    }
-
-    fn sign(&self, signature: Option<Str<'_>>, out: Out<'_>) {
-        if let Some(data) = said(signature) {
-            say(out, seal(SealForm::Signature, data));
         }
     }
 
@@ -287,6 +285,12 @@ impl Decoder {
 
 fn say(out: Out<'_>, piece: Piece<'_>) {
     out(&Delta::Piece { choice: 0, piece });
+}
+
+fn sign(signature: Option<Str<'_>>, out: Out<'_>) {
+    if let Some(data) = said(signature) {
+        say(out, seal(SealForm::Signature, data));
+    }
 }
 
 fn seal(form: SealForm, data: Cow<'_, str>) -> Piece<'_> {

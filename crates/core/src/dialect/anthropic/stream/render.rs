@@ -58,7 +58,7 @@ enum Kind {
 /// A call whose block is open.
 #[derive(Debug)]
 struct Call {
-    call: u32,
+    number: u32,
     index: u32,
     arguments: Balance,
 }
@@ -103,12 +103,16 @@ struct StartOut<'a> {
 }
 
 #[derive(Serialize)]
-#[serde(tag = "type", rename_all = "snake_case")]
+#[serde(tag = "type")]
 enum DeltaOut<'a> {
-    TextDelta { text: &'a str },
-    ThinkingDelta { thinking: &'a str },
-    SignatureDelta { signature: Cow<'a, str> },
-    InputJsonDelta { partial_json: &'a str },
+    #[serde(rename = "text_delta")]
+    Text { text: &'a str },
+    #[serde(rename = "thinking_delta")]
+    Thinking { thinking: &'a str },
+    #[serde(rename = "signature_delta")]
+    Signature { signature: Cow<'a, str> },
+    #[serde(rename = "input_json_delta")]
+    InputJson { partial_json: &'a str },
 }
 
 #[derive(Serialize)]
@@ -180,7 +184,7 @@ impl Renderer {
             }
             Piece::Reasoning(thinking) => {
                 let index = self.block(Kind::Thinking, out);
-                self.delta(index, DeltaOut::ThinkingDelta { thinking }, out);
+                self.delta(index, DeltaOut::Thinking { thinking }, out);
             }
             Piece::ToolCall {
                 call,
@@ -199,18 +203,18 @@ impl Renderer {
                 };
                 let index = self.open(block, out);
                 self.calls.push(Call {
-                    call: *call,
+                    number: *call,
                     index,
                     arguments: Balance::default(),
                 });
                 self.last = Last::Call(*call);
             }
             Piece::Arguments { call, json } => {
-                let open = self.calls.iter_mut().find(|open| open.call == *call);
+                let open = self.calls.iter_mut().find(|open| open.number == *call);
                 if let Some(open) = open {
                     open.arguments.push(json);
                     let index = open.index;
-                    self.delta(index, DeltaOut::InputJsonDelta { partial_json: json }, out);
+                    self.delta(index, DeltaOut::InputJson { partial_json: json }, out);
                 }
             }
             Piece::Media(source) => {
@@ -231,14 +235,14 @@ impl Renderer {
 
     fn text(&mut self, kind: Kind, text: &str, out: &mut Vec<SseEvent>) {
         let index = self.block(kind, out);
-        self.delta(index, DeltaOut::TextDelta { text }, out);
+        self.delta(index, DeltaOut::Text { text }, out);
     }
 
     fn seal(&mut self, seal: &Seal<'_>, out: &mut Vec<SseEvent>) {
         match self.last {
             Last::Block(index, Kind::Thinking) => {
                 let signature = signature(seal, SealForm::Signature, On::Reasoning);
-                self.delta(index, DeltaOut::SignatureDelta { signature }, out);
+                self.delta(index, DeltaOut::Signature { signature }, out);
             }
             Last::Block(_, Kind::Text | Kind::Refusal) | Last::Call(_) => {
                 self.close(out);
@@ -250,7 +254,7 @@ impl Renderer {
             Last::None => {
                 let index = self.block(Kind::Thinking, out);
                 let signature = signature(seal, SealForm::Signature, On::Reasoning);
-                self.delta(index, DeltaOut::SignatureDelta { signature }, out);
+                self.delta(index, DeltaOut::Signature { signature }, out);
             }
         }
     }
@@ -305,7 +309,7 @@ impl Renderer {
             Last::None => {}
             Last::Block(index, _) => self.stop(index, out),
             Last::Call(call) => {
-                if let Some(at) = self.calls.iter().position(|open| open.call == call) {
+                if let Some(at) = self.calls.iter().position(|open| open.number == call) {
                     let open = self.calls.remove(at);
                     self.stop(open.index, out);
                 }

@@ -64,7 +64,7 @@ fn sampling<'a>(ask: &mut Ask<'a>, fields: &mut Fields<'a, '_>) -> Result<(), Er
     ask.presence_penalty = fields.read("presence_penalty", Node::f64)?;
     ask.seed = fields.read("seed", Node::i64)?;
     if let Some(node) = fields.take("stop") {
-        ask.stop = node.each_or_one(|node| node.str())?;
+        ask.stop = node.texts()?;
     }
     ask.choices = fields.read("n", Node::u32)?;
     let wanted = fields.read("logprobs", Node::bool)?.unwrap_or(false);
@@ -224,7 +224,7 @@ fn set_effort(thinking: &mut Thinking, node: &Node<'_, '_>) -> Result<(), Error>
 /// Members that others can do without only at their default.
 fn only_default(fields: &mut Fields<'_, '_>) -> Result<(), Error> {
     if let Some(node) = fields.take("modalities") {
-        let wanted = node.each_or_one(|node| node.str())?;
+        let wanted = node.texts()?;
         if wanted.iter().any(|modality| modality != "text") {
             return Err(node.refuse("only text answers are the same everywhere"));
         }

@@ -24,6 +24,7 @@ pub(in crate::dialect) fn write_request(
     } else {
         (ask.max_tokens, None)
     };
+    let hints = Some(&ask.hints).filter(|_| traits.hints);
     let has_tools = !ask.tools.is_empty();
     let tools = ask.tools.iter().map(|tool| tool_out(tool, target));
     Ok(json_line(&Body {
@@ -54,9 +55,9 @@ pub(in crate::dialect) fn write_request(
         reasoning_effort: effort(ask.thinking),
         verbosity: ask.verbosity.as_deref(),
         service_tier: service_tier(ask),
-        safety_identifier: ask.hints.user.as_deref(),
-        metadata: ask.hints.metadata.as_ref(),
-        prompt_cache_key: ask.hints.cache_key.as_deref(),
+        safety_identifier: hints.and_then(|hints| hints.user.as_deref()),
+        metadata: hints.and_then(|hints| hints.metadata.as_ref()),
+        prompt_cache_key: hints.and_then(|hints| hints.cache_key.as_deref()),
     }))
 }
 

@@ -2,8 +2,9 @@ use std::borrow::Cow;
 
 use serde::Serialize;
 
+use super::super::out::{CallOut, ExtraOut, FunctionOut};
 use super::super::reasoning::DetailOut;
-use super::super::stream::{CallOut, ExtraOut, FunctionOut};
+
 use crate::ask::{Ask, Field, Message, Role};
 use crate::content::{
     CacheMark, Content, Maker, Part, Seal, Source, ToolCall, ToolResult, short_hash,
@@ -231,7 +232,12 @@ impl<'a> Writer<'a, '_> {
 
     fn part(&self, part: &'a Part<'_>, field: Field) -> Result<PartOut<'a>, Error> {
         let kind = match &part.content {
-            Content::Text(text) | Content::Refusal(text) => KindOut::Text { text },
+            Content::Text(text)
+            | Content::Refusal(text)
+            | Content::Document {
+                source: Source::Text(text),
+                ..
+            } => KindOut::Text { text },
             Content::Image { source, detail } => KindOut::ImageUrl {
                 image_url: ImageOut {
                     url: source.to_url().ok_or_else(|| {
@@ -243,10 +249,6 @@ impl<'a> Writer<'a, '_> {
             Content::Audio(source) => KindOut::InputAudio {
                 input_audio: self.audio(source, field)?,
             },
-            Content::Document {
-                source: Source::Text(text),
-                ..
-            } => KindOut::Text { text },
             Content::Document { source, title } => KindOut::File {
                 file: self.file(source, title.as_deref(), field)?,
             },
@@ -376,7 +378,7 @@ impl<'a> Writer<'a, '_> {
 }
 
 /// An id that is short enough, and the same for the call and its result.
-fn call_id<'a>(id: &'a str) -> Cow<'a, str> {
+fn call_id(id: &str) -> Cow<'_, str> {
     if id.len() <= CALL_ID_BYTES {
         Cow::Borrowed(id)
     } else {

@@ -10,6 +10,7 @@ use crate::dialect::json::text_of;
 use crate::dialect::openai::{fault_from_event, is_done};
 use crate::dialect::openai_chat::finish::{self, Words};
 use crate::dialect::openai_chat::reasoning::Detail;
+use crate::dialect::openai_chat::usage::UsageIn;
 use crate::dialect::openai_chat::wire::{
     CallIn, ChoiceIn, Chunk, ExtraContent, FunctionIn, MessageIn, Said,
 };
@@ -111,9 +112,9 @@ impl Decoder {
                 created: chunk.created.0,
             }));
         }
-        let mut usage = chunk.usage.and_then(|usage| usage.read());
-        for choice in choices {
-            usage = choice.usage.as_ref().and_then(|own| own.read()).or(usage);
+        let mut usage = chunk.usage.and_then(UsageIn::read);
+        for mut choice in choices {
+            usage = choice.usage.take().and_then(UsageIn::read).or(usage);
             self.choice(choice, out)?;
         }
         if let Some(usage) = usage {
@@ -290,33 +291,29 @@ impl State {
         });
         let name = said(name);
         let seal = call.extra_content.and_then(google_seal);
-        let number = match self.find(call.index.0, id.as_deref(), name.is_some()) {
-            Some(number) => {
-                if let Some(seal) = seal {
-                    say(Piece::Seal(seal));
-                }
-                number
+        let known = self.find(call.index.0, id.as_deref(), name.is_some());
+        let number = known.unwrap_or(u32::try_from(self.calls.len()).unwrap_or(u32::MAX));
+        if known.is_some() {
+            if let Some(seal) = seal {
+                say(Piece::Seal(seal));
             }
-            None => {
-                let number = u32::try_from(self.calls.len()).unwrap_or(u32::MAX);
-                if number >= ANSWER_CALLS {
-                    return Err(serde_json::Error::custom("it has too many tool calls").into());
-                }
-                let id = id.unwrap_or_else(|| stable_call_id(answer, choice, number).into());
-                self.calls.push(Call {
-                    index: call.index.0,
-                    id: id.as_ref().to_owned(),
-                    bare: true,
-                });
-                say(Piece::ToolCall {
-                    call: number,
-                    id,
-                    name: name.unwrap_or_default(),
-                    seal,
-                });
-                number
+        } else {
+            if number >= ANSWER_CALLS {
+                return Err(serde_json::Error::custom("it has too many tool calls").into());
             }
-        };
+            let id = id.unwrap_or_else(|| stable_call_id(answer, choice, number).into());
+            self.calls.push(Call {
+                index: call.index.0,
+                id: id.as_ref().to_owned(),
+                bare: true,
+            });
+            say(Piece::ToolCall {
+                call: number,
+                id,
+                name: name.unwrap_or_default(),
+                seal,
+            });
+        }
         let json = match arguments.map(RawValue::get) {
             Some(text) if text.starts_with('"') => text_of(text)?,
             Some(object) => Cow::Borrowed(object),

@@ -4,4 +4,3 @@ mod render;
 pub use decode::Decoder;
 pub(super) use decode::is_empty;
 pub use render::Renderer;
-pub(super) use render::{CallOut, ExtraOut, FunctionOut, ImageOut};

@@ -1,11 +1,13 @@
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use serde::Serialize;
 
-use crate::answer::{Delta, Extra, Finish, Piece, Reason};
-use crate::content::{Json, Maker, Seal, Source};
+use crate::answer::{Delta, Extra, Finish, Piece};
+use crate::content::{Maker, Seal};
+use crate::dialect::openai_chat::out::{
+    CallOut, ChoiceOut, ChunkOut, DeltaOut, ExtraOut, FunctionOut, ImageOut, LogprobsOut, NamedOut,
+    TextOut,
+};
 use crate::dialect::openai_chat::reasoning::DetailOut;
 use crate::dialect::openai_chat::usage::UsageOut;
 use crate::dialect::openai_chat::{finish, write_error};
@@ -43,133 +45,6 @@ enum Open {
     Text,
     Reasoning,
     Call,
-}
-
-#[derive(Serialize)]
-struct ChunkOut<'a> {
-    id: &'a str,
-    object: &'static str,
-    created: u64,
-    model: &'a str,
-    choices: &'a [ChoiceOut<'a>],
-    #[serde(skip_serializing_if = "Option::is_none")]
-    usage: Option<UsageOut>,
-}
-
-#[derive(Serialize)]
-struct ChoiceOut<'a> {
-    index: u32,
-    delta: DeltaOut<'a>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    logprobs: Option<LogprobsOut<'a>>,
-    finish_reason: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    native_finish_reason: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    stop_reason: Option<&'a str>,
-}
-
-#[derive(Serialize)]
-struct LogprobsOut<'a> {
-    content: &'a Json<'a>,
-    refusal: Option<()>,
-}
-
-#[derive(Default, Serialize)]
-struct DeltaOut<'a> {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    role: Option<&'static str>,
-    /// Null beside the role of a choice that begins with something else.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    content: Option<Option<&'a str>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    reasoning_content: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    reasoning_details: Option<[DetailOut<'a>; 1]>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    refusal: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    tool_calls: Option<[CallOut<'a>; 1]>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    images: Option<[ImageOut<'a>; 1]>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    extra_content: Option<ExtraOut<'a>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    provider_fields: Option<BTreeMap<&'static str, [NamedOut<'a>; 1]>>,
-}
-
-/// A tool call, or more of one.
-#[derive(Debug, Default, Serialize)]
-pub(in crate::dialect::openai_chat) struct CallOut<'a> {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(in crate::dialect::openai_chat) index: Option<u32>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(in crate::dialect::openai_chat) id: Option<&'a str>,
-    #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
-    pub(in crate::dialect::openai_chat) kind: Option<&'static str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(in crate::dialect::openai_chat) function: Option<FunctionOut<'a>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(in crate::dialect::openai_chat) extra_content: Option<ExtraOut<'a>>,
-}
-
-#[derive(Debug, Serialize)]
-pub(in crate::dialect::openai_chat) struct FunctionOut<'a> {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(in crate::dialect::openai_chat) name: Option<&'a str>,
-    pub(in crate::dialect::openai_chat) arguments: &'a str,
-}
-
-/// Google's place for its seals.
-#[derive(Debug, Serialize)]
-pub(in crate::dialect::openai_chat) struct ExtraOut<'a> {
-    google: GoogleOut<'a>,
-}
-
-#[derive(Debug, Serialize)]
-struct GoogleOut<'a> {
-    thought_signature: &'a str,
-}
-
-impl<'a> ExtraOut<'a> {
-    pub(in crate::dialect::openai_chat) fn of(seal: Option<&'a Seal<'_>>) -> Option<Self> {
-        let seal = seal.filter(|seal| seal.maker == Maker::Google)?;
-        Some(Self {
-            google: GoogleOut {
-                thought_signature: &seal.data,
-            },
-        })
-    }
-}
-
-#[derive(Debug, Serialize)]
-pub(in crate::dialect::openai_chat) struct ImageOut<'a> {
-    #[serde(rename = "type")]
-    kind: &'static str,
-    image_url: UrlOut<'a>,
-}
-
-#[derive(Debug, Serialize)]
-struct UrlOut<'a> {
-    url: Cow<'a, str>,
-}
-
-impl<'a> ImageOut<'a> {
-    /// `None` for what has no URL.
-    pub(in crate::dialect::openai_chat) fn of(source: &'a Source<'_>) -> Option<Self> {
-        Some(Self {
-            kind: "image_url",
-            image_url: UrlOut {
-                url: source.to_url()?,
-            },
-        })
-    }
-}
-
-#[derive(Serialize)]
-struct NamedOut<'a> {
-    name: &'a str,
-    value: &'a Json<'a>,
 }
 
 impl Renderer {
@@ -215,8 +90,7 @@ impl Renderer {
             piece => (state.delta(piece), None),
         };
         if starts {
-            let text = matches!(piece, Piece::Text(_)).then_some("");
-            self.role(choice, text, out);
+            self.role(choice, matches!(piece, Piece::Text(_)), out);
         }
         if delta.is_none() && logprobs.is_none() {
             return;
@@ -228,15 +102,18 @@ impl Renderer {
                 content,
                 refusal: None,
             }),
-            finish_reason: None,
-            native_finish_reason: None,
-            stop_reason: None,
+            ..ChoiceOut::default()
         };
         let event = self.chunk(&[said], None);
         out.push(event);
     }
 
-    fn role(&mut self, choice: u32, content: Option<&str>, out: &mut Vec<SseEvent>) {
+    fn role(&mut self, choice: u32, is_text: bool, out: &mut Vec<SseEvent>) {
+        let content = if is_text {
+            TextOut::Text("")
+        } else {
+            TextOut::Null
+        };
         let delta = DeltaOut {
             role: Some("assistant"),
             content: Some(content),
@@ -245,10 +122,7 @@ impl Renderer {
         let said = ChoiceOut {
             index: choice,
             delta,
-            logprobs: None,
-            finish_reason: None,
-            native_finish_reason: None,
-            stop_reason: None,
+            ..ChoiceOut::default()
         };
         let event = self.chunk(&[said], None);
         out.push(event);
@@ -260,17 +134,15 @@ impl Renderer {
         };
         let refused = state.refused;
         if !std::mem::replace(&mut state.started, true) {
-            let text = (finish.reason != Reason::ToolCalls).then_some("");
-            self.role(choice, text, out);
+            self.role(choice, true, out);
         }
         let words = finish::write(finish, refused);
         let said = ChoiceOut {
             index: choice,
-            delta: DeltaOut::default(),
-            logprobs: None,
             finish_reason: Some(words.finish_reason),
             native_finish_reason: words.native,
             stop_reason: words.stop_sequence,
+            ..ChoiceOut::default()
         };
         let event = self.chunk(&[said], None);
         out.push(event);
@@ -307,7 +179,7 @@ impl State {
         match piece {
             Piece::Text(text) => {
                 self.open(Open::Text);
-                delta.content = Some(Some(text));
+                delta.content = Some(TextOut::Text(text));
             }
             Piece::Reasoning(text) => {
                 self.open(Open::Reasoning);
