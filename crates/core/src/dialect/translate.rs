@@ -101,9 +101,16 @@ pub struct ReplyHead {
 /// Why a provider's events are no answer.
 #[derive(Debug, thiserror::Error)]
 pub enum DecodeError {
-    /// An event is not what the dialect says. Nothing of the event is quoted.
-    #[error("an event is not of the API: {0}")]
-    Malformed(#[from] serde_json::Error),
+    /// An event is not JSON, or has something else where its dialect has a text or a list. Nothing
+    /// of it is quoted: it may hold what nobody else is to see.
+    #[error("an event is not of its API, from its byte {column} on")]
+    Malformed {
+        /// Where, from 1; 0 if that is not known.
+        column: usize,
+    },
+    /// It has more of something than is ever asked for.
+    #[error("the answer has too many {0}")]
+    TooMany(&'static str),
     /// It ended before its end. The words follow "the upstream".
     #[error("the upstream {0}")]
     Cut(&'static str),
@@ -122,6 +129,14 @@ impl ReplyHead {
             start.model.as_ref().clone_into(&mut self.model);
         }
         self.created = start.created.unwrap_or(self.created);
+    }
+}
+
+impl From<serde_json::Error> for DecodeError {
+    fn from(error: serde_json::Error) -> Self {
+        Self::Malformed {
+            column: error.column(),
+        }
     }
 }
 

@@ -173,3 +173,24 @@ fn an_answer_without_its_end_has_no_end_for_anybody() {
     });
     assert!(cut >= 6, "{cut}");
 }
+
+#[test]
+fn what_is_not_the_api_is_said_without_quoting_it() {
+    for (dialect, data) in [
+        (ProviderDialect::OpenAiChat, r#"{"choices":"sk-secret"}"#),
+        (
+            ProviderDialect::OpenAiChat,
+            r#"{"choices":[{"index":128}]}"#,
+        ),
+        (ProviderDialect::OpenAiChat, "<html>sk-secret"),
+        (
+            ProviderDialect::Anthropic,
+            r#"{"type":"message_delta","usage":"sk-secret"}"#,
+        ),
+        (ProviderDialect::Anthropic, "sk-secret"),
+    ] {
+        let mut decoder = Decoder::new(dialect, "x");
+        let refused = decoder.push(b"", data.as_bytes(), &mut |_| {}).unwrap_err();
+        assert!(!refused.to_string().contains("secret"), "{refused}");
+    }
+}

@@ -1,6 +1,5 @@
 use std::borrow::Cow;
 
-use serde::de::Error as _;
 use serde_json::value::RawValue;
 
 use crate::answer::{Delta, Extra, Piece, Start};
@@ -171,7 +170,7 @@ impl Decoder {
     fn call(&mut self, block: BlockIn<'_>, out: Out<'_>) -> Result<(), DecodeError> {
         let call = self.calls;
         if call >= ANSWER_CALLS {
-            return Err(serde_json::Error::custom("it has too many tool calls").into());
+            return Err(DecodeError::TooMany("tool calls"));
         }
         self.calls += 1;
         let id = said(block.id);

@@ -1,7 +1,6 @@
 use std::borrow::Cow;
 
 use memchr::memmem;
-use serde::de::Error as _;
 use serde_json::value::RawValue;
 
 use crate::answer::{Delta, Extra, Piece, Start};
@@ -127,7 +126,7 @@ impl Decoder {
         let index = choice.index.0.unwrap_or(0);
         let index = u32::try_from(index).ok();
         let Some(index) = index.filter(|&index| index < ANSWER_CHOICES) else {
-            return Err(serde_json::Error::custom("it has too many choices").into());
+            return Err(DecodeError::TooMany("choices"));
         };
         let at = index as usize;
         if self.choices.len() <= at {
@@ -299,7 +298,7 @@ impl State {
             }
         } else {
             if number >= ANSWER_CALLS {
-                return Err(serde_json::Error::custom("it has too many tool calls").into());
+                return Err(DecodeError::TooMany("tool calls"));
             }
             let id = id.unwrap_or_else(|| stable_call_id(answer, choice, number).into());
             self.calls.push(Call {
