@@ -100,7 +100,6 @@ section_rust() {
   check cargo fmt --all --check
   check cargo clippy --workspace --all-targets -- -D warnings
   cargo_tests
-  skip "the simulation (crates/gateway/tests/sim): at odds with the log's watch over hanging disks, see Cargo.toml there"
 }
 section_clients() {
   need cargo python3 node npm curl || return

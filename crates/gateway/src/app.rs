@@ -28,6 +28,7 @@ use crate::generate::registry::Registry;
 use crate::generate::{Generator, recover};
 use crate::lifecycle::Lifecycle;
 use crate::pipeline::{Keys, plan_again};
+use crate::random;
 use crate::secret_file;
 use crate::upstream::assemble::assemble;
 use crate::upstream::models::ModelDirectory;
@@ -300,5 +301,5 @@ fn log_limits(config: &Config) -> limits::StreamLimits {
 }
 
 fn random_bits() -> io::Result<u64> {
-    getrandom::u64().map_err(io::Error::other)
+    random::u64().map_err(io::Error::other)
 }

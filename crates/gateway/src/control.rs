@@ -264,7 +264,7 @@ mod tests {
     use super::*;
 
     fn handles(registry: &Arc<Registry>) -> (Handles, CancellationToken, std::net::SocketAddr) {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let listener = TcpListener::bind("127.0.0.78:0").unwrap();
         let address = listener.local_addr().unwrap();
         let replaced = CancellationToken::new();
         let handles = Handles {

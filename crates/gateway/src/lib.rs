@@ -14,6 +14,7 @@ pub mod generate;
 pub mod http;
 pub mod lifecycle;
 pub mod pipeline;
+mod random;
 pub mod read;
 mod secret_file;
 pub mod server;
@@ -26,7 +27,7 @@ use everstream_store::LogError;
 pub use app::App;
 pub use config::{config_from, environment};
 pub use everstream_core::config::Config;
-pub use http::router;
+pub use http::{Front, router};
 
 /// Server-sent events for routes of your own: a message, and a response made of many.
 pub mod sse {

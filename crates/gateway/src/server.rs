@@ -1,5 +1,6 @@
 //! The accept loop: sockets in, hyper connections out.
 
+use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -7,12 +8,14 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use axum::Router;
+use axum::response::Response;
 use everstream_core::config::Config;
+use http::Request;
+use hyper::body::Incoming;
+use hyper::service::Service;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulShutdown;
-use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{Sleep, sleep};
@@ -70,11 +73,15 @@ impl Patience {
     }
 }
 
-/// Serves `router` until it is told to shut down and its connections are done.
-pub async fn serve(listener: TcpListener, router: Router, patience: Patience, shutdown: Shutdown) {
+/// Serves `service`, such as a [`Front`](crate::Front), until it is told to shut down and its
+/// connections are done.
+pub async fn serve<S>(listener: TcpListener, service: S, patience: Patience, shutdown: Shutdown)
+where
+    S: Service<Request<Incoming>, Response = Response, Error = Infallible> + Clone + Send + 'static,
+    S::Future: Send,
+{
     let builder = Arc::new(builder(patience.head));
     let (connections, tasks) = (GracefulShutdown::new(), TaskTracker::new());
-    let service = TowerToHyperService::new(router);
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,

@@ -1,13 +1,16 @@
-//! Walking over JSON without building a tree: the parts are slices of the text, so that their
-//! places in it are known. Every member and element is checked to be valid JSON on the way, and
-//! nesting costs no stack.
+//! Reading JSON without building a tree: the parts are slices of the text, so that their places in
+//! it are known. All of it is checked on the way, exactly as strictly as `serde_json` does.
 
 use std::borrow::Cow;
-use std::fmt;
+use std::collections::BTreeMap;
 use std::ops::Range;
 
-use serde::de::{Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
+use serde::de::Error as _;
 use serde_json::value::RawValue;
+
+mod scan;
+
+pub(super) use scan::{Scanner, scan};
 
 /// One member of an object.
 pub(super) struct Member<'a> {
@@ -25,84 +28,35 @@ pub(super) struct Member<'a> {
 /// repeatedly. The first error of `visit` ends the walk.
 pub(super) fn for_each_member<'a, E: From<serde_json::Error>>(
     text: &'a [u8],
-    visit: impl FnMut(Member<'a>) -> Result<(), E>,
+    mut visit: impl FnMut(Member<'a>) -> Result<(), E>,
 ) -> Result<(), E> {
     let mut stopped = None;
-    let mut deserializer = serde_json::Deserializer::from_slice(text);
-    let walk = Members {
-        base: text.as_ptr().addr(),
-        visit,
-        stopped: &mut stopped,
-    };
-    let walked = deserializer
-        .deserialize_map(walk)
-        .and_then(|()| deserializer.end());
-    match stopped {
-        Some(error) => Err(error),
-        None => Ok(walked?),
-    }
-}
-
-/// Calls `visit` for the text of each element of the array that `text` is.
-pub(super) fn for_each_element<'a>(
-    text: &'a str,
-    visit: impl FnMut(&'a str),
-) -> Result<(), serde_json::Error> {
-    let mut deserializer = serde_json::Deserializer::from_str(text);
-    deserializer.deserialize_seq(Elements(visit))?;
-    deserializer.end()
-}
-
-struct Members<'e, F, E> {
-    base: usize,
-    visit: F,
-    stopped: &'e mut Option<E>,
-}
-
-impl<'de, F, E> Visitor<'de> for Members<'_, F, E>
-where
-    F: FnMut(Member<'de>) -> Result<(), E>,
-{
-    type Value = ();
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<(), A::Error> {
-        while let Some((key, value)) = map.next_entry::<&'de RawValue, &'de RawValue>()? {
-            let (key, value) = (key.get(), value.get());
-            let start = value.as_ptr().addr() - self.base;
+    let walked = scan(text, |scanner| {
+        scanner.members(|name, scanner| {
+            let value = scanner.value()?;
+            let end = scanner.position();
             let member = Member {
-                // A name with half of a surrogate pair is no text, and no name that anybody seeks.
-                key: text_of(key).unwrap_or(Cow::Borrowed(key)),
-                start: key.as_ptr().addr() - self.base,
+                key: name.text,
+                start: name.start,
                 value,
-                span: start..start + value.len(),
+                span: end - value.len()..end,
             };
-            if let Err(error) = (self.visit)(member) {
-                *self.stopped = Some(error);
-                return Err(A::Error::custom("stopped"));
-            }
-        }
-        Ok(())
+            stopped = visit(member).err();
+            stopped.is_none().then_some(())
+        })
+    });
+    match (stopped, walked) {
+        (Some(error), _) => Err(error),
+        (None, Some(())) => Ok(()),
+        (None, None) => Err(fault_of(text).into()),
     }
 }
 
-struct Elements<F>(F);
-
-impl<'de, F: FnMut(&'de str)> Visitor<'de> for Elements<F> {
-    type Value = ();
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an array")
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(mut self, mut seq: A) -> Result<(), A::Error> {
-        while let Some(element) = seq.next_element::<&'de RawValue>()? {
-            (self.0)(element.get());
-        }
-        Ok(())
+/// Why `text` is no object, and where.
+fn fault_of(text: &[u8]) -> serde_json::Error {
+    match serde_json::from_slice::<BTreeMap<String, &RawValue>>(text) {
+        Err(fault) => fault,
+        Ok(_) => serde_json::Error::custom("it is not an object"),
     }
 }
 
@@ -114,3 +68,6 @@ pub(super) fn text_of(raw: &str) -> Result<Cow<'_, str>, serde_json::Error> {
         _ => serde_json::from_str(raw).map(Cow::Owned),
     }
 }
+
+#[cfg(test)]
+mod tests;

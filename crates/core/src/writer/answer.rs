@@ -284,7 +284,7 @@ impl Answer {
 
     fn take_event(&mut self, plan: &Plan, event: SseEvent, step: &mut Step) {
         let SseEvent { name, data } = event;
-        let seen = openai::observe(&data, self.has_content());
+        let seen = openai::observe(&data);
         if &*name == b"error" && !matches!(seen.kind, Kind::Error(_)) {
             // Only the name tells, and it is not passed on: so its reader gets an error object.
             step.outcome = Some(self.fault(plan, openai::fault_from_event(&data), None));

@@ -1,6 +1,6 @@
 //! `everstream serve`
 
-use std::io::Write as _;
+use std::io::{self, Write as _};
 use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
@@ -10,6 +10,7 @@ use everstream_core::config::{Backend, Config, ConfigErrors, Env};
 use futures_util::FutureExt as _;
 use listenfd::ListenFd;
 use tokio::net::TcpListener;
+use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
@@ -20,7 +21,7 @@ use crate::control::{Control, Handles, Peers, Takeover};
 use crate::server::Shutdown;
 use crate::upstream::assemble::{Assembled, assemble};
 use crate::upstream::models::ModelDirectory;
-use crate::{server, telemetry};
+use crate::{Front, server, telemetry};
 
 const EXAMPLES: &str = "\
 Without a configuration the upstreams are what is found here: keys in the environment
@@ -69,19 +70,22 @@ impl ServeArgs {
 pub(super) fn run(args: &ServeArgs, env: &Env) -> Result<(), Failure> {
     let config = args.load(env.clone())?;
     telemetry::start(&config.telemetry);
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(workers())
-        .enable_all()
-        .build()?;
+    let runtime = runtime()?;
     let served = runtime.block_on(serve(config, args.takeover, env));
     // A file system that hangs must not keep the process.
     runtime.shutdown_timeout(Duration::from_secs(1));
     served
 }
 
-/// One for each processor, and two at least: an append that finds the disk hanging keeps one.
-fn workers() -> usize {
-    std::thread::available_parallelism().map_or(2, |processors| processors.get().max(2))
+/// A worker for each processor, and two at least, as an append that finds the disk hanging keeps
+/// one; or as many as `TOKIO_WORKER_THREADS` says.
+fn runtime() -> io::Result<Runtime> {
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    let has_more = std::thread::available_parallelism().is_ok_and(|number| number.get() > 1);
+    if !has_more && std::env::var_os("TOKIO_WORKER_THREADS").is_none() {
+        builder.worker_threads(2);
+    }
+    builder.enable_all().build()
 }
 
 async fn serve(config: Config, takeover: bool, env: &Env) -> Result<(), Failure> {
@@ -106,8 +110,8 @@ async fn serve(config: Config, takeover: bool, env: &Env) -> Result<(), Failure>
         refuse: replaced.child_token(),
         ..Shutdown::default()
     };
-    let router = crate::router(Arc::clone(&app));
-    let serving = server::serve(listener, router, patience, shutdown.clone());
+    let front = Front::new(Arc::clone(&app));
+    let serving = server::serve(listener, front, patience, shutdown.clone());
     let serving = tokio::spawn(serving).map(drop).boxed().shared();
     let registry = Arc::clone(&app.generator.registry);
     let handles = Handles {

@@ -22,6 +22,7 @@ use tokio::sync::broadcast;
 use tokio_util::task::TaskTracker;
 
 use crate::clock::Clock;
+use crate::random;
 use crate::store_error;
 use crate::upstream::Upstream;
 use driver::Driver;
@@ -185,7 +186,7 @@ impl Generator {
     }
 
     fn draw_id(&self) -> Result<StreamId, Error> {
-        let random = getrandom::u64().map_err(|error| {
+        let random = random::u64().map_err(|error| {
             Error::new(
                 ErrorCode::Internal,
                 format!("The system gave no randomness: {error}."),

@@ -27,11 +27,8 @@ pub type Replan<'a> = &'a (dyn Fn(&Accepted) -> Option<Request> + Send + Sync);
 /// Streams of this process that the log took no end of, as its disk was full for a while, end the
 /// way their readers were told.
 pub async fn recover(generator: &Generator, replan: Replan<'_>) {
-    // A process that drains begins nothing, and does not end while this runs.
+    // A process that drains does not end while this runs.
     let _busy = generator.tasks.token();
-    if generator.tasks.is_closed() {
-        return;
-    }
     for (id, lost) in generator.registry.lost() {
         match end_lost(generator, id, lost).await {
             Ok(()) | Err(LogError::Gone { .. } | LogError::Ended | LogError::Fenced { .. }) => {
@@ -40,6 +37,10 @@ pub async fn recover(generator: &Generator, replan: Replan<'_>) {
             }
             Err(error) => tracing::debug!(stream = %id, %error, "cannot be ended yet"),
         }
+    }
+    // It begins nothing, and leaves the dead to its successor.
+    if generator.tasks.is_closed() {
+        return;
     }
     for id in generator.log.orphans().await {
         match resolve(generator, id, replan).await {

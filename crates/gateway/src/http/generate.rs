@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Request, State};
+use axum::extract::Request;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use everstream_core::cursor::Cursor;
@@ -22,22 +22,15 @@ use crate::pipeline::{self, Caller, Generation, Planned};
 use crate::read::Reader;
 use crate::store_error;
 
-/// `POST /v1/chat/completions`
-pub(super) async fn chat_completions(State(app): State<Arc<App>>, request: Request) -> Response {
-    answer(&app, Surface::ChatCompletions, request).await
-}
+/// Where each of them is.
+pub(super) const PATHS: [(&str, Surface); 3] = [
+    ("/v1/chat/completions", Surface::ChatCompletions),
+    ("/v1/completions", Surface::Completions),
+    ("/v1/embeddings", Surface::Embeddings),
+];
 
-/// `POST /v1/completions`
-pub(super) async fn completions(State(app): State<Arc<App>>, request: Request) -> Response {
-    answer(&app, Surface::Completions, request).await
-}
-
-/// `POST /v1/embeddings`
-pub(super) async fn embeddings(State(app): State<Arc<App>>, request: Request) -> Response {
-    answer(&app, Surface::Embeddings, request).await
-}
-
-async fn answer(app: &App, surface: Surface, request: Request) -> Response {
+/// A `POST` to one of them.
+pub(super) async fn answer(app: &App, surface: Surface, request: Request) -> Response {
     let result = try_answer(app, surface, request).await;
     result.unwrap_or_else(|error| Shape::OpenAi.failure(error).into_response())
 }

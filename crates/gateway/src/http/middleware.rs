@@ -1,36 +1,41 @@
 //! What every request goes through, whatever it asks for. In this order, from the outside:
 //!
-//! 1. `request_id`: the id is known before anything can fail, and is on every response.
-//! 2. `catch_panic`: a bug costs one request, and its client learns the id to report.
-//! 3. CORS, which answers preflights.
-//! 4. `known_pages`: without keys, what a stranger's web page sends goes no further.
-//! 4. `say_goodbye`: while the process is on its way out, each response is its connection's last.
+//! 1. [`shield`]: the id is known before anything can fail, and is on every response; a bug costs one
+//!    request, and its client learns the id to report.
+//! 2. CORS, which answers preflights, where pages of other origins are allowed.
+//! 3. [`screen`]: without keys, what a stranger's web page sends goes no further; and while the
+//!    process is on its way out, each response is its connection's last.
 
+use std::future::Future;
 use std::panic::AssertUnwindSafe;
-use std::sync::Arc;
 
-use axum::extract::{Request, State};
-use axum::middleware::Next;
+use axum::extract::Request;
 use axum::response::{IntoResponse, Response};
 use everstream_core::error::{Error, ErrorCode};
 use futures_util::FutureExt;
 use http::{HeaderName, HeaderValue, StatusCode, Version, header};
+use tracing::{Level, enabled};
 
 use super::error::Shape;
+use super::pages;
 use crate::app::App;
+use crate::random;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
-/// The id of a request: the client's own if it is sane, the trace it belongs to, or a random one.
+/// The request has an id: the client's own if it is sane, the trace it belongs to, or a random one.
 #[derive(Clone, Debug)]
-pub(super) struct RequestId(pub HeaderValue);
+struct Shielded;
 
-/// Gives every request an id, and every response the same one.
-pub(super) async fn request_id(mut request: Request, next: Next) -> Response {
-    if request.extensions().get::<RequestId>().is_some() {
-        // The router around this one gave it one.
-        return next.run(request).await;
+/// Gives a request an id, and its response the same one. A panic becomes a 500 that names it.
+pub(super) async fn shield<R>(mut request: Request, run: impl FnOnce(Request) -> R) -> Response
+where
+    R: Future<Output = Response>,
+{
+    if request.extensions().get::<Shielded>().is_some() {
+        // The router around this one did it.
+        return run(request).await;
     }
     let id = known_id(&request).unwrap_or_else(random_id);
     if !request
@@ -41,25 +46,40 @@ pub(super) async fn request_id(mut request: Request, next: Next) -> Response {
         // A broken one would only confuse whoever continues the trace.
         request.headers_mut().remove(TRACEPARENT);
     }
-    request.extensions_mut().insert(RequestId(id.clone()));
-    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
-    let started = tokio::time::Instant::now();
-    let mut response = next.run(request).await;
-    let status = response.status().as_u16();
-    let head_ms = started.elapsed().as_millis();
-    tracing::debug!(request_id = ?id, %method, path, status, head_ms, "request");
+    request.extensions_mut().insert(Shielded);
+    let shape = Shape::of(request.uri().path());
+    let about = enabled!(Level::DEBUG).then(|| {
+        let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+        (method, path, tokio::time::Instant::now())
+    });
+    let response = AssertUnwindSafe(run(request)).catch_unwind().await;
+    let mut response = response.unwrap_or_else(|_| panicked(shape, &id));
+    if let Some((method, path, started)) = about {
+        let status = response.status().as_u16();
+        let head_ms = started.elapsed().as_millis();
+        tracing::debug!(request_id = ?id, %method, path, status, head_ms, "request");
+    }
     response.headers_mut().insert(REQUEST_ID, id);
     response
 }
 
-/// Sends clients of HTTP/1 to the next process with their next request. HTTP/2 has its own goodbye.
-pub(super) async fn say_goodbye(
-    State(app): State<Arc<App>>,
+/// Lets in what may come in. Clients of HTTP/1 are sent to the next process with their next request
+/// while this one leaves; HTTP/2 has its own goodbye.
+pub(super) async fn screen<R>(
+    app: &App,
     request: Request,
-    next: Next,
-) -> Response {
+    run: impl FnOnce(Request) -> R,
+) -> Response
+where
+    R: Future<Output = Response>,
+{
     let version = request.version();
-    let mut response = next.run(request).await;
+    let mut response = match pages::check(app, &request) {
+        Ok(()) => run(request).await,
+        Err(error) => Shape::of(request.uri().path())
+            .failure(error)
+            .into_response(),
+    };
     let is_http = response.status() != StatusCode::SWITCHING_PROTOCOLS;
     if app.lifecycle.is_leaving() && version < Version::HTTP_2 && is_http {
         let close = HeaderValue::from_static("close");
@@ -68,23 +88,13 @@ pub(super) async fn say_goodbye(
     response
 }
 
-/// A panic in a handler becomes a 500 that names the request.
-pub(super) async fn catch_panic(request: Request, next: Next) -> Response {
-    let id = request.extensions().get::<RequestId>().cloned();
-    let shape = Shape::of(request.uri().path());
-    if let Ok(response) = AssertUnwindSafe(next.run(request)).catch_unwind().await {
-        response
-    } else {
-        let id = id
-            .as_ref()
-            .and_then(|id| id.0.to_str().ok())
-            .unwrap_or("unknown");
-        tracing::error!(request_id = id, "a handler panicked");
-        let message = format!("Everstream has a bug here. Please report request id {id}.");
-        shape
-            .failure(Error::new(ErrorCode::Internal, message))
-            .into_response()
-    }
+fn panicked(shape: Shape, id: &HeaderValue) -> Response {
+    let id = id.to_str().unwrap_or("unknown");
+    tracing::error!(request_id = id, "a handler panicked");
+    let message = format!("Everstream has a bug here. Please report request id {id}.");
+    shape
+        .failure(Error::new(ErrorCode::Internal, message))
+        .into_response()
 }
 
 fn known_id(request: &Request) -> Option<HeaderValue> {
@@ -120,6 +130,6 @@ fn is_traceparent(value: &HeaderValue) -> bool {
 }
 
 fn random_id() -> HeaderValue {
-    let random = getrandom::u64().unwrap_or_default();
+    let random = random::u64().unwrap_or_default();
     HeaderValue::try_from(format!("{random:016x}")).unwrap_or(HeaderValue::from_static("unknown"))
 }

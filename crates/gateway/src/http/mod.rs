@@ -2,6 +2,7 @@
 
 mod body;
 pub mod error;
+mod front;
 mod generate;
 mod health;
 mod list;
@@ -21,8 +22,8 @@ mod ws;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::Request;
-use axum::middleware::{from_fn, from_fn_with_state};
+use axum::extract::{Request, State};
+use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use everstream_core::error::{Error, ErrorCode};
@@ -31,15 +32,13 @@ use tower_http::cors::{AllowOrigin, CorsLayer};
 
 use crate::app::App;
 use error::Shape;
+pub use front::Front;
 
 /// All routes. It can be nested into, or merged with, somebody else's router.
 pub fn router(app: Arc<App>) -> Router {
     let cors = cors(&app.config.cors_origins);
-    let known_pages = from_fn_with_state(Arc::clone(&app), pages::known_pages);
-    let router = Router::new()
-        .route("/v1/chat/completions", post(generate::chat_completions))
-        .route("/v1/completions", post(generate::completions))
-        .route("/v1/embeddings", post(generate::embeddings))
+    let screened = from_fn_with_state(Arc::clone(&app), screened);
+    let mut router = Router::new()
         .route("/v1/models", get(models::list))
         .route("/v1/models/{*model}", get(models::show))
         .route("/v1/streams", get(list::list))
@@ -51,26 +50,34 @@ pub fn router(app: Arc<App>) -> Router {
         )
         .route("/v1/streams/{id}/token", post(streams::token))
         .route("/healthz", get(health::alive))
-        .route("/readyz", get(health::ready))
+        .route("/readyz", get(health::ready));
+    for (path, surface) in generate::PATHS {
+        let answer = move |State(app): State<Arc<App>>, request: Request| async move {
+            generate::answer(&app, surface, request).await
+        };
+        router = router.route(path, post(answer));
+    }
+    router = router
         .fallback(no_route)
         .method_not_allowed_fallback(wrong_method)
-        .layer(known_pages)
-        .layer(from_fn_with_state(
-            Arc::clone(&app),
-            middleware::say_goodbye,
-        ))
-        .layer(cors)
-        .with_state(app);
-    shielded(router)
+        .layer(screened);
+    if let Some(cors) = cors {
+        router = router.layer(cors);
+    }
+    shielded(router.with_state(app))
 }
 
 /// Gives routes what Everstream's own have: an id for every request, on its response too, and a 500
 /// that names it in place of a panic. Around a router that holds Everstream's, it changes nothing
 /// for those.
 pub fn shielded(router: Router) -> Router {
-    router
-        .layer(from_fn(middleware::catch_panic))
-        .layer(from_fn(middleware::request_id))
+    router.layer(from_fn(|request, next: Next| {
+        middleware::shield(request, |request| next.run(request))
+    }))
+}
+
+async fn screened(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
+    middleware::screen(&app, request, |request| next.run(request)).await
 }
 
 async fn no_route(request: Request) -> Response {
@@ -90,8 +97,11 @@ async fn wrong_method(request: Request) -> Response {
 }
 
 /// Browsers may read only what the configuration allows; the headers that a resuming client needs
-/// are always exposed.
-fn cors(origins: &[String]) -> CorsLayer {
+/// are always exposed. Nothing is allowed by saying nothing.
+fn cors(origins: &[String]) -> Option<CorsLayer> {
+    if origins.is_empty() {
+        return None;
+    }
     let header = HeaderName::from_static;
     let layer = CorsLayer::new()
         .allow_methods([Method::GET, Method::POST, Method::DELETE])
@@ -111,10 +121,10 @@ fn cors(origins: &[String]) -> CorsLayer {
             header("x-request-id"),
         ]);
     if origins.iter().any(|origin| origin == "*") {
-        return layer.allow_origin(AllowOrigin::any());
+        return Some(layer.allow_origin(AllowOrigin::any()));
     }
     let origins = origins
         .iter()
         .filter_map(|origin| HeaderValue::try_from(origin.as_str()).ok());
-    layer.allow_origin(AllowOrigin::list(origins))
+    Some(layer.allow_origin(AllowOrigin::list(origins)))
 }

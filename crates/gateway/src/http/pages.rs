@@ -5,40 +5,22 @@
 //! to this machine (DNS rebinding) needs no `Origin` for a GET, but then its name is in `Host`.
 
 use std::net::IpAddr;
-use std::sync::Arc;
 
-use axum::extract::{Request, State};
-use axum::middleware::Next;
-use axum::response::{IntoResponse, Response};
+use axum::extract::Request;
 use everstream_core::config::Config;
 use everstream_core::error::{Error, ErrorCode};
 use http::header::{HOST, ORIGIN};
 use http::uri::Authority;
 
-use super::error::Shape;
 use crate::app::App;
 
 /// Refuses what a web page sends that is neither of this machine nor one of `cors_origins`. With
 /// keys everybody may send what they like, as a page cannot know one.
-pub(super) async fn known_pages(
-    State(app): State<Arc<App>>,
-    request: Request,
-    next: Next,
-) -> Response {
-    let checked = if app.keys.is_open() {
-        check(&app.config, &request)
-    } else {
-        Ok(())
-    };
-    match checked {
-        Ok(()) => next.run(request).await,
-        Err(error) => Shape::of(request.uri().path())
-            .failure(error)
-            .into_response(),
+pub(super) fn check(app: &App, request: &Request) -> Result<(), Error> {
+    let config = &app.config;
+    if !app.keys.is_open() {
+        return Ok(());
     }
-}
-
-fn check(config: &Config, request: &Request) -> Result<(), Error> {
     let origins = &config.cors_origins;
     if origins.iter().any(|origin| origin == "*") {
         return Ok(());

@@ -69,6 +69,11 @@ impl Connection {
         }
     }
 
+    /// Whether another request may use it: of what is no socket nobody can say later if it is quiet.
+    pub(super) fn is_reusable(&self) -> bool {
+        !matches!(self, Self::Own(_))
+    }
+
     /// Whether an idle connection is open and has nothing to read. It asks the kernel, as the
     /// runtime may not have heard of the other side's close yet.
     pub(super) fn is_quiet(&mut self) -> bool {
@@ -83,7 +88,6 @@ impl Connection {
                 }
                 &*socket
             }
-            // There is no kernel to ask, so it is not used again.
             Self::Own(_) => return false,
         };
         let mut byte = [MaybeUninit::uninit(); 1];

@@ -33,8 +33,8 @@ impl Pool {
 
     /// Keeps a connection whose last answer was read to its end. `promised` is how long the
     /// upstream says it will keep it open.
-    pub(super) fn put(&self, mut connection: Connection, promised: Option<Duration>) {
-        if !connection.is_quiet() {
+    pub(super) fn put(&self, connection: Connection, promised: Option<Duration>) {
+        if !connection.is_reusable() {
             return;
         }
         let lifetime = promised.map_or(UPSTREAM_IDLE_TIMEOUT, |promised| {
@@ -42,14 +42,14 @@ impl Pool {
             let safe = promised.saturating_sub(Duration::from_secs(1));
             safe.min(UPSTREAM_IDLE_TIMEOUT)
         });
-        let expires = Instant::now() + lifetime;
-        self.drop_expired();
+        let now = Instant::now();
         let mut idle = self.lock();
         idle.push_back(Idle {
             connection,
-            expires,
+            expires: now + lifetime,
         });
-        if idle.len() > UPSTREAM_IDLE_CONNECTIONS {
+        let is_too_many = idle.len() > UPSTREAM_IDLE_CONNECTIONS;
+        if is_too_many || idle.front().is_some_and(|oldest| oldest.expires <= now) {
             idle.pop_front();
         }
     }

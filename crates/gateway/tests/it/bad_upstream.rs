@@ -7,10 +7,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use everstream_testkit::client::{BodyEnd, ResponseHead};
-use everstream_testkit::provider::{ChatAnswer, Cut, FakeProvider, Gate, LineEnd, Script, Step};
+use everstream_testkit::provider::{
+    ChatAnswer, Cut, FakeProvider, Gate, LineEnd, Nobody, Script, Step,
+};
 use serde_json::{Value, json};
 
-use crate::harness::{Gateway, Setup, data, within};
+use crate::harness::{Gateway, Setup, StillTime, data, until, within};
 
 const CHAT: &str = "/v1/chat/completions";
 
@@ -81,20 +83,52 @@ impl Outcome {
     }
 }
 
-/// Sends one request that `script` answers, and looks at everything.
-async fn ask(script: Script, body: &Value) -> Outcome {
-    ask_with(script, body, |setup| setup).await
-}
-
-async fn ask_with(script: Script, body: &Value, setup: impl FnOnce(Setup) -> Setup) -> Outcome {
+/// A provider that plays `script` once, and from then on the answer.
+async fn once(script: Script) -> FakeProvider {
     let script = std::sync::Mutex::new(Some(script));
-    let provider = FakeProvider::start(move |_| {
+    let next = move |_: &_| {
         let next = script.lock().unwrap().take();
         next.unwrap_or_else(|| Script::chat_stream(&answer()))
-    })
-    .await;
-    let gateway = setup(Setup::new(&provider)).start().await;
+    };
+    FakeProvider::start(next).await
+}
+
+/// Sends one request that `script` answers, and looks at everything.
+async fn ask(script: Script, body: &Value) -> Outcome {
+    let provider = once(script).await;
+    let gateway = Setup::new(&provider).start().await;
     let outcome = ask_gateway(&gateway, body).await;
+    assert_eq!(provider.calls().len(), 1, "it was asked again");
+    still_serves(&gateway).await;
+    outcome
+}
+
+/// The same with an upstream that may be silent for 3 s before its first event and for 2 s after it,
+/// and with time that passes once so many events are logged.
+async fn ask_and_wait(script: Script, events: u64) -> Outcome {
+    let provider = once(script).await;
+    let silence = "first_event_timeout = \"3s\"\nevent_timeout = \"2s\"";
+    let gateway = Setup::new(&provider)
+        .upstream_fields(silence)
+        .config("[streams]\nhead_hold = \"10s\"");
+    let gateway = gateway.start().await;
+    let time = StillTime::begin();
+    let logged = || {
+        let mut logged = None;
+        let project = "default".parse().unwrap();
+        gateway
+            .app
+            .log
+            .scan(&project, &mut |info| logged = Some(info.last_seq.get()));
+        logged == Some(events)
+    };
+    let request = streamed();
+    let passes = async {
+        provider.wait_for_calls(1).await;
+        until(logged).await;
+        time.pass(Duration::from_secs(4)).await;
+    };
+    let (outcome, ()) = tokio::join!(ask_gateway(&gateway, &request), passes);
     assert_eq!(provider.calls().len(), 1, "it was asked again");
     still_serves(&gateway).await;
     outcome
@@ -429,13 +463,9 @@ async fn any_line_end_comment_and_mark_gives_the_same_events() {
 
 #[tokio::test]
 async fn nobody_listens() {
-    let provider = FakeProvider::start(|_| Script::chat_stream(&answer())).await;
-    let base_url = provider.base_url();
-    provider.stop().await;
-    let gateway = Setup::default()
-        .upstream("fake", &base_url, "")
-        .start()
-        .await;
+    let nobody = Nobody::new().unwrap();
+    let gateway = Setup::default().upstream("fake", &nobody.base_url(), "");
+    let gateway = gateway.start().await;
     for request in [streamed(), unary()] {
         let outcome = ask_gateway(&gateway, &request).await;
         let outcome = outcome.refused(502, "upstream_unreachable");
@@ -461,24 +491,21 @@ async fn an_answer_that_was_compressed_unasked() {
 
 #[tokio::test]
 async fn an_upstream_that_falls_silent() {
-    let impatient = |setup: Setup| {
-        setup.upstream_fields("first_event_timeout = \"300ms\"\nevent_timeout = \"200ms\"")
-    };
     let gate = Gate::new("never opened");
     let script = Script::chat_stream(&answer()).gate_before_event(4, &gate);
-    let outcome = ask_with(script, &streamed(), impatient).await;
+    let outcome = ask_and_wait(script, 3).await;
     let outcome = outcome.cut_after(3, "upstream_timeout");
     assert!(
-        outcome.message().contains("silent for 200ms"),
+        outcome.message().contains("silent for 2s"),
         "{}",
         outcome.message()
     );
 
     let script = Script::chat_stream(&answer()).gate_before_head(&gate);
-    let outcome = ask_with(script, &streamed(), impatient).await;
+    let outcome = ask_and_wait(script, 0).await;
     let outcome = outcome.refused(504, "upstream_timeout");
     assert!(
-        outcome.message().contains("silent for 300ms"),
+        outcome.message().contains("silent for 3s"),
         "{}",
         outcome.message()
     );
@@ -488,13 +515,14 @@ async fn an_upstream_that_falls_silent() {
 async fn heartbeats_of_an_upstream_are_no_progress() {
     let comments = std::iter::repeat_with(|| {
         let comment = body(": PROCESSING\n\ndata: : keepalive\n\n");
-        [comment, Step::Flush, Step::Pause(Duration::from_millis(20))]
+        [
+            comment,
+            Step::Flush,
+            Step::Pause(Duration::from_millis(300)),
+        ]
     });
     let steps = begun(3).into_iter().chain(comments.flatten());
-    let outcome = ask_with(Script::sse_steps(steps), &streamed(), |setup| {
-        setup.upstream_fields("event_timeout = \"200ms\"")
-    })
-    .await;
+    let outcome = ask_and_wait(Script::sse_steps(steps), 3).await;
     outcome.cut_after(3, "upstream_timeout");
 }
 

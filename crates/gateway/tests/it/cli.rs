@@ -195,13 +195,14 @@ async fn tail_goes_on_where_a_cut_stopped_it() {
     assert_eq!(provider.call_count("/v1/chat/completions"), 1);
 }
 
-/// A gateway before a model that writes a token every 30 ms, so many of them at once.
+/// A gateway before a model that writes a token every 100 ms, so many of them at once: on a busy
+/// machine some come late, and must not look like lumps.
 async fn slow_gateway(at_once: usize) -> (FakeProvider, Gateway) {
     let provider = FakeProvider::start(move |_| {
         let tokens = (1..=30).map(|n| format!(" {n}"));
         Script::chat_stream(&ChatAnswer::new(tokens))
             .events_per_write(at_once)
-            .pause_between(Duration::from_millis(30) * u32::try_from(at_once).unwrap())
+            .pause_between(Duration::from_millis(100) * u32::try_from(at_once).unwrap())
     })
     .await;
     let gateway = Setup::new(&provider).with_keys().start().await;
@@ -234,7 +235,7 @@ async fn the_doctor_finds_a_path_that_streams() {
 #[tokio::test]
 async fn the_doctor_finds_a_proxy_that_buffers() {
     let (_provider, gateway) = slow_gateway(1).await;
-    let hold = Manner::Hold(Duration::from_millis(400));
+    let hold = Manner::Hold(Duration::from_secs(1));
     let proxy = Proxy::start(gateway.addr, hold).await;
     let (code, out, err) = talked("doctor --model any", &proxy.url, KEY_ONE).await;
     assert_eq!(code, Some(1), "{out}{err}");

@@ -1,10 +1,12 @@
 //! What becomes of a generation whose client leaves, and cancelling one.
 
+use std::time::Duration;
+
 use everstream_testkit::provider::{FakeProvider, Gate};
 use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt;
 
-use crate::harness::{Gateway, KEY_ONE, KEY_TWO, Setup};
+use crate::harness::{Gateway, KEY_ONE, KEY_TWO, Setup, StillTime};
 use crate::talk::{
     CHAT, Reply, answer, answer_to, chat, data, ended, held, page, post, read, readers, send, soon,
     unary_chat,
@@ -156,16 +158,22 @@ async fn continue_runs_to_the_end_without_a_reader() {
 #[tokio::test]
 async fn linger_cancels_when_nobody_comes_and_a_new_reader_stops_the_countdown() {
     let (provider, gateway, gate) = holding("").await;
-    let linger = [(POLICY, "linger:300ms")];
+    let linger = [(POLICY, "linger:30s")];
+    let (time, seconds) = (StillTime::begin(), Duration::from_secs);
     // Left first, so its time would be over first.
     let (left, kept) = begun(&gateway, &linger).await;
     drop(left);
     readers(&gateway, &kept, 0).await;
+    time.pass(seconds(20)).await;
     let accept = [("accept", "text/event-stream"), ("last-event-id", "3")];
     let back = of_one(&gateway, "GET", &format!("/v1/streams/{kept}"), &accept).await;
     readers(&gateway, &kept, 1).await;
     let (left, lost) = begun(&gateway, &linger).await;
     drop(left);
+    readers(&gateway, &lost, 0).await;
+    time.pass(seconds(25)).await;
+    assert_eq!(state(&gateway, &lost).await["status"], "running");
+    time.pass(seconds(10)).await;
     soon(provider.wait_for_hangups(1)).await;
     assert_cancelled(&final_state(&gateway, &lost).await);
     assert_eq!(state(&gateway, &kept).await["status"], "running");

@@ -2,10 +2,11 @@
 
 use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use everstream::App;
+use everstream::http::Front;
 use everstream::server::Patience;
 use everstream::server::Shutdown;
 use everstream::upstream::assemble::assemble;
@@ -139,10 +140,10 @@ impl Setup {
         };
         let app = App::start_on(disk, config, Arc::new(models)).await.unwrap();
         let shutdown = Shutdown::default();
-        let router = everstream::router(Arc::clone(&app));
+        let front = Front::new(Arc::clone(&app));
         let serving = tokio::spawn(everstream::server::serve(
             listener,
-            router,
+            front,
             patience,
             shutdown.clone(),
         ));
@@ -185,11 +186,67 @@ impl Gateway {
     }
 }
 
+/// For one step of a test. Nothing is due so late: a machine may be slow, and busy with others.
+pub const PATIENCE: Duration = Duration::from_mins(1);
+
 /// The future's output, or a failed test instead of one that hangs.
 pub async fn within<F: Future>(future: F) -> F::Output {
-    tokio::time::timeout(Duration::from_secs(10), future)
+    tokio::time::timeout(PATIENCE, future)
         .await
-        .expect("nothing happened for 10 s")
+        .expect("nothing happened for a minute")
+}
+
+/// Waits until it is so.
+pub async fn until(is_so: impl Fn() -> bool) {
+    within(async {
+        // No sleep, as time may stand still.
+        while !is_so() {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+}
+
+/// Time that the test moves by hand, until this is dropped. Needs a runtime of one thread.
+///
+/// Time that is only paused leaps to the next timer as soon as nothing can run, which is so as well
+/// while bytes are on their way from one socket to another.
+pub struct StillTime {
+    /// The runtime does not leap while a blocking task runs: this one ends when it is dropped.
+    _held: mpsc::Sender<()>,
+}
+
+impl StillTime {
+    /// Time stops here.
+    pub fn begin() -> Self {
+        let (held, dropped) = mpsc::channel::<()>();
+        // Not for ever, so that a test that hangs runs into its timeouts.
+        tokio::task::spawn_blocking(move || dropped.recv_timeout(PATIENCE));
+        tokio::time::pause();
+        Self { _held: held }
+    }
+
+    /// Moves on in small steps, between which everything runs that can.
+    pub async fn pass(&self, time: Duration) {
+        const STEP: Duration = Duration::from_millis(250);
+        let mut left = time;
+        while !left.is_zero() {
+            let step = left.min(STEP);
+            tokio::time::advance(step).await;
+            left -= step;
+            for _ in 0..4 {
+                tokio::task::yield_now().await;
+            }
+        }
+    }
+}
+
+impl Drop for StillTime {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            tokio::time::resume();
+        }
+    }
 }
 
 /// The data of all events among `frames`.

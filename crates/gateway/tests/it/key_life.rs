@@ -4,11 +4,12 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
-use everstream_testkit::provider::{Cut, FakeProvider, Gate, ReceivedRequest, Script};
+use everstream_testkit::provider::{Cut, FakeProvider, Gate, Nobody, ReceivedRequest, Script};
 use serde_json::json;
 
-use crate::harness::{Gateway, Setup};
+use crate::harness::{Gateway, Setup, StillTime};
 use crate::identity::{again, keyed};
 use crate::talk::{CHAT, answer, answer_to, chat, page, post};
 
@@ -33,13 +34,10 @@ async fn the_key_is_free_again_only_when_the_provider_surely_ran_nothing() {
     let provider = FakeProvider::start(move |request| fail_unless(&told, request)).await;
     let setup = Setup::default();
     let mut gateway = setup
-        .upstream(
-            "fake",
-            &provider.base_url(),
-            "first_event_timeout = \"50ms\"",
-        )
+        .upstream("fake", &provider.base_url(), "first_event_timeout = \"1s\"")
         .start()
         .await;
+    let time = StillTime::begin();
     let released = ["401", "403", "404", "422", "429", "503"];
     let kept = [
         "400",
@@ -60,7 +58,14 @@ async fn the_key_is_free_again_only_when_the_provider_surely_ran_nothing() {
     let mut failed = Vec::new();
     for how in released.iter().chain(&kept) {
         for stream in [true, false] {
-            let reply = ask(&gateway, how, stream).await;
+            let calls = provider.calls().len() as u64;
+            let passes = async {
+                provider.wait_for_calls(calls + 1).await;
+                if *how == "silence" {
+                    time.pass(Duration::from_secs(2)).await;
+                }
+            };
+            let (reply, ()) = tokio::join!(ask(&gateway, how, stream), passes);
             let status = reply.head.status;
             assert!(status >= 400, "{how}");
             let id = reply.stream();
@@ -93,9 +98,9 @@ async fn the_key_is_free_again_only_when_the_provider_surely_ran_nothing() {
 
 #[tokio::test]
 async fn a_refused_connection_frees_the_key() {
-    let provider = FakeProvider::start(answer_to).await;
-    let gateway = Setup::new(&provider).start().await;
-    provider.stop().await;
+    let nobody = Nobody::new().unwrap();
+    let gateway = Setup::default().upstream("fake", &nobody.base_url(), "");
+    let gateway = gateway.start().await;
     let mut streams = BTreeSet::new();
     for _ in 0..2 {
         let refused = keyed(&gateway, &chat("x")).await;

@@ -1,13 +1,14 @@
 //! `GET /v1/streams`: pages, waiting for a match, the live feed.
 
+use std::pin::pin;
 use std::time::Duration;
 
 use everstream_testkit::client::{BodyEnd, RawClient};
 use everstream_testkit::provider::{FakeProvider, Gate, Script};
+use futures_util::FutureExt;
 use serde_json::{Value, json};
-use tokio::time::Instant;
 
-use crate::harness::{Gateway, KEY_ONE, KEY_TWO, Setup};
+use crate::harness::{Gateway, KEY_ONE, KEY_TWO, Setup, StillTime, until};
 use crate::socket::{answer, finished, generate, held_provider, soon};
 
 async fn provider() -> FakeProvider {
@@ -147,7 +148,7 @@ async fn an_empty_page_waits_for_a_match_of_its_own_project() {
     let waiting = request(&gateway, "?query=status:completed&timeout=60", KEY_ONE);
     let (_other, _others) = generate(&gateway, KEY_TWO).await;
     let (mine, _client) = generate(&gateway, KEY_ONE).await;
-    let mut waiting = std::pin::pin!(waiting);
+    let mut waiting = pin!(waiting);
     let early = tokio::time::timeout(Duration::from_millis(100), &mut waiting);
     assert!(early.await.is_err(), "nothing has completed yet");
     gate.open();
@@ -161,14 +162,21 @@ async fn an_empty_page_waits_for_a_match_of_its_own_project() {
 async fn a_wait_without_a_match_ends_in_time() {
     let provider = provider().await;
     let gateway = Setup::new(&provider).start().await;
-    tokio::time::pause();
-    let began = Instant::now();
-    let (mut client, status) = request(&gateway, "?timeout=40", "").await;
+    let time = StillTime::begin();
+    let mut waiting = pin!(request(&gateway, "?timeout=40", ""));
+    soon(async {
+        tokio::select! {
+            _ = &mut waiting => panic!("it did not wait"),
+            () = until(|| gateway.app.generator.changes.receiver_count() == 1) => {}
+        }
+    })
+    .await;
+    time.pass(Duration::from_secs(39)).await;
+    assert!((&mut waiting).now_or_never().is_none(), "answered early");
+    time.pass(Duration::from_secs(2)).await;
+    let (mut client, status) = soon(waiting).await;
     assert_eq!(status, 200);
-    assert_eq!(client.read_json().await.unwrap()["total"], 0);
-    let waited = began.elapsed();
-    let wanted = Duration::from_secs(40);
-    assert!(waited + Duration::from_millis(5) >= wanted && waited < wanted * 2);
+    assert_eq!(soon(client.read_json()).await.unwrap()["total"], 0);
 }
 
 #[tokio::test]
@@ -228,25 +236,29 @@ async fn a_feed_is_never_silent_for_long_and_ends_in_time() {
     let gateway = Setup::new(&provider).with_keys().start().await;
     // Others' streams change all the time: that is no news here, and no reason to be silent.
     let stream = finished(&gateway, KEY_TWO).await.parse().unwrap();
-    tokio::time::pause();
-    let (mut feed, _) = request(&gateway, "?stream=true&timeout=40", KEY_ONE).await;
-    let began = Instant::now();
+    let time = StillTime::begin();
+    let (mut feed, _) = soon(request(&gateway, "?stream=true&timeout=40", KEY_ONE)).await;
     let changes = gateway.app.generator.changes.clone();
-    let noise = tokio::spawn(async move {
-        loop {
-            tokio::time::sleep(Duration::from_secs(1)).await;
+    let noise = async |seconds| {
+        for _ in 0..seconds {
             let _ = changes.send(stream);
+            time.pass(Duration::from_secs(1)).await;
         }
-    });
-    let (frames, end) = feed.collect_sse().await.unwrap();
-    noise.abort();
-    assert_eq!(end, BodyEnd::Clean);
-    let comments: Vec<_> = frames.iter().map(|f| f.comment.as_deref()).collect();
-    assert_eq!(comments, [Some("ping"); 3]);
-    // The paused clock leaps on while the last bytes are on their way, so the upper bound is wide.
-    let lasted = began.elapsed();
-    let bounds = Duration::from_secs(38)..Duration::from_secs(80);
-    assert!(bounds.contains(&lasted), "{lasted:?}");
+    };
+    let ping = async |feed: &mut RawClient| {
+        let frame = soon(feed.read_sse_frame()).await.unwrap();
+        assert_eq!(frame.as_deref(), Some(&b": ping\n"[..]));
+    };
+    ping(&mut feed).await;
+    for _ in 0..2 {
+        // A heartbeat is due each 15 s; when the first one left is not known to the second.
+        noise(16).await;
+        ping(&mut feed).await;
+    }
+    noise(10).await;
+    // That is all there was: it waited for this, and no news came with the noise.
+    let (frames, end) = soon(feed.collect_sse()).await.unwrap();
+    assert_eq!((frames, end), (Vec::new(), BodyEnd::Clean));
 }
 
 #[tokio::test]

@@ -10,9 +10,7 @@ use std::time::Duration;
 use everstream_testkit::client::RawClient;
 use serde_json::Value;
 
-use crate::harness::{Setup, within};
-
-const PATIENCE: Duration = Duration::from_secs(10);
+use crate::harness::{PATIENCE, Setup, within};
 
 /// `everstream serve` as a process of its own. It is killed when dropped.
 pub struct Process {

@@ -1,10 +1,13 @@
 //! What a client sees when its provider refuses or fails: the provider's own status and words.
 
-use everstream_testkit::provider::{Cut, FakeProvider, Gate, ReceivedRequest, Script};
+use std::time::Duration;
+
+use everstream_testkit::provider::{Cut, FakeProvider, Gate, Nobody, ReceivedRequest, Script};
+use everstream_testkit::sse::Frame;
 use serde_json::{Value, json};
 
-use crate::harness::Setup;
-use crate::talk::{CHAT, answer, chat, data, page, post, read, unary_chat};
+use crate::harness::{Setup, StillTime};
+use crate::talk::{CHAT, Reply, answer, chat, data, page, post, read, unary_chat};
 
 /// A refusal with every member that OpenAI's has.
 fn refusal(status: u16) -> Value {
@@ -14,6 +17,13 @@ fn refusal(status: u16) -> Value {
         "param": "messages[0].content",
         "code": format!("code_{status}"),
     }})
+}
+
+/// The events of a reply that ends properly.
+async fn events_of(reply: Reply) -> Vec<Frame> {
+    let mut frames = reply.frames().await;
+    frames.retain(|frame| frame.data.is_some());
+    frames
 }
 
 /// Refuses with the status that the request's message names.
@@ -89,9 +99,9 @@ async fn a_refused_key_is_said_to_be_the_gateways_and_is_not_shown() {
 
 #[tokio::test]
 async fn an_upstream_that_is_not_there_is_a_502_that_may_be_retried() {
-    let provider = FakeProvider::start(|_| Script::json(200, &json!({}))).await;
-    let gateway = Setup::new(&provider).start().await;
-    provider.stop().await;
+    let nobody = Nobody::new().unwrap();
+    let gateway = Setup::default().upstream("fake", &nobody.base_url(), "");
+    let gateway = gateway.start().await;
     for body in [chat("x"), unary_chat("x")] {
         let reply = post(&gateway, CHAT, &body, &[]).await;
         reply.stream();
@@ -126,15 +136,16 @@ async fn silence_before_the_first_event_is_a_504() {
     })
     .await;
     let gateway = Setup::default()
-        .upstream(
-            "fake",
-            &provider.base_url(),
-            "first_event_timeout = \"50ms\"",
-        )
+        .upstream("fake", &provider.base_url(), "first_event_timeout = \"1s\"")
         .start()
         .await;
-    for body in [chat("x"), unary_chat("x")] {
-        let reply = post(&gateway, CHAT, &body, &[]).await;
+    let time = StillTime::begin();
+    for (calls, body) in [(1, chat("x")), (2, unary_chat("x"))] {
+        let passes = async {
+            provider.wait_for_calls(calls).await;
+            time.pass(Duration::from_secs(2)).await;
+        };
+        let (reply, ()) = tokio::join!(post(&gateway, CHAT, &body, &[]), passes);
         assert_eq!(reply.header("x-should-retry"), "false");
         assert_eq!(reply.error(504).await, "upstream_timeout");
     }
@@ -153,18 +164,26 @@ async fn a_failure_after_content_is_an_error_event_and_the_end_without_done() {
     })
     .await;
     let gateway = Setup::default()
-        .upstream("fake", &provider.base_url(), "event_timeout = \"50ms\"")
+        .upstream("fake", &provider.base_url(), "event_timeout = \"20s\"")
         .start()
         .await;
+    let time = StillTime::begin();
     for (how, code) in [
         ("cut", "upstream_cut"),
         ("closed", "upstream_cut"),
         ("error", "internal_error"),
         ("silence", "upstream_timeout"),
     ] {
-        let reply = post(&gateway, CHAT, &chat(how), &[]).await;
+        let mut reply = post(&gateway, CHAT, &chat(how), &[]).await;
         let id = reply.stream();
-        let frames = reply.frames().await;
+        let mut frames = Vec::new();
+        for _ in 0..3 {
+            frames.push(reply.event().await);
+        }
+        if how == "silence" {
+            time.pass(Duration::from_secs(21)).await;
+        }
+        frames.extend(events_of(reply).await);
         let got = data(&frames);
         assert_eq!(got[..3], answer().expected_data()[..3], "{how}");
         assert_eq!(got.len(), 4, "{how}: {got:?}");
@@ -174,7 +193,7 @@ async fn a_failure_after_content_is_an_error_event_and_the_end_without_done() {
         let names_the_stream = got[3].contains(&format!("/v1/streams/{id}"));
         assert_eq!(names_the_stream, how != "error", "{}", got[3]);
         assert_eq!(frames[3].id, Some(format!("{id}.4")));
-        let again = read(&gateway, &id, None).await.frames().await;
+        let again = events_of(read(&gateway, &id, None).await).await;
         assert_eq!(again, frames);
         let stream = page(&gateway, &id).await;
         assert_eq!(stream["status"], "failed");

@@ -144,8 +144,12 @@ async fn whatever_the_moment_of_a_kill_what_clients_saw_is_a_prefix_of_the_log()
     let tokens: Vec<String> = (0..300).map(|n| format!(" token{n}")).collect();
     let answer = ChatAnswer::new(tokens);
     let expected = answer.expected_data();
+    // Nobody is to be through before all others have got their part.
+    let gate = Gate::new("never opened");
     let provider = FakeProvider::start(move |_| {
-        Script::chat_stream(&answer).pause_between(Duration::from_millis(1))
+        Script::chat_stream(&answer)
+            .pause_between(Duration::from_millis(1))
+            .gate_before_event(250, &gate)
     })
     .await;
     let setup = setup(&provider);

@@ -1,14 +1,10 @@
 //! A WebSocket client, each wait of which is bounded, and the streams it reads.
 
-use std::future::Future;
-use std::time::Duration;
-
 use everstream_testkit::client::RawClient;
 use everstream_testkit::provider::{ChatAnswer, FakeProvider, Gate, Script};
 use futures_util::{SinkExt, StreamExt};
 use serde_json::{Value, json};
 use tokio::net::{TcpSocket, TcpStream};
-use tokio::time::timeout;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::http::HeaderName;
@@ -16,12 +12,7 @@ use tokio_tungstenite::tungstenite::{Error, Message};
 
 use crate::harness::Gateway;
 
-/// What `work` gives, if it gives it soon. Time may be paused: then nothing else is due before.
-pub async fn soon<T>(work: impl Future<Output = T>) -> T {
-    timeout(Duration::from_secs(10), work)
-        .await
-        .expect("nothing came within ten seconds")
-}
+pub use crate::harness::within as soon;
 
 /// An open WebSocket.
 pub struct Socket(pub WebSocketStream<TcpStream>);

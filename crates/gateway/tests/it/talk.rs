@@ -1,16 +1,14 @@
 //! Requests and their replies, each wait bounded: what hangs, fails.
 
-use std::future::Future;
-use std::time::Duration;
-
 use bytes::Bytes;
 use everstream_testkit::client::{BodyEnd, RawClient, ResponseHead};
 use everstream_testkit::provider::{ChatAnswer, Gate, Script, Step};
 use everstream_testkit::sse::Frame;
 use serde_json::{Value, json};
-use tokio::time::timeout;
 
-use crate::harness::Gateway;
+use crate::harness::{Gateway, until};
+
+pub(crate) use crate::harness::within as soon;
 
 /// The path that most tests generate on.
 pub(crate) const CHAT: &str = "/v1/chat/completions";
@@ -19,14 +17,6 @@ pub(crate) const EVENTS: (&str, &str) = ("accept", "text/event-stream");
 
 /// Events of [`answer`] as a client sees it that did not ask for usage.
 pub(crate) const LAST: u64 = 8;
-
-/// What `work` gives, if it gives it within ten seconds.
-pub(crate) async fn soon<T>(work: impl Future<Output = T>) -> T {
-    let patience = Duration::from_secs(10);
-    timeout(patience, work)
-        .await
-        .expect("nothing came within ten seconds")
-}
 
 /// A streamed chat request; `text` makes it differ from others.
 pub(crate) fn chat(text: &str) -> Value {
@@ -163,12 +153,7 @@ pub(crate) async fn running(gateway: &Gateway, n: usize) -> (Reply, String, Vec<
 pub(crate) async fn readers(gateway: &Gateway, stream: &str, count: usize) {
     let live = gateway.app.generator.registry.get(stream.parse().unwrap());
     let live = live.expect("the stream runs");
-    soon(async {
-        while live.readers() != count {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    })
-    .await;
+    until(|| live.readers() == count).await;
 }
 
 impl Reply {

@@ -1,34 +1,30 @@
 //! Streams over WebSocket: clients that are wrong, hostile, slow or dead.
 
-use std::future::ready;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use everstream_core::id::StreamId;
 use everstream_core::limits;
 use everstream_testkit::client::BodyEnd;
 use everstream_testkit::provider::{ChatAnswer, FakeProvider, Gate, Script};
-use futures_util::{SinkExt, StreamExt};
+use futures_util::{FutureExt, SinkExt, StreamExt};
 use serde_json::json;
 use tokio::io::AsyncWriteExt;
-use tokio::time::{Instant, sleep};
+use tokio::time::sleep;
 use tokio_tungstenite::tungstenite::Message;
 
-use crate::harness::{Gateway, KEY_ONE, KEY_TWO, Setup};
+use crate::harness::{Gateway, KEY_ONE, KEY_TWO, Setup, StillTime, until};
 use crate::socket::{Socket, answer, finished, generate, held_provider, soon};
 
 async fn quick_provider() -> FakeProvider {
     FakeProvider::start(|_| Script::chat_stream(&answer())).await
 }
 
-/// Waits, in tokio's time, until so many readers are left.
-async fn readers(gateway: &Gateway, stream: &str, wanted: usize) {
+/// How many readers a running stream has.
+fn readers(gateway: &Gateway, stream: &str) -> usize {
     let id: StreamId = stream.parse().unwrap();
-    let live = gateway.app.generator.registry.get(id).unwrap();
-    let patience = Instant::now() + Duration::from_secs(200);
-    while live.readers() != wanted {
-        assert!(Instant::now() < patience, "{} readers", live.readers());
-        sleep(Duration::from_millis(100)).await;
-    }
+    gateway.app.generator.registry.get(id).unwrap().readers()
 }
 
 #[tokio::test]
@@ -194,16 +190,14 @@ async fn without_a_key_a_socket_may_not_idle() {
     let mut known = Socket::open(&gateway, "/v1/ws", &[("authorization", &bearer)])
         .await
         .unwrap();
+    let time = StillTime::begin();
     let mut socket = Socket::open(&gateway, "/v1/ws", &[]).await.unwrap();
-    tokio::time::pause();
-    let (opened, closed) = (Instant::now(), socket.0.next());
-    let closed = tokio::time::timeout(Duration::from_mins(1), closed);
-    let Message::Close(Some(frame)) = closed.await.unwrap().unwrap().unwrap() else {
-        panic!("not closed");
-    };
-    assert_eq!(u16::from(frame.code), 1008);
-    assert!(opened.elapsed() + Duration::from_secs(1) >= limits::WS_ANONYMOUS_PATIENCE);
-    tokio::time::resume();
+    let second = Duration::from_secs(1);
+    time.pass(limits::WS_ANONYMOUS_PATIENCE.saturating_sub(second))
+        .await;
+    assert!(socket.0.next().now_or_never().is_none(), "closed early");
+    time.pass(2 * second).await;
+    assert_eq!(socket.closed().await.0, 1008);
     assert_eq!(known.ask(json!({})).await["code"], "invalid_json");
 }
 
@@ -217,19 +211,31 @@ async fn a_dead_peer_is_found_by_its_silence_and_a_living_one_is_kept() {
     let path = format!("/v1/streams/{id}/ws");
     let mut dead = Socket::open(&gateway, &path, &[]).await.unwrap();
     let alive = Socket::open(&gateway, &path, &[]).await.unwrap();
-    readers(&gateway, &id, 2).await;
+    until(|| readers(&gateway, &id) == 2).await;
     // Reading answers pings; the dead one does not read.
+    let pings = Arc::new(AtomicUsize::new(0));
+    let answered = Arc::clone(&pings);
     let living = tokio::spawn(async move {
-        let messages = alive.0.map(Result::unwrap).filter(|m| ready(m.is_text()));
-        messages.count().await
+        let (mut alive, mut texts) = (alive.0, 0);
+        while let Some(message) = alive.next().await {
+            let message = message.unwrap();
+            texts += usize::from(message.is_text());
+            if message.is_ping() {
+                alive.flush().await.unwrap();
+                answered.fetch_add(1, Ordering::SeqCst);
+            }
+        }
+        texts
     });
-    tokio::time::pause();
-    let began = Instant::now();
-    readers(&gateway, &id, 1).await;
-    let lasted = began.elapsed();
-    assert!(lasted + Duration::from_secs(1) >= limits::HEARTBEAT * 3);
-    assert!(lasted <= limits::HEARTBEAT * 5, "{lasted:?}");
-    tokio::time::resume();
+    let time = StillTime::begin();
+    for sent in 1..=4 {
+        time.pass(limits::HEARTBEAT).await;
+        until(|| pings.load(Ordering::SeqCst) >= sent).await;
+        // The dead one was heard at the start, and is given up after three times this: in time for
+        // the third ping or the fourth.
+        assert!(sent > 2 || readers(&gateway, &id) == 2, "at {sent}");
+    }
+    until(|| readers(&gateway, &id) == 1).await;
     gate.open();
     assert_eq!(soon(living).await.unwrap(), 10);
     let last =
@@ -249,6 +255,7 @@ async fn a_client_that_does_not_read_delays_nobody_and_is_closed() {
     .await;
     let stall = "[streams]\nwrite_stall = \"2s\"";
     let gateway = Setup::new(&provider).config(stall).start().await;
+    let time = StillTime::begin();
     let (id, mut reading) = generate(&gateway, "").await;
     let path = format!("/v1/streams/{id}/ws");
     let mut stuck = Socket::open(&gateway, &path, &[]).await.unwrap();
@@ -257,7 +264,9 @@ async fn a_client_that_does_not_read_delays_nobody_and_is_closed() {
     while bytes < 400 * (64 << 10) {
         bytes += soon(reading.read_some()).await.unwrap().unwrap().len();
     }
-    readers(&gateway, &id, 1).await;
+    assert_eq!(readers(&gateway, &id), 2);
+    time.pass(Duration::from_secs(3)).await;
+    until(|| readers(&gateway, &id) == 1).await;
     gate.open();
     let (rest, end) = soon(reading.read_body()).await.unwrap();
     assert!(rest.ends_with(format!("data: [DONE]\nid: {id}.403\n\n").as_bytes()));

@@ -4,6 +4,7 @@ use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -14,11 +15,15 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 /// Bounds every wait, so that a bug fails instead of hanging.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
 
-/// Not 127.0.0.1, from which the tests' own connections come: one of those could take the port
-/// while no gateway listens on it.
-const LISTEN: &str = "127.0.0.77:0";
+/// An address for one site: each has its own, as another could take its port while no gateway listens
+/// there. Nor is it 127.0.0.1, from which the tests' own connections come.
+fn fresh_address() -> SocketAddr {
+    static SITES: AtomicU8 = AtomicU8::new(1);
+    let site = SITES.fetch_add(1, Ordering::Relaxed);
+    SocketAddr::from(([127, 0, 77, site], 0))
+}
 
 const READY: &str = "everstream: listening on http://";
 
@@ -34,14 +39,14 @@ impl Site {
     pub(crate) fn new(provider: &FakeProvider, toml: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let config = dir.path().join("everstream.toml");
+        let listen = fresh_address();
         let text = format!(
-            "listen = {LISTEN:?}\ndata_dir = {:?}\n{toml}\n[[upstreams]]\nname = \"fake\"\n\
+            "listen = \"{listen}\"\ndata_dir = {:?}\n{toml}\n[[upstreams]]\nname = \"fake\"\n\
              base_url = {:?}\nmodels = [\"m\"]\n",
             dir.path().join("data").to_str().unwrap(),
             provider.base_url(),
         );
         std::fs::write(&config, text).unwrap();
-        let listen = LISTEN.parse().unwrap();
         Self {
             dir,
             config,
@@ -108,7 +113,7 @@ impl Process {
                 let _ = sender.send(line);
             }
         });
-        let addr = LISTEN.parse().unwrap();
+        let addr = SocketAddr::from(([127, 0, 0, 1], 0));
         Self {
             addr,
             child,

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use everstream::App;
+use everstream::http::Front;
 use everstream::server::{self, Patience, Shutdown};
 use everstream::upstream::assemble::assemble;
 use everstream::upstream::models::ModelDirectory;
@@ -75,8 +76,8 @@ impl Rig {
         let disk = Arc::new(self.disk.clone());
         let app = App::start_on(disk, config, Arc::new(models)).await?;
         let shutdown = Shutdown::default();
-        let router = everstream::router(Arc::clone(&app));
-        tokio::spawn(server::serve(listener, router, patience, shutdown.clone()));
+        let front = Front::new(Arc::clone(&app));
+        tokio::spawn(server::serve(listener, front, patience, shutdown.clone()));
         Ok(Inside {
             app,
             addr,

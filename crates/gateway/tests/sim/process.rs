@@ -101,6 +101,8 @@ impl Process {
             sync: host.settings.sync,
             segment_bytes: host.settings.segment_bytes,
             retain_after_end: host.settings.retain_after_end,
+            // The simulation's time is not that of the thread that watches the disk.
+            patience: Duration::MAX,
             ..SegmentConfig::new("/data")
         };
         let now = Arc::clone(&host.now);

@@ -160,7 +160,7 @@ impl World {
     }
 
     /// The process that takes new requests.
-    fn fresh(&self) -> Option<usize> {
+    pub(super) fn fresh(&self) -> Option<usize> {
         let takes = |process: &Process| !process.draining && process.frozen.is_none();
         self.processes.iter().position(takes)
     }
@@ -234,7 +234,7 @@ impl World {
         }
     }
 
-    fn stop(&mut self) {
+    pub(super) fn stop(&mut self) {
         let done = |process: &Process| process.draining && process.generator.tasks.is_empty();
         let Some(at) = self.processes.iter().position(done) else {
             return;

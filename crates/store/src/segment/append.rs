@@ -293,12 +293,11 @@ impl Shared {
             };
             writer.staged.insert(id, standing);
             let synced = writer.enqueue(Some(step));
-            self.announce()?;
+            self.announce(writer)?;
             return Ok(Some(synced));
         }
-        if self.config.sync != Sync::None && !writer.announced {
-            writer.announced = true;
-            self.announce()?;
+        if self.config.sync != Sync::None {
+            self.announce(writer)?;
         }
         let mut index = lock(&self.index);
         index.apply(self.own, step);
@@ -309,13 +308,18 @@ impl Shared {
     /// A place behind all that is pending.
     fn queue(&self, writer: &mut Writer) -> Result<Synced, LogError> {
         let synced = writer.enqueue(None);
-        self.announce()?;
+        self.announce(writer)?;
         Ok(synced)
     }
 
-    fn announce(&self) -> Result<(), LogError> {
-        let sent = self.jobs.send(Job::Appended);
-        sent.map_err(|_| LogError::Io("the sync thread is gone".to_owned()))
+    /// Tells the sync thread that there is something to do, unless it knows.
+    fn announce(&self, writer: &mut Writer) -> Result<(), LogError> {
+        if !writer.announced {
+            let sent = self.jobs.send(Job::Appended);
+            sent.map_err(|_| LogError::Io("the sync thread is gone".to_owned()))?;
+            writer.announced = true;
+        }
+        Ok(())
     }
 
     /// Makes room for `records`, once.

@@ -6,8 +6,8 @@
 //! be the one that was to look after the sockets. So:
 //!
 //! - Whoever goes to the disk counts that before and after. A thread looks at the counts every
-//!   [`SAMPLE`]: where something was under way and nothing came to its end since, the disk is
-//!   *slow*. That costs two additions an append, and no clock.
+//!   [`SAMPLE`]: where something was under way and nothing came to its end for [`STUCK`] of them,
+//!   the disk is *slow*. That costs two additions an append, and no clock.
 //! - While it is slow, and for a moment after, nothing that goes to it runs on a worker: appends
 //!   and reads have a thread each (`Shared::appending`, `Shared::reading`).
 //! - The runtime is given an empty task, which wakes a worker that takes over the sockets.
@@ -34,6 +34,9 @@ use crate::LogError;
 
 /// How often the watch thread looks, while there is something to see.
 const SAMPLE: Duration = Duration::from_millis(25);
+/// Samples in a row after which what is stuck makes the disk slow, by [`Kind`]. A sync of much data
+/// takes its time on a good disk, and holds up no append.
+const STUCK: [u32; 3] = [2, 40, 2];
 /// Samples in a row without anything stuck before the disk counts as quick again: a second.
 const CALM: u32 = 40;
 /// Turns given to others while a lock is taken, which it is for some microseconds.
@@ -194,7 +197,10 @@ impl Pace {
                 };
                 self.set_stalled(kind, stuck[at] >= patience);
             }
-            if stuck == [0; 3] {
+            if KINDS
+                .iter()
+                .all(|&kind| stuck[kind as usize] < STUCK[kind as usize])
+            {
                 calm = calm.saturating_add(1);
             } else {
                 calm = 0;

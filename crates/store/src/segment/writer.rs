@@ -36,7 +36,7 @@ pub(super) struct Writer {
     /// Segments before the active one that are not durable.
     pub(super) dirty: Vec<Arc<dyn DiskFile>>,
     pub(super) dir_dirty: bool,
-    /// At `sync = interval`: whether the sync thread knows that there is something to do.
+    /// Whether the sync thread knows that there is something to do.
     pub(super) announced: bool,
     next: u32,
     previous: u32,

@@ -1,11 +1,12 @@
 //! A model provider that does what a test tells it: every byte, pause and cut of its answers is
 //! scripted. HTTP is written by hand on a plain socket, so that any malformed answer can be sent.
 
-use std::net::SocketAddr;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::task::{JoinHandle, JoinSet};
 
 mod answer;
@@ -113,17 +114,41 @@ impl FakeProvider {
     pub async fn wait_for_hangups(&self, n: u64) {
         self.traffic.wait_for_hangups(n).await;
     }
-
-    /// Stops at once: connections are cut, new ones refused when this returns.
-    pub async fn stop(mut self) {
-        self.accepting.abort();
-        let _ = (&mut self.accepting).await;
-    }
 }
 
 impl Drop for FakeProvider {
     fn drop(&mut self) {
         self.accepting.abort();
+    }
+}
+
+/// An address that refuses connections. While this lives nobody else can be given its port, as could
+/// be the case with that of a listener that was closed.
+pub struct Nobody {
+    _socket: TcpSocket,
+    addr: SocketAddr,
+}
+
+impl Nobody {
+    /// Takes a port, and does not listen on it.
+    pub fn new() -> io::Result<Self> {
+        let socket = TcpSocket::new_v4()?;
+        socket.bind((Ipv4Addr::LOCALHOST, 0).into())?;
+        let addr = socket.local_addr()?;
+        Ok(Self {
+            _socket: socket,
+            addr,
+        })
+    }
+
+    /// Where nobody listens.
+    pub fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    /// What an upstream is configured with.
+    pub fn base_url(&self) -> String {
+        format!("http://{}/v1", self.addr)
     }
 }
 

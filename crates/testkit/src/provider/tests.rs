@@ -372,14 +372,18 @@ async fn a_connection_serves_many_requests() {
 }
 
 #[tokio::test]
-async fn a_stopped_provider_refuses() {
+async fn a_dropped_provider_cuts_its_connections() {
     let gate = Gate::new("never");
     let script = move || Script::chat_stream(&answer()).gate_before_event(1, &gate);
     let (provider, mut client, _) = asked(script).await;
-    let addr = provider.addr();
-    provider.stop().await;
+    drop(provider);
     assert_eq!(client.read_body().await.unwrap().1, BodyEnd::Cut);
-    let refused = RawClient::connect(addr).await.err().unwrap();
+}
+
+#[tokio::test]
+async fn nobody_refuses() {
+    let nobody = Nobody::new().unwrap();
+    let refused = RawClient::connect(nobody.addr()).await.err().unwrap();
     assert_eq!(refused.kind(), std::io::ErrorKind::ConnectionRefused);
 }
 

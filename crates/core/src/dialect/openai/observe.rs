@@ -1,10 +1,5 @@
-use std::sync::LazyLock;
-
-use memchr::memmem::Finder;
-use serde::de::IgnoredAny;
-
 use super::error::{UpstreamFault, fault_from_event};
-use crate::dialect::json::{for_each_element, for_each_member};
+use crate::dialect::json::{Scanner, scan};
 use crate::event::Usage;
 
 /// What one event, or one body, of an upstream's answer means to the gateway.
@@ -56,27 +51,15 @@ pub fn is_done(data: &[u8]) -> bool {
     data.trim_ascii() == b"[DONE]"
 }
 
-/// Looks at one streamed event's data, in UTF-8 as the framer gives it.
+/// Looks at one streamed event's data.
 ///
-/// Before the first content (`seen_content` false) all of it is looked at. After that an event is
-/// taken for content unless it has a name that matters (`finish_reason` or `usage` with a value,
-/// `error`), as spelt without escapes. In both cases data that is not one JSON object, from its
-/// first brace to its last, is [`Kind::Malformed`]; an object of unknown shape is not.
-pub fn observe(data: &[u8], seen_content: bool) -> Observation {
+/// Data that is not one JSON object, from its first brace to its last, is [`Kind::Malformed`]; an
+/// object of unknown shape is not.
+pub fn observe(data: &[u8]) -> Observation {
     if is_done(data) {
         return Kind::Done.into();
     }
-    let data = data.trim_ascii();
-    if seen_content && !is_notable(data) {
-        let whole = data.starts_with(b"{") && serde_json::from_slice::<IgnoredAny>(data).is_ok();
-        let kind = if whole {
-            Kind::Content
-        } else {
-            Kind::Malformed
-        };
-        return kind.into();
-    }
-    inspect(data)
+    inspect(data.trim_ascii())
 }
 
 /// Looks at the whole body of an answer that is not streamed, of any surface.
@@ -89,156 +72,171 @@ pub fn observe_body(body: &[u8]) -> Observation {
     observation
 }
 
-/// The quotes tell a name or a whole string from the same word in a text, where they are escaped.
-static VALUED: LazyLock<[Finder<'static>; 2]> =
-    LazyLock::new(|| [Finder::new("\"finish_reason\""), Finder::new("\"usage\"")]);
-static ERROR: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("\"error\""));
-
-fn is_notable(data: &[u8]) -> bool {
-    // `"object":"error"` is notable too, so for this one what follows does not matter.
-    ERROR.find(data).is_some() || VALUED.iter().any(|name| has_value(data, name))
-}
-
-fn has_value(data: &[u8], name: &Finder<'_>) -> bool {
-    name.find_iter(data).any(|at| {
-        let after = data[at + name.needle().len()..].trim_ascii_start();
-        after
-            .strip_prefix(b":")
-            .is_some_and(|value| !value.trim_ascii_start().starts_with(b"null"))
-    })
-}
-
 fn inspect(data: &[u8]) -> Observation {
-    let mut seen = Observation::from(Kind::Preamble);
+    let mut seen = Choices::default();
+    let mut usage = None;
     let mut failed = false;
     let mut no_choices = true;
-    let walked = for_each_member(data, |member| {
-        match &*member.key {
-            "choices" => no_choices = choices(member.value, &mut seen) == 0,
-            "usage" => seen.usage = usage(member.value).or(seen.usage.take()),
-            "error" => failed |= !is_empty(member.value),
-            "object" => failed |= member.value == "\"error\"",
-            _ => {}
-        }
-        Ok::<_, serde_json::Error>(())
+    let scanned = scan(data, |scanner| {
+        scanner.members(|name, scanner| {
+            match &*name.text {
+                "choices" => no_choices = choices(scanner, &mut seen)? == 0,
+                "usage" => read_usage(scanner, &mut usage)?,
+                "error" => failed |= !is_empty(scanner.value()?),
+                "object" => failed |= scanner.value()? == "\"error\"",
+                _ => scanner.pass()?,
+            }
+            Some(())
+        })
     });
-    if walked.is_err() {
+    if scanned.is_none() {
         return Kind::Malformed.into();
     }
     if failed {
         return Kind::Error(fault_from_event(data)).into();
     }
-    seen.usage_only = no_choices && seen.usage.is_some();
-    seen
+    Observation {
+        kind: if seen.content {
+            Kind::Content
+        } else {
+            Kind::Preamble
+        },
+        finish: seen.finished > 0,
+        finished_choices: seen.finished,
+        usage_only: no_choices && usage.is_some(),
+        usage,
+    }
+}
+
+/// What is seen in choices.
+#[derive(Default)]
+struct Choices {
+    content: bool,
+    finished: u32,
 }
 
 /// Gives how many there are; a value of another shape counts as one that has content, so that
 /// nothing of an answer is taken for preamble.
-fn choices(list: &str, seen: &mut Observation) -> usize {
-    let mut count = 0;
-    let walked = for_each_element(list, |choice| {
-        count += 1;
-        let mut finished = false;
-        let walked = for_each_member(choice.as_bytes(), |member| {
-            let content = match &*member.key {
-                "delta" | "message" => has_content(member.value),
-                "text" => !is_empty(member.value),
-                "finish_reason" => {
-                    finished = !is_empty(member.value);
-                    finished
-                }
-                _ => false,
-            };
-            if content {
-                seen.kind = Kind::Content;
-            }
-            Ok::<_, serde_json::Error>(())
-        });
-        if walked.is_err() {
-            seen.kind = Kind::Content;
+fn choices(scanner: &mut Scanner<'_>, seen: &mut Choices) -> Option<usize> {
+    if scanner.peek()? != b'[' {
+        if scanner.value()? == "null" {
+            return Some(0);
         }
-        seen.finish |= finished;
-        seen.finished_choices += u32::from(finished);
-    });
-    if walked.is_err() && list != "null" {
-        seen.kind = Kind::Content;
-        count = 1;
+        seen.content = true;
+        return Some(1);
     }
-    count
+    let mut count = 0;
+    scanner.elements(|scanner| {
+        count += 1;
+        choice(scanner, seen)
+    })?;
+    Some(count)
+}
+
+fn choice(scanner: &mut Scanner<'_>, seen: &mut Choices) -> Option<()> {
+    if scanner.peek()? != b'{' {
+        scanner.pass()?;
+        seen.content = true;
+        return Some(());
+    }
+    let mut finished = false;
+    scanner.members(|name, scanner| {
+        seen.content |= match &*name.text {
+            "delta" | "message" => has_content(scanner)?,
+            "text" => !is_empty(scanner.value()?),
+            "finish_reason" => {
+                finished = !is_empty(scanner.value()?);
+                finished
+            }
+            _ => {
+                scanner.pass()?;
+                false
+            }
+        };
+        Some(())
+    })?;
+    seen.finished += u32::from(finished);
+    Some(())
 }
 
 /// Whether a delta has anything but a role.
-fn has_content(delta: &str) -> bool {
+fn has_content(scanner: &mut Scanner<'_>) -> Option<bool> {
+    if scanner.peek()? != b'{' {
+        return Some(!is_empty(scanner.value()?));
+    }
     let mut content = false;
-    let walked = for_each_member(delta.as_bytes(), |member| {
-        content |= member.key != "role" && !is_empty(member.value);
-        Ok::<_, serde_json::Error>(())
-    });
-    content || walked.is_err() && !is_empty(delta)
+    scanner.members(|name, scanner| {
+        content |= !is_empty(scanner.value()?) && name.text != "role";
+        Some(())
+    })?;
+    Some(content)
 }
 
 fn is_empty(value: &str) -> bool {
-    let inner = |open, close| value.strip_prefix(open)?.strip_suffix(close);
-    value == "null"
-        || value == "false"
-        || value == "\"\""
-        || inner('{', '}')
-            .or(inner('[', ']'))
-            .is_some_and(|inner| inner.trim_ascii().is_empty())
-}
-
-/// Reads figures leniently: what is no figure counts as absent, and `None` means that none was
-/// there.
-fn usage(value: &str) -> Option<Usage> {
-    let mut usage = Usage::default();
-    let mut found = false;
-    for_each_member(value.as_bytes(), |member| {
-        match &*member.key {
-            "prompt_tokens" | "input_tokens" => {
-                set(&mut usage.input_tokens, member.value, &mut found);
-            }
-            "completion_tokens" | "output_tokens" => {
-                set(&mut usage.output_tokens, member.value, &mut found);
-            }
-            // DeepSeek's name for it.
-            "prompt_cache_hit_tokens" => set(&mut usage.cached_tokens, member.value, &mut found),
-            "prompt_tokens_details" | "input_tokens_details" => {
-                detail(member.value, "cached_tokens", &mut usage.cached_tokens);
-            }
-            "completion_tokens_details" | "output_tokens_details" => {
-                detail(
-                    member.value,
-                    "reasoning_tokens",
-                    &mut usage.reasoning_tokens,
-                );
-            }
-            _ => {}
-        }
-        Ok::<_, serde_json::Error>(())
-    })
-    .ok()?;
-    found.then_some(usage)
-}
-
-fn detail(details: &str, name: &str, figure: &mut u64) {
-    // A provider that gives null here gives no details.
-    let _absent = for_each_member(details.as_bytes(), |member| {
-        if member.key == name {
-            set(figure, member.value, &mut false);
-        }
-        Ok::<_, serde_json::Error>(())
-    });
-}
-
-fn set(figure: &mut u64, value: &str, found: &mut bool) {
-    if let Some(tokens) = tokens(value) {
-        *figure = tokens;
-        *found = true;
+    match value.as_bytes() {
+        b"null" | b"false" | b"\"\"" => true,
+        [b'{', inner @ .., b'}'] | [b'[', inner @ .., b']'] => inner.trim_ascii().is_empty(),
+        _ => false,
     }
 }
 
+/// Reads figures leniently: what is no figure counts as absent, and nothing is set if none is there.
+fn read_usage(scanner: &mut Scanner<'_>, read: &mut Option<Usage>) -> Option<()> {
+    if scanner.peek()? != b'{' {
+        return scanner.pass();
+    }
+    let mut usage = Usage::default();
+    let mut found = false;
+    scanner.members(|name, scanner| {
+        match &*name.text {
+            "prompt_tokens" | "input_tokens" => {
+                found |= figure(scanner, &mut usage.input_tokens)?;
+            }
+            "completion_tokens" | "output_tokens" => {
+                found |= figure(scanner, &mut usage.output_tokens)?;
+            }
+            // DeepSeek's name for it.
+            "prompt_cache_hit_tokens" => found |= figure(scanner, &mut usage.cached_tokens)?,
+            "prompt_tokens_details" | "input_tokens_details" => {
+                detail(scanner, "cached_tokens", &mut usage.cached_tokens)?;
+            }
+            "completion_tokens_details" | "output_tokens_details" => {
+                detail(scanner, "reasoning_tokens", &mut usage.reasoning_tokens)?;
+            }
+            _ => scanner.pass()?,
+        }
+        Some(())
+    })?;
+    if found {
+        *read = Some(usage);
+    }
+    Some(())
+}
+
+fn detail(scanner: &mut Scanner<'_>, sought: &str, tokens: &mut u64) -> Option<()> {
+    if scanner.peek()? != b'{' {
+        // A provider that gives null here gives no details.
+        return scanner.pass();
+    }
+    scanner.members(|name, scanner| {
+        if name.text == sought {
+            figure(scanner, tokens)?;
+        } else {
+            scanner.pass()?;
+        }
+        Some(())
+    })
+}
+
+/// Sets `tokens` if the value is a figure; true if it is.
+fn figure(scanner: &mut Scanner<'_>, tokens: &mut u64) -> Option<bool> {
+    let figure = read_tokens(scanner.value()?);
+    *tokens = figure.unwrap_or(*tokens);
+    Some(figure.is_some())
+}
+
 /// Some providers count in floating point.
-fn tokens(value: &str) -> Option<u64> {
+fn read_tokens(value: &str) -> Option<u64> {
     let whole = value.split_once('.').map_or(value, |(whole, fraction)| {
         if fraction.bytes().all(|digit| digit == b'0') {
             whole

@@ -4,6 +4,7 @@ use everstream_core::error::ErrorCode;
 use everstream_core::frame::http1::Http1Error;
 use everstream_core::limits::{UPSTREAM_IDLE_CONNECTIONS, UPSTREAM_IDLE_TIMEOUT};
 use everstream_core::secret::Secret;
+use everstream_testkit::provider::Nobody;
 use socket2::SockRef;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -77,18 +78,22 @@ async fn a_connection_is_used_again_after_the_end_of_an_answer() {
 #[tokio::test]
 async fn an_idle_connection_that_closed_or_spoke_is_not_used() {
     let (listener, address) = listen().await;
-    let upstream = upstream(address);
     for spoken in ["", "HTTP/1.1 408 Request Timeout\r\n\r\n"] {
-        let (response, (mut stream, _)) =
-            both(upstream.send(post("{}")), answer(&listener, HELLO)).await;
-        let mut response = response.expect("an answer");
-        read_all(&mut response.body).await.expect("whole");
+        let upstream = upstream(address);
+        let idle = TcpStream::connect(address).await.expect("connected");
+        let idle = idle.into_std().expect("a socket");
+        // The same socket, to see that what the other side did has arrived.
+        let watched = TcpStream::from_std(idle.try_clone().expect("cloned")).expect("watched");
+        let idle = TcpStream::from_std(idle).expect("registered");
+        let (mut theirs, _) = listener.accept().await.expect("a connection");
+        upstream.release(Connection::Plain(idle), None);
         assert_eq!(upstream.idle_connections(), 1);
-        stream.write_all(spoken.as_bytes()).await.expect("written");
-        drop(stream);
+        theirs.write_all(spoken.as_bytes()).await.expect("written");
+        drop(theirs);
+        watched.readable().await.expect("it arrives");
+        let (response, _) = both(upstream.send(post("{}")), answer(&listener, HELLO)).await;
+        assert_eq!(response.expect("a fresh connection").head.status, 200);
     }
-    let (response, _) = both(upstream.send(post("{}")), answer(&listener, HELLO)).await;
-    assert_eq!(response.expect("a fresh connection").head.status, 200);
 }
 
 #[tokio::test]
@@ -253,8 +258,8 @@ async fn a_connection_with_bytes_after_the_answer_is_not_kept() {
 
 #[tokio::test]
 async fn nobody_listening_is_refused_and_nothing_was_sent() {
-    let (listener, address) = listen().await;
-    drop(listener);
+    let nobody = Nobody::new().expect("a port");
+    let address = nobody.addr();
     let error = upstream(address)
         .send(post("{}"))
         .await

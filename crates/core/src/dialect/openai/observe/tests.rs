@@ -3,8 +3,8 @@ use serde_json::{Value, json};
 
 use super::*;
 
-fn both(data: &str) -> [Observation; 2] {
-    [false, true].map(|seen_content| observe(data.as_bytes(), seen_content))
+fn look(data: &str) -> Observation {
+    observe(data.as_bytes())
 }
 
 fn chunk(choices: &Value) -> String {
@@ -18,7 +18,7 @@ fn delta(delta: &Value) -> String {
 #[test]
 fn done_is_seen_with_spaces() {
     for data in ["[DONE]", " [DONE]  "] {
-        assert_eq!(both(data), [Kind::Done.into(), Kind::Done.into()]);
+        assert_eq!(look(data), Kind::Done.into());
     }
 }
 
@@ -36,8 +36,7 @@ fn a_role_or_an_empty_delta_is_preamble() {
         r#"{"type":"keepalive"}"#.to_owned(),
         "{}".to_owned(),
     ] {
-        let seen = observe(data.as_bytes(), false);
-        assert_eq!(seen, Kind::Preamble.into(), "{data}");
+        assert_eq!(look(&data), Kind::Preamble.into(), "{data}");
     }
 }
 
@@ -60,11 +59,7 @@ fn any_part_of_an_answer_is_content() {
         chunk(&json!(["x"])),
         delta(&json!("x")),
     ] {
-        assert_eq!(
-            both(&data),
-            [Kind::Content.into(), Kind::Content.into()],
-            "{data}"
-        );
+        assert_eq!(look(&data), Kind::Content.into(), "{data}");
     }
 }
 
@@ -75,14 +70,13 @@ fn finishes_are_counted() {
         {"index": 1, "delta": {"content": "x"}, "finish_reason": null},
         {"index": 2, "delta": {}, "finish_reason": "length"},
     ]));
-    for seen in both(&data) {
-        assert_eq!(
-            (seen.kind, seen.finish, seen.finished_choices),
-            (Kind::Content, true, 2)
-        );
-    }
+    let seen = look(&data);
+    assert_eq!(
+        (seen.kind, seen.finish, seen.finished_choices),
+        (Kind::Content, true, 2)
+    );
     let spaced = "{\"choices\" : [{\"finish_reason\" \n:\t\"stop\"}]}";
-    assert!(both(spaced).iter().all(|seen| seen.finish));
+    assert!(look(spaced).finish);
 }
 
 #[test]
@@ -113,26 +107,17 @@ fn usage_is_found_wherever_it_comes() {
         (json!([{"index": 0, "delta": {"content": ""}}]), false),
     ] {
         let data = json!({"choices": choices, "usage": usage}).to_string();
-        for seen in both(&data) {
-            assert_eq!(seen.usage.as_ref(), Some(&expected), "{data}");
-            assert_eq!(seen.usage_only, only, "{data}");
-        }
+        let seen = look(&data);
+        assert_eq!(seen.usage.as_ref(), Some(&expected), "{data}");
+        assert_eq!(seen.usage_only, only, "{data}");
     }
     let alone = json!({ "usage": usage }).to_string();
-    assert!(both(&alone).iter().all(|seen| seen.usage_only));
+    assert!(look(&alone).usage_only);
 }
 
 #[test]
 fn odd_usage_is_read_as_far_as_it_goes() {
-    let usage = |usage: Value| {
-        observe(
-            json!({"choices": [], "usage": usage})
-                .to_string()
-                .as_bytes(),
-            true,
-        )
-        .usage
-    };
+    let usage = |usage: Value| look(&json!({"choices": [], "usage": usage}).to_string()).usage;
     assert_eq!(usage(json!(null)), None);
     assert_eq!(usage(json!({})), None);
     assert_eq!(usage(json!("9")), None);
@@ -154,22 +139,21 @@ fn odd_usage_is_read_as_far_as_it_goes() {
 }
 
 #[test]
-fn errors_are_seen_before_and_after_content() {
+fn errors_are_seen_in_any_form() {
     for data in [
         r#"{"error":{"message":"overloaded","type":"server_error","code":503}}"#,
         r#"{"error" : "overloaded"}"#,
         r#"{"choices":[],"error":{"message":"overloaded"}}"#,
         r#"{"object":"error","message":"overloaded","type":"x","code":503}"#,
     ] {
-        for seen in both(data) {
-            let Kind::Error(fault) = seen.kind else {
-                panic!("{data}: {seen:?}");
-            };
-            assert_eq!(fault.message, "overloaded", "{data}");
-        }
+        let seen = look(data);
+        let Kind::Error(fault) = seen.kind else {
+            panic!("{data}: {seen:?}");
+        };
+        assert_eq!(fault.message, "overloaded", "{data}");
     }
     let null = r#"{"error":null,"choices":[{"delta":{"content":"x"}}]}"#;
-    assert_eq!(both(null), [Kind::Content.into(), Kind::Content.into()]);
+    assert_eq!(look(null), Kind::Content.into());
 }
 
 #[test]
@@ -183,30 +167,22 @@ fn words_in_a_text_are_only_words() {
     ] {
         let data =
             delta(&json!({"content": text, "tool_calls": [{"function": {"arguments": text}}]}));
-        assert_eq!(
-            both(&data),
-            [Kind::Content.into(), Kind::Content.into()],
-            "{data}"
-        );
+        assert_eq!(look(&data), Kind::Content.into(), "{data}");
         // Names further in are not the answer's.
         let nested =
             delta(&json!({"content": "x", "y": {"usage": {"prompt_tokens": 1}, "error": "e"}}));
-        assert_eq!(both(&nested), [Kind::Content.into(), Kind::Content.into()]);
+        assert_eq!(look(&nested), Kind::Content.into());
     }
 }
 
 #[test]
 fn a_repeated_or_escaped_member_hides_nothing() {
     let data = r#"{"usage":{"prompt_tokens":1},"usage":null,"choices":[{"finish_reason":"stop"}]}"#;
-    for seen in both(data) {
-        assert!(seen.finish);
-        assert_eq!(seen.usage.map(|usage| usage.input_tokens), Some(1));
-    }
+    let seen = look(data);
+    assert!(seen.finish);
+    assert_eq!(seen.usage.map(|usage| usage.input_tokens), Some(1));
     let escaped = r#"{"\u0065rror":"x"}"#;
-    assert!(matches!(
-        observe(escaped.as_bytes(), false).kind,
-        Kind::Error(_)
-    ));
+    assert!(matches!(look(escaped).kind, Kind::Error(_)));
 }
 
 #[test]
@@ -231,11 +207,7 @@ fn what_is_not_one_object_is_malformed() {
         "\u{1}\u{2}",
         &deep,
     ] {
-        assert_eq!(
-            both(data),
-            [Kind::Malformed.into(), Kind::Malformed.into()],
-            "{data}"
-        );
+        assert_eq!(look(data), Kind::Malformed.into(), "{data}");
     }
 }
 
@@ -246,7 +218,7 @@ fn nesting_costs_no_stack() {
         "[".repeat(100_000),
         "]".repeat(100_000)
     );
-    assert_eq!(both(&data), [Kind::Content.into(), Kind::Content.into()]);
+    assert_eq!(look(&data), Kind::Content.into());
 }
 
 #[test]
@@ -280,16 +252,16 @@ fn bodies_are_content_or_an_error() {
 
 proptest! {
     #[test]
-    fn every_cut_event_is_malformed(content in "\\PC{0,30}", finish: bool, at: prop::sample::Index, seen: bool) {
+    fn every_cut_event_is_malformed(content in "\\PC{0,30}", finish: bool, at: prop::sample::Index) {
         let finish = if finish { json!("stop") } else { json!(null) };
         let data = chunk(&json!([{"delta": {"content": content}, "finish_reason": finish}]));
         let cut = &data.as_bytes()[..at.index(data.len())];
-        prop_assert_eq!(observe(cut, seen).kind, Kind::Malformed);
+        prop_assert_eq!(observe(cut).kind, Kind::Malformed);
         prop_assert_eq!(observe_body(cut).kind, Kind::Malformed);
     }
 
     #[test]
-    fn after_content_the_quick_look_sees_the_same(
+    fn what_is_put_into_an_event_is_seen(
         content in "\\PC{1,30}",
         finish in prop::option::of("[a-z]{1,8}"),
         tokens in prop::option::of(any::<u32>()),
@@ -300,15 +272,21 @@ proptest! {
             "choices": [{"delta": {"content": content}, "finish_reason": finish}],
             "usage": usage,
             "error": error,
-        })
-        .to_string();
-        let [first, later] = both(&data);
-        prop_assert_eq!(first, later);
+        });
+        let seen = look(&data.to_string());
+        if let Kind::Error(fault) = &seen.kind {
+            prop_assert_eq!(Some(&fault.message), error.as_ref());
+            return Ok(());
+        }
+        prop_assert_eq!((&seen.kind, error), (&Kind::Content, None));
+        prop_assert_eq!((seen.finish, seen.finished_choices), (finish.is_some(), u32::from(finish.is_some())));
+        prop_assert_eq!(seen.usage.map(|usage| usage.input_tokens), tokens.map(u64::from));
+        prop_assert!(!seen.usage_only);
     }
 
     #[test]
-    fn no_data_panics(data: Vec<u8>, seen: bool) {
-        observe(&data, seen);
+    fn no_data_panics(data: Vec<u8>) {
+        observe(&data);
         observe_body(&data);
     }
 }
