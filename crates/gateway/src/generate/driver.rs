@@ -78,7 +78,13 @@ impl Driver {
     }
 
     /// Steps the writer until it is done.
-    pub(super) async fn run(mut self) {
+    pub(super) fn run(self) -> impl Future<Output = ()> + Send {
+        let mut driver = self;
+        // An `async fn` that took `self` would hold it twice, which is much for one of many tasks.
+        async move { driver.drive().await }
+    }
+
+    async fn drive(&mut self) {
         let live = Arc::clone(&self.live);
         // However this task ends, a panic included, no reader may wait for ever.
         let _farewell = Farewell {

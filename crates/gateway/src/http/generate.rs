@@ -95,12 +95,14 @@ async fn generate(app: &App, caller: &Caller, generation: Generation) -> Result<
     if let Some(claim) = request.claim {
         // Asked first, so that a repeat costs no id and no write.
         if let Some(claimed) = app.log.claimed(claim.key).await {
-            return attach_claimed(app, caller, wanted, claimed, claim.fingerprint).await;
+            // Boxed, as all of these, because it is rare beside what waits for an answer.
+            let attached = attach_claimed(app, caller, wanted, claimed, claim.fingerprint);
+            return Box::pin(attached).await;
         }
     } else if let (true, Some(digest)) = (is_retry, request.retry_digest) {
         let (now, window) = (app.clock.now(), app.generator.retry_window);
         if let Some(stream) = app.generator.registry.retried(digest, now, window) {
-            return attach(app, caller, wanted, stream).await;
+            return Box::pin(attach(app, caller, wanted, stream)).await;
         }
     }
     // Only now: who comes back for an answer that exists is served to the end.
@@ -118,7 +120,7 @@ async fn generate(app: &App, caller: &Caller, generation: Generation) -> Result<
     match started {
         Started::Claimed(claimed) => {
             let fingerprint = fingerprint.unwrap_or(claimed.claim.fingerprint);
-            attach_claimed(app, caller, wanted, claimed, fingerprint).await
+            Box::pin(attach_claimed(app, caller, wanted, claimed, fingerprint)).await
         }
         Started::New(attachment) => {
             let id = attachment.live().id();

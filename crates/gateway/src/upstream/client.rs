@@ -140,7 +140,8 @@ impl Upstream {
                 return result.map(|answer| self.response(answer, outgoing));
             }
         }
-        let connection = self.connect().await?;
+        // Boxed, as it is large and rare beside all that waits in a pooled exchange.
+        let connection = Box::pin(self.connect()).await?;
         let result = self
             .exchange(connection, request.method, &mut outgoing)
             .await;
