@@ -28,6 +28,8 @@ pub enum Surface {
     Completions,
     /// `POST /v1/embeddings`
     Embeddings,
+    /// `POST /v1/messages`
+    Messages,
 }
 
 impl Surface {
@@ -37,16 +39,13 @@ impl Surface {
             Self::ChatCompletions => "chat_completions",
             Self::Completions => "completions",
             Self::Embeddings => "embeddings",
+            Self::Messages => "messages",
         }
     }
 
-    /// The path below an upstream's base URL (which ends in `/v1`).
-    pub const fn upstream_path(self) -> &'static str {
-        match self {
-            Self::ChatCompletions => "/chat/completions",
-            Self::Completions => "/completions",
-            Self::Embeddings => "/embeddings",
-        }
+    /// Whether it is one of OpenAI's two that complete something, and know `stream_options`.
+    pub const fn is_completion(self) -> bool {
+        matches!(self, Self::ChatCompletions | Self::Completions)
     }
 }
 

@@ -18,6 +18,7 @@ pub mod id;
 pub mod limits;
 pub mod list;
 pub mod policy;
+pub mod provider;
 pub mod record;
 pub mod secret;
 pub mod sign;

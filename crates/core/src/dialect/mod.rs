@@ -9,12 +9,15 @@ pub mod anthropic;
 mod json;
 pub mod openai;
 pub mod openai_chat;
+mod prepare;
 pub mod problem;
 mod read;
 mod redact;
+mod surface;
 mod translate;
 mod wire;
 
+pub use prepare::upstream_body;
 pub(crate) use redact::hide;
 pub use redact::redact;
 pub use translate::{

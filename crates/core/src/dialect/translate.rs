@@ -51,6 +51,8 @@ pub struct Traits {
     pub cache_control: bool,
     /// `openai_chat`: a last message of the assistant's is the beginning of the answer.
     pub prefill: bool,
+    /// `openai_chat`: takes `stream_options`, by which it is asked for the usage of a stream.
+    pub usage_in_streams: bool,
     /// `anthropic`: the model knows `thinking.type: adaptive` and `output_config.effort` (from 4.6
     /// on); else an effort is sent as a budget.
     pub adaptive_thinking: bool,
@@ -68,6 +70,7 @@ impl Default for Traits {
             reasoning_details: false,
             cache_control: false,
             prefill: false,
+            usage_in_streams: true,
             adaptive_thinking: true,
             default_max_tokens: 8_192,
         }

@@ -16,18 +16,25 @@
 mod block;
 mod error;
 mod finish;
+mod fold;
+mod observe;
 mod path;
 mod request;
 mod stream;
 mod token;
+mod unseal;
 mod usage;
 mod whole;
 mod wire;
 
 pub(super) use error::{read_error, write_error};
+pub(super) use fold::fold;
+pub(super) use observe::END;
+pub use observe::{Kind, Observation, Observer};
 pub(super) use path::path;
 pub(super) use request::{read_request, write_request};
 pub use stream::{Decoder, Renderer};
+pub(super) use unseal::unseal;
 pub(super) use whole::{read_answer, write_answer};
 
 /// The dialect's name.

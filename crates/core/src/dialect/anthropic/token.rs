@@ -15,7 +15,8 @@ pub(super) enum On {
     Behind,
 }
 
-const PREFIX: &str = "everstream";
+/// How each begins.
+pub(super) const PREFIX: &str = "everstream";
 const MAKERS: [(Maker, &str); 4] = [
     (Maker::Anthropic, "anthropic"),
     (Maker::Google, "google"),

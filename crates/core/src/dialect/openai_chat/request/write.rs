@@ -31,7 +31,7 @@ pub(in crate::dialect) fn write_request(
         model: target.model,
         messages: messages(ask, target)?,
         stream: target.stream.then_some(true),
-        stream_options: target.stream.then_some(StreamOptions {
+        stream_options: (target.stream && traits.usage_in_streams).then_some(StreamOptions {
             include_usage: true,
         }),
         max_completion_tokens: long,
