@@ -18,8 +18,7 @@ mod translate;
 mod wire;
 
 pub use prepare::upstream_body;
-pub(crate) use redact::hide;
-pub use redact::redact;
+pub use redact::{hide, redact};
 pub use translate::{
     ClientDialect, DecodeError, Decoder, ProviderDialect, Renderer, ReplyHead, Target, Traits,
 };

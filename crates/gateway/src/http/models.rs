@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
+use everstream_core::dialect::ProviderDialect;
 use everstream_core::error::Error;
 use http::HeaderMap;
 use serde_json::{Value, json};
@@ -34,7 +35,7 @@ pub(super) async fn show(
             return Ok(axum::Json(entry(found)));
         }
         // Not listed, yet it may be served: an upstream that lists nothing takes any name.
-        let route = route(&app.models, &model)?;
+        let route = route(&app.models, &model, ProviderDialect::OpenAiChat)?;
         let entry = ModelEntry {
             id: model,
             upstream: route.upstream.name().to_owned(),

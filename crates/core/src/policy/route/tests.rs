@@ -14,11 +14,16 @@ fn known<'a>(name: &'a str, models: &'a [String]) -> Candidate<'a> {
     Candidate {
         name,
         models: Some(models),
+        native: true,
     }
 }
 
 fn unknown(name: &str) -> Candidate<'_> {
-    Candidate { name, models: None }
+    Candidate {
+        name,
+        models: None,
+        native: true,
+    }
 }
 
 fn choice(upstream: usize, model: &str) -> Choice<'_> {
@@ -135,4 +140,22 @@ proptest! {
         let (name, aliases) = (format!("b/{model}"), BTreeMap::new());
         prop_assert_eq!(route(&name, &aliases, &upstreams), Ok(choice(1, &model)));
     }
+}
+
+#[test]
+fn a_name_that_nobody_claims_goes_to_the_requests_own_dialect() {
+    let (a, b) = (models(&["gpt"]), models(&["claude"]));
+    let foreign = |candidate| Candidate {
+        native: false,
+        ..candidate
+    };
+    let none = BTreeMap::new();
+    let upstreams = [foreign(known("a", &a)), known("b", &b)];
+    assert_eq!(
+        route("claude-new", &none, &upstreams),
+        Ok(choice(1, "claude-new"))
+    );
+    assert_eq!(route("gpt", &none, &upstreams), Ok(choice(0, "gpt")));
+    let upstreams = [foreign(unknown("a")), known("b", &b), unknown("c")];
+    assert_eq!(route("new", &none, &upstreams), Ok(choice(2, "new")));
 }
