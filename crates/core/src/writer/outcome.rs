@@ -1,7 +1,7 @@
 //! How a generation ends, and what its last event says.
 
 use super::Plan;
-use crate::dialect::hide;
+use crate::dialect::{ProviderDialect, hide};
 use crate::error::{Error, ErrorCode};
 use crate::event::{Status, Usage};
 use crate::frame::sse::{SseError, SseEvent};
@@ -126,6 +126,7 @@ impl Outcome {
 }
 
 /// Statuses with which a provider says that it did not run the request.
-pub(super) fn status_says_not_run(status: u16) -> bool {
-    matches!(status, 401 | 403 | 404 | 422 | 429 | 503 | 529)
+pub(super) fn status_says_not_run(status: u16, provider: ProviderDialect) -> bool {
+    let overloaded = status == 529 && provider == ProviderDialect::Anthropic;
+    overloaded || matches!(status, 401 | 403 | 404 | 422 | 429 | 503)
 }

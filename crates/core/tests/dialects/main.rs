@@ -8,4 +8,5 @@ mod errors;
 mod properties;
 mod requests;
 mod snapshot;
+mod table;
 mod transcripts;

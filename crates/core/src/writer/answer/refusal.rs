@@ -63,7 +63,7 @@ impl Answer {
             name: Bytes::new(),
             data: openai::fault_body(&fault, ErrorCode::UpstreamError),
         });
-        self.passed_on(status, fault.message, event)
+        self.passed_on(plan, status, fault.message, event)
     }
 
     /// The same for other APIs than OpenAI's, in the client's own words. An event that is of the
@@ -78,7 +78,7 @@ impl Answer {
         fault.message = explained(plan, status, fault.message);
         let event = event.filter(|_| self.delivered);
         let event = event.unwrap_or_else(|| client.error_event(&fault));
-        self.passed_on(status, fault.message, event)
+        self.passed_on(plan, status, fault.message, event)
     }
 
     /// The status of a failure: what its words name, or the head's.
@@ -87,12 +87,12 @@ impl Answer {
         named.or(head).filter(|status| (400..600).contains(status))
     }
 
-    fn passed_on(&self, status: u16, message: String, event: SseEvent) -> Outcome {
+    fn passed_on(&self, plan: &Plan, status: u16, message: String, event: SseEvent) -> Outcome {
         let mut error = Error::new(ErrorCode::UpstreamError, message);
         error.retry_after = self.head.retry_after.map(Duration::from_secs);
         let mut outcome = Outcome::passed_on(error, event);
         outcome.http_status = Some(status);
-        outcome.nothing_ran = !self.delivered && status_says_not_run(status);
+        outcome.nothing_ran = !self.delivered && status_says_not_run(status, plan.provider);
         outcome
     }
 
