@@ -11,7 +11,10 @@ use serde_json::{Value, json};
 /// Field, example and verdict of each row under a heading.
 fn rows(text: &str, heading: &str) -> Vec<(String, Value, String)> {
     let (_, section) = text.split_once(heading).unwrap();
-    let rows = section.lines().skip_while(|line| !line.starts_with('|')).skip(2);
+    let rows = section
+        .lines()
+        .skip_while(|line| !line.starts_with('|'))
+        .skip(2);
     let rows = rows.take_while(|line| line.starts_with('|'));
     let rows = rows.map(|row| {
         let cells: Vec<_> = row.split(" | ").collect();
@@ -20,14 +23,22 @@ fn rows(text: &str, heading: &str) -> Vec<(String, Value, String)> {
         };
         let example = example.trim_matches('`');
         let example = serde_json::from_str(example).unwrap_or_else(|_| panic!("{row}"));
-        (field.trim_start_matches("| ").to_owned(), example, verdict.to_owned())
+        (
+            field.trim_start_matches("| ").to_owned(),
+            example,
+            verdict.to_owned(),
+        )
     });
     rows.collect()
 }
 
 fn request(field: &str, example: Value) -> Value {
-    let mut request = json!({"model": "m", "max_tokens": 99, "messages": [{"role": "user", "content": "x"}]});
-    let members = match field.strip_prefix('`').and_then(|field| field.strip_suffix('`')) {
+    let mut request =
+        json!({"model": "m", "max_tokens": 99, "messages": [{"role": "user", "content": "x"}]});
+    let members = match field
+        .strip_prefix('`')
+        .and_then(|field| field.strip_suffix('`'))
+    {
         Some(name) => json!({ name: example }),
         None => example,
     };

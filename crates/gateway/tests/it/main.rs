@@ -31,6 +31,7 @@ mod identity;
 mod key_life;
 mod list;
 mod messages;
+mod messages_life;
 mod million;
 mod pages;
 mod process;

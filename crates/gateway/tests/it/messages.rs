@@ -1,16 +1,16 @@
 //! Anthropic's dialect: `/v1/messages` in front of upstreams that speak it, and of others.
 
-use everstream_testkit::provider::{ChatAnswer, FakeProvider, Gate, ReceivedRequest, Script, Step};
+use everstream_testkit::provider::{ChatAnswer, Cut, FakeProvider, ReceivedRequest, Script, Step};
 use serde_json::{Value, json};
 
 use crate::harness::{Gateway, KEY_ONE, Setup, UPSTREAM_KEY};
-use crate::talk::{CHAT, Reply, chat, data, ended, events, page, post, read, send};
+use crate::talk::{CHAT, Reply, chat, data, ended, page, post, send};
 
 pub(crate) const MESSAGES: &str = "/v1/messages";
 const COUNT: &str = "/v1/messages/count_tokens";
 
 /// The events of a short answer, oddly spaced, so that whoever writes them anew is found out.
-const EVENTS: [&str; 8] = [
+pub(crate) const EVENTS: [&str; 8] = [
     r#"{"type": "message_start","message":{"id":"msg_1","type":"message","role":"assistant","model":"claude-x","content":[],"stop_reason":null,"stop_sequence":null,"usage":{"input_tokens":9,"cache_read_input_tokens":4,"output_tokens":1}}}"#,
     r#"{"type": "content_block_start","index":0,"content_block":{"type":"text","text":""}}"#,
     r#"{"type":  "ping"}"#,
@@ -26,11 +26,11 @@ fn name_of(data: &str) -> String {
     event["type"].as_str().unwrap().to_owned()
 }
 
-fn step(data: &str) -> Step {
+pub(crate) fn step(data: &str) -> Step {
     Step::Event(format!("event: {}\ndata: {data}\n\n", name_of(data)).into())
 }
 
-fn stream() -> Script {
+pub(crate) fn stream() -> Script {
     Script::sse_steps(EVENTS.map(step))
 }
 
@@ -51,7 +51,7 @@ fn answer_to(request: &ReceivedRequest) -> Script {
 }
 
 /// A gateway in front of a provider of Anthropic's dialect.
-fn setup(provider: &FakeProvider) -> Setup {
+pub(crate) fn setup(provider: &FakeProvider) -> Setup {
     let address = format!("http://{}", provider.addr());
     Setup::default().upstream(
         "fake",
@@ -66,12 +66,12 @@ async fn native() -> (FakeProvider, Gateway) {
     (provider, gateway)
 }
 
-fn message(stream: bool) -> Value {
+pub(crate) fn message(stream: bool) -> Value {
     json!({"model": "m", "max_tokens": 99, "stream": stream,
         "messages": [{"role": "user", "content": "x"}]})
 }
 
-async fn ask(gateway: &Gateway, headers: &[(&str, &str)]) -> Reply {
+pub(crate) async fn ask(gateway: &Gateway, headers: &[(&str, &str)]) -> Reply {
     post(gateway, MESSAGES, &message(true), headers).await
 }
 
@@ -257,14 +257,13 @@ async fn an_error_in_the_middle_is_an_event_of_the_dialect() {
 
 #[tokio::test]
 async fn a_cut_is_an_error_event_that_names_the_stream() {
-    let gate = Gate::new("never");
     for (openai, count) in [(false, 5), (true, 3)] {
         let provider = FakeProvider::start(move |_| {
             if openai {
                 Script::chat_stream(&ChatAnswer::new(["Wind", " auf", "."]))
-                    .cut_after_events(3, everstream_testkit::provider::Cut::Close)
+                    .cut_after_events(3, Cut::Close)
             } else {
-                stream().cut_after_events(5, everstream_testkit::provider::Cut::Close)
+                stream().cut_after_events(5, Cut::Close)
             }
         })
         .await;
@@ -285,7 +284,6 @@ async fn a_cut_is_an_error_event_that_names_the_stream() {
         assert!(frames.len() > count, "{frames:?}");
         assert_eq!(page(&gateway, &id).await["reason"], "upstream_cut");
     }
-    drop(gate);
 }
 
 #[tokio::test]
@@ -355,53 +353,4 @@ async fn seals_of_other_makers_do_not_reach_anthropic() {
     post(&gateway, MESSAGES, &body, &[]).await.frames().await;
     body["messages"][1]["content"] = json!([{"type": "text", "text": "y"}]);
     assert_eq!(provider.calls()[0].json(), body);
-}
-
-#[tokio::test]
-async fn an_answer_is_resumed_cancelled_and_repeated_as_any() {
-    let gate = Gate::new("held");
-    let held = gate.clone();
-    let provider = FakeProvider::start(move |_| stream().gate_before_event(5, &held)).await;
-    let gateway = setup(&provider).start().await;
-    let key = [("idempotency-key", "k")];
-    let mut reply = ask(&gateway, &key).await;
-    let id = reply.stream();
-    let mut seen = Vec::new();
-    for _ in 0..4 {
-        seen.push(reply.event().await.raw);
-    }
-    drop(reply);
-    let again = ask(&gateway, &key).await;
-    assert_eq!(again.header("idempotent-replayed"), "true");
-    let cursor = format!("{id}.2");
-    let resumed = ask(&gateway, &[("last-event-id", &cursor)]).await;
-    gate.open();
-    let whole = events(&again.frames().await);
-    assert_eq!(whole[..4], seen);
-    assert_eq!(whole.len(), EVENTS.len());
-    assert_eq!(events(&resumed.frames().await), whole[2..]);
-    assert_eq!(
-        events(&read(&gateway, &id, None).await.frames().await),
-        whole
-    );
-    assert_eq!(provider.call_count(MESSAGES), 1);
-}
-
-#[tokio::test]
-async fn a_cancelled_answer_ends_in_the_dialects_error() {
-    let gate = Gate::new("held");
-    let held = gate.clone();
-    let provider = FakeProvider::start(move |_| stream().gate_before_event(5, &held)).await;
-    let gateway = setup(&provider).start().await;
-    let mut reply = ask(&gateway, &[]).await;
-    let id = reply.stream();
-    for _ in 0..4 {
-        reply.event().await;
-    }
-    let cancelled = send(&gateway, "DELETE", &format!("/v1/streams/{id}"), &[]).await;
-    assert_eq!(cancelled.json(200).await["status"], "cancelled");
-    let last = reply.event().await;
-    assert_eq!(last.event.as_deref(), Some("error"));
-    assert!(last.data.unwrap().contains("cancelled"));
-    gate.open();
 }
