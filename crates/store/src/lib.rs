@@ -16,6 +16,7 @@ pub mod config;
 pub mod conformance;
 pub mod disk;
 mod graves;
+mod ids;
 pub mod memory;
 pub mod segment;
 
@@ -52,6 +53,17 @@ pub trait StreamLog: Send + Sync + 'static {
         lease: Lease,
         records: &'a [Record],
     ) -> LogFuture<'a, Result<Lease, LogError>>;
+
+    /// As [`append`](Self::append), done before this returns. `None` when that would take waiting,
+    /// or may: then nothing was appended.
+    fn try_append(
+        &self,
+        _id: StreamId,
+        _lease: Lease,
+        _records: &[Record],
+    ) -> Option<Result<Lease, LogError>> {
+        None
+    }
 
     /// The events after `after`, from the oldest on, as many as `limit` allows but at least one if
     /// there is one. Bounded and never waits for more to come.

@@ -151,8 +151,11 @@ impl Driver {
     /// Appends, and only then shows the events to readers.
     async fn append(&mut self, records: Vec<Record>) -> Input {
         self.live.appending();
-        let log = &self.generator.log;
-        let appended = log.append(self.live.id(), self.lease, &records).await;
+        let (log, id) = (&self.generator.log, self.live.id());
+        let appended = match log.try_append(id, self.lease, &records) {
+            Some(appended) => appended,
+            None => log.append(id, self.lease, &records).await,
+        };
         self.live.appended();
         match appended {
             Ok(lease) => {

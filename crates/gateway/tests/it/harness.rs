@@ -196,15 +196,13 @@ pub async fn within<F: Future>(future: F) -> F::Output {
         .expect("nothing happened for a minute")
 }
 
-/// Waits until it is so.
+/// Waits until it is so. Time may stand still meanwhile.
 pub async fn until(is_so: impl Fn() -> bool) {
-    within(async {
-        // No sleep, as time may stand still.
-        while !is_so() {
-            tokio::task::yield_now().await;
-        }
-    })
-    .await;
+    let began = std::time::Instant::now();
+    while !is_so() {
+        assert!(began.elapsed() < PATIENCE, "it was not so for a minute");
+        tokio::task::yield_now().await;
+    }
 }
 
 /// Time that the test moves by hand, until this is dropped. Needs a runtime of one thread.

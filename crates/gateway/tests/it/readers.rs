@@ -41,6 +41,14 @@ async fn read(
     within(response).await.unwrap()
 }
 
+/// A body's bytes without heartbeats, which are no part of a stream.
+fn events(body: &[u8]) -> Vec<u8> {
+    let mut frames = everstream_testkit::sse::sse_frames(body);
+    frames.retain(|frame| frame.data.is_some());
+    let raw: String = frames.into_iter().map(|frame| frame.raw).collect();
+    raw.into_bytes()
+}
+
 async fn whole(mut body: h2::RecvStream) -> Vec<u8> {
     let mut whole = Vec::new();
     while let Some(data) = within(body.data()).await {
@@ -93,7 +101,7 @@ async fn a_thousand_readers_get_the_same_bytes_and_one_more_is_refused() {
     gate.open();
     let mut bodies = Vec::new();
     for reader in readers {
-        bodies.push(within(reader).await.unwrap());
+        bodies.push(events(&within(reader).await.unwrap()));
     }
     assert_eq!(bodies.len(), READERS);
     let frames = everstream_testkit::sse::sse_frames(&bodies[0]);
@@ -103,7 +111,7 @@ async fn a_thousand_readers_get_the_same_bytes_and_one_more_is_refused() {
     let head = within(client.get(&path, &sse)).await.unwrap();
     assert_eq!(head.status, 200);
     let (replayed, _) = within(client.read_body()).await.unwrap();
-    assert_eq!(replayed, bodies[0]);
+    assert_eq!(events(&replayed), bodies[0]);
     assert_eq!(provider.calls().len(), 1);
 }
 

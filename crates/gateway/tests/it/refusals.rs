@@ -3,11 +3,10 @@
 use std::time::Duration;
 
 use everstream_testkit::provider::{Cut, FakeProvider, Gate, Nobody, ReceivedRequest, Script};
-use everstream_testkit::sse::Frame;
 use serde_json::{Value, json};
 
 use crate::harness::{Setup, StillTime};
-use crate::talk::{CHAT, Reply, answer, chat, data, page, post, read, unary_chat};
+use crate::talk::{CHAT, answer, chat, data, page, post, read, unary_chat};
 
 /// A refusal with every member that OpenAI's has.
 fn refusal(status: u16) -> Value {
@@ -17,13 +16,6 @@ fn refusal(status: u16) -> Value {
         "param": "messages[0].content",
         "code": format!("code_{status}"),
     }})
-}
-
-/// The events of a reply that ends properly.
-async fn events_of(reply: Reply) -> Vec<Frame> {
-    let mut frames = reply.frames().await;
-    frames.retain(|frame| frame.data.is_some());
-    frames
 }
 
 /// Refuses with the status that the request's message names.
@@ -183,7 +175,7 @@ async fn a_failure_after_content_is_an_error_event_and_the_end_without_done() {
         if how == "silence" {
             time.pass(Duration::from_secs(21)).await;
         }
-        frames.extend(events_of(reply).await);
+        frames.extend(reply.frames().await);
         let got = data(&frames);
         assert_eq!(got[..3], answer().expected_data()[..3], "{how}");
         assert_eq!(got.len(), 4, "{how}: {got:?}");
@@ -193,7 +185,7 @@ async fn a_failure_after_content_is_an_error_event_and_the_end_without_done() {
         let names_the_stream = got[3].contains(&format!("/v1/streams/{id}"));
         assert_eq!(names_the_stream, how != "error", "{}", got[3]);
         assert_eq!(frames[3].id, Some(format!("{id}.4")));
-        let again = events_of(read(&gateway, &id, None).await).await;
+        let again = read(&gateway, &id, None).await.frames().await;
         assert_eq!(again, frames);
         let stream = page(&gateway, &id).await;
         assert_eq!(stream["status"], "failed");

@@ -229,7 +229,7 @@ async fn a_dead_peer_is_found_by_its_silence_and_a_living_one_is_kept() {
     });
     let time = StillTime::begin();
     for sent in 1..=4 {
-        time.pass(limits::HEARTBEAT).await;
+        time.pass(limits::HEARTBEAT + Duration::from_secs(1)).await;
         until(|| pings.load(Ordering::SeqCst) >= sent).await;
         // The dead one was heard at the start, and is given up after three times this: in time for
         // the third ping or the fourth.

@@ -71,11 +71,14 @@ type Case = for<'a> fn(&'a dyn Backend) -> Pin<Box<dyn Future<Output = ()> + 'a>
 
 /// Holds every promise against `backend`, with the name of each case on standard error before it.
 pub async fn run(backend: &dyn Backend) {
-    let cases: [(&str, Case); 18] = [
+    let cases: [(&str, Case); 19] = [
         ("pages", |b| Box::pin(streams::pages(b))),
         ("any bytes", |b| Box::pin(streams::any_bytes(b))),
         ("only at the tail", |b| {
             Box::pin(streams::only_at_the_tail(b))
+        }),
+        ("at once or not at all", |b| {
+            Box::pin(streams::at_once_or_not_at_all(b))
         }),
         ("the end is the last", |b| {
             Box::pin(streams::the_end_is_the_last(b))

@@ -159,6 +159,37 @@ pub(super) async fn only_at_the_tail(backend: &dyn Backend) {
     );
 }
 
+pub(super) async fn at_once_or_not_at_all(backend: &dyn Backend) {
+    let (instance, time) = fresh(backend);
+    let log = instance.log();
+    let first = create(&*log, id(1)).await;
+    let mut lease = first;
+    for n in 1..=40 {
+        let records = events(id(1), n, n);
+        lease = match log.try_append(id(1), lease, &records) {
+            Some(appended) => appended.expect("an append"),
+            None => append(&*log, id(1), lease, &records).await,
+        };
+        assert_eq!(lease.tail.seq, Seq::new(n));
+        let newest = seqs(&*log, id(1), n - 1).await;
+        assert_eq!(newest, [n], "it is done, and once");
+    }
+    let refused = log.try_append(id(1), first, &[head()]);
+    let is_right = matches!(refused, None | Some(Err(LogError::NotAtTail { .. })));
+    assert!(is_right, "{refused:?}");
+    let repeated = log.try_append(id(1), first, &events(id(1), 1, 2));
+    assert!(matches!(repeated, None | Some(Ok(_))), "{repeated:?}");
+    let lease = append(&*log, id(1), lease, &[end(time.now())]).await;
+    let refused = log.try_append(id(1), lease, &[head()]);
+    let is_right = matches!(refused, None | Some(Err(LogError::Ended)));
+    assert!(is_right, "{refused:?}");
+    assert_eq!(
+        seqs(&*log, id(1), 0).await,
+        (1..=40).collect::<Vec<_>>(),
+        "a refused append left something"
+    );
+}
+
 pub(super) async fn the_end_is_the_last(backend: &dyn Backend) {
     let (mut instance, time) = fresh(backend);
     let log = instance.log();

@@ -1,22 +1,23 @@
 //! The log in memory: nothing survives the process, everything else is as the contract says.
 
-use std::collections::HashMap;
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use everstream_core::event::StreamInfo;
-use everstream_core::id::{Epoch, ProjectId, Seq, StreamId, UnixMillis};
+use everstream_core::id::{Epoch, ProjectId, Seq, StreamId};
 use everstream_core::record::{Accepted, Digest, Record, Tail};
 
 use crate::admit::{Extent, admit, is_bounded, weight};
 use crate::config::{Clock, MemoryConfig};
 use crate::graves::Graves;
+use crate::ids::IdMap;
 use crate::{
     Claimed, Created, Lease, LogError, LogFuture, Page, ReadLimit, Retained, Stat, StreamLog,
 };
 
 mod state;
 
-use state::{State, Stream};
+use state::{Records, State, Stream};
 
 /// A log that lives and dies with its process. Bounded by `max_bytes`: when it is full, the streams
 /// that ended longest ago make room.
@@ -34,7 +35,8 @@ impl MemoryLog {
             config,
             clock,
             state: Mutex::new(State {
-                streams: HashMap::new(),
+                streams: IdMap::default(),
+                ended: BTreeSet::new(),
                 graves,
                 used: 0,
                 closed: false,
@@ -65,7 +67,7 @@ impl MemoryLog {
     fn create_now(&self, id: StreamId, accepted: Arc<Accepted>) -> Result<Created, LogError> {
         let now = (self.clock)();
         let mut state = self.open()?;
-        if state.streams.contains_key(&id) || state.graves.contains(id) {
+        if state.streams.contains(id) || state.graves.contains(id) {
             return Err(LogError::Exists);
         }
         if let Some(held) = accepted
@@ -76,7 +78,7 @@ impl MemoryLog {
         }
         let records = [Record::Accepted(Arc::clone(&accepted))];
         let extent = admit(&self.config.limits, Extent::default(), &records)?;
-        self.make_room(&mut state, &records, now)?;
+        self.make_room(&mut state, &records)?;
         let claim = accepted.claim;
         if let Some(claim) = claim {
             state.graves.claim(claim.key, id);
@@ -85,8 +87,7 @@ impl MemoryLog {
             accepted,
             epoch: Epoch::FIRST,
             extent: Extent::default(),
-            records: Vec::new(),
-            events: Vec::new(),
+            records: Records::default(),
             upstream: None,
             end: None,
             claim,
@@ -96,7 +97,7 @@ impl MemoryLog {
         };
         state.used += stream.push(&records, extent);
         let lease = stream.lease();
-        state.streams.insert(id, stream);
+        state.streams.insert(id, Box::new(stream));
         Ok(Created::New(lease))
     }
 
@@ -104,7 +105,7 @@ impl MemoryLog {
         let now = (self.clock)();
         let mut guard = self.open()?;
         let state = &mut *guard;
-        let Some(stream) = state.streams.get_mut(&id) else {
+        let Some(stream) = state.streams.get_mut(id) else {
             return Err(state.graves.absent(id, now));
         };
         if stream.extent.tail.ended {
@@ -127,10 +128,9 @@ impl MemoryLog {
         lease: Lease,
         records: &[Record],
     ) -> Result<Lease, LogError> {
-        let now = (self.clock)();
         let mut guard = self.open()?;
-        let Some(stream) = guard.streams.get(&id) else {
-            return Err(guard.graves.absent(id, now));
+        let Some(stream) = guard.streams.get(id) else {
+            return Err(guard.graves.absent(id, (self.clock)()));
         };
         let tail = stream.extent.tail;
         if lease.epoch != stream.epoch || !stream.held {
@@ -148,12 +148,15 @@ impl MemoryLog {
             };
         }
         let extent = admit(&self.config.limits, stream.extent, records)?;
-        self.make_room(&mut guard, records, now)?;
+        self.make_room(&mut guard, records)?;
         let state = &mut *guard;
-        let Some(stream) = state.streams.get_mut(&id) else {
-            return Err(state.graves.absent(id, now));
+        let Some(stream) = state.streams.get_mut(id) else {
+            return Err(state.graves.absent(id, (self.clock)()));
         };
         state.used += stream.push(records, extent);
+        if let Some(end) = &stream.end {
+            state.ended.insert((end.at, id));
+        }
         if stream.end.as_ref().is_some_and(|end| end.release_claim)
             && let Some(claim) = stream.claim.take()
         {
@@ -163,24 +166,17 @@ impl MemoryLog {
     }
 
     /// Buries those that ended longest ago until `records` fit.
-    fn make_room(
-        &self,
-        state: &mut State,
-        records: &[Record],
-        now: UnixMillis,
-    ) -> Result<(), LogError> {
+    fn make_room(&self, state: &mut State, records: &[Record]) -> Result<(), LogError> {
         let max = self.config.max_bytes;
         let wanted = weight(records);
         if !is_bounded(records) || state.used + wanted <= max {
             return Ok(());
         }
         if wanted <= max {
-            let mut ended: Vec<_> = state.ended().collect();
-            ended.sort_unstable();
-            for (_, id) in ended {
-                if state.used + wanted <= max {
-                    break;
-                }
+            let now = (self.clock)();
+            while state.used + wanted > max
+                && let Some((_, id)) = state.ended.first().copied()
+            {
                 state.bury(id, now);
             }
         }
@@ -195,16 +191,13 @@ impl MemoryLog {
     fn page(&self, id: StreamId, after: Seq, limit: ReadLimit) -> Result<Page, LogError> {
         let now = (self.clock)();
         let state = self.open()?;
-        let Some(stream) = state.streams.get(&id) else {
+        let Some(stream) = state.streams.get(id) else {
             return Err(state.graves.absent(id, now));
         };
         let skip = usize::try_from(after.get()).unwrap_or(usize::MAX);
         let mut events = Vec::new();
         let mut bytes = 0;
-        for &at in stream.events.get(skip..).unwrap_or_default() {
-            let Some(Record::Event(event)) = stream.records.get(at as usize) else {
-                break;
-            };
+        for event in stream.records.events(skip) {
             bytes += event.data.len();
             events.push(event.clone());
             if events.len() >= limit.events || bytes >= limit.bytes {
@@ -221,7 +214,7 @@ impl MemoryLog {
     fn with<T>(&self, id: StreamId, f: impl FnOnce(&Stream) -> T) -> Result<T, LogError> {
         let now = (self.clock)();
         let state = self.open()?;
-        match state.streams.get(&id) {
+        match state.streams.get(id) {
             Some(stream) => Ok(f(stream)),
             None => Err(state.graves.absent(id, now)),
         }
@@ -230,7 +223,7 @@ impl MemoryLog {
     fn delete_now(&self, id: StreamId) -> Result<(), LogError> {
         let now = (self.clock)();
         let mut state = self.open()?;
-        if !state.streams.contains_key(&id) {
+        if !state.streams.contains(id) {
             return Err(state.graves.absent(id, now));
         }
         state.bury(id, now);
@@ -241,16 +234,16 @@ impl MemoryLog {
         let now = (self.clock)();
         let mut state = self.open()?;
         let before = state.used;
-        let due: Vec<_> = state
-            .ended()
-            .filter(|(at, _)| now.since(*at) >= self.config.retain_after_end)
-            .collect();
-        for (_, id) in &due {
-            state.bury(*id, now);
+        let mut streams = 0;
+        while let Some((at, id)) = state.ended.first().copied()
+            && now.since(at) >= self.config.retain_after_end
+        {
+            state.bury(id, now);
+            streams += 1;
         }
         state.graves.purge(now);
         Ok(Retained {
-            streams: due.len(),
+            streams,
             bytes: before - state.used,
         })
     }
@@ -276,6 +269,15 @@ impl StreamLog for MemoryLog {
         records: &'a [Record],
     ) -> LogFuture<'a, Result<Lease, LogError>> {
         Box::pin(async move { self.append_now(id, lease, records) })
+    }
+
+    fn try_append(
+        &self,
+        id: StreamId,
+        lease: Lease,
+        records: &[Record],
+    ) -> Option<Result<Lease, LogError>> {
+        Some(self.append_now(id, lease, records))
     }
 
     fn read(
@@ -332,16 +334,18 @@ impl StreamLog for MemoryLog {
             .streams
             .iter()
             .filter(|(_, stream)| stream.accepted.project == *project)
-            .map(|(id, stream)| stream.info(*id))
+            .map(|(id, stream)| stream.info(id))
             .collect();
         infos.iter().for_each(visit);
     }
 
     fn orphans(&self) -> LogFuture<'_, Vec<StreamId>> {
-        let orphan = |(id, stream): (&StreamId, &Stream)| {
-            (!stream.held && !stream.extent.tail.ended).then_some(*id)
-        };
-        Box::pin(async move { self.lock().streams.iter().filter_map(orphan).collect() })
+        Box::pin(async move {
+            let state = self.lock();
+            let running = state.streams.iter();
+            let orphans = running.filter(|(_, stream)| !stream.held && !stream.extent.tail.ended);
+            orphans.map(|(id, _)| id).collect()
+        })
     }
 
     fn delete(&self, id: StreamId) -> LogFuture<'_, Result<(), LogError>> {
@@ -356,7 +360,7 @@ impl StreamLog for MemoryLog {
         Box::pin(async move {
             let mut state = self.lock();
             state.closed = true;
-            for stream in state.streams.values() {
+            for (_, stream) in state.streams.iter() {
                 stream.waker.notify_waiters();
             }
             Ok(())

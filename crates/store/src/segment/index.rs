@@ -3,7 +3,8 @@
 //! An ended stream with a short model name costs about 450 bytes, its terminal record included, and
 //! 70 more if it holds a claim; a long one up to 1.3 KiB more, however long it is.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
+use std::collections::hash_map::Entry as Place;
 use std::sync::Arc;
 
 use everstream_core::event::{Status, StreamInfo};
@@ -16,12 +17,13 @@ use super::runs::Run;
 use super::step::{Opened, Step};
 use crate::admit::Extent;
 use crate::graves::{Grave, Graves};
+use crate::ids::IdMap;
 use crate::{Claimed, LogError};
 
 /// All streams.
 #[derive(Debug)]
 pub(super) struct Index {
-    entries: HashMap<StreamId, Box<Entry>>,
+    entries: IdMap<Box<Entry>>,
     pub(super) graves: Graves,
     /// Streams whose claim was seen since the last [`settle`](Self::settle).
     claiming: Vec<StreamId>,
@@ -49,7 +51,7 @@ pub(super) struct Entry {
 impl Index {
     pub(super) fn new(graves: Graves) -> Self {
         Self {
-            entries: HashMap::new(),
+            entries: IdMap::default(),
             graves,
             claiming: Vec::new(),
             haunting: Some(HashSet::new()),
@@ -60,31 +62,40 @@ impl Index {
 
     /// A stream whose first record is known.
     pub(super) fn get(&self, id: StreamId) -> Option<&Entry> {
-        let entry = self.entries.get(&id)?;
+        let entry = self.entries.get(id)?;
         entry.opened.is_some().then_some(entry)
     }
 
     /// As [`get`](Self::get), or why there is none.
-    pub(super) fn find(&self, id: StreamId, now: UnixMillis) -> Result<&Entry, LogError> {
-        self.get(id).ok_or_else(|| self.graves.absent(id, now))
+    pub(super) fn find(
+        &self,
+        id: StreamId,
+        now: impl FnOnce() -> UnixMillis,
+    ) -> Result<&Entry, LogError> {
+        self.get(id).ok_or_else(|| self.graves.absent(id, now()))
     }
 
     /// Whether the id was ever used, as far as is known.
     pub(super) fn is_taken(&self, id: StreamId) -> bool {
-        self.entries.contains_key(&id) || self.graves.contains(id)
+        self.entries.contains(id) || self.graves.contains(id)
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = (StreamId, &Entry)> {
-        self.entries.iter().map(|(id, entry)| (*id, &**entry))
+        self.entries.iter().map(|(id, entry)| (id, &**entry))
     }
 
     /// Takes up what a batch of `writer` did. True when it began a new run.
     pub(super) fn apply(&mut self, writer: WriterId, mut step: Step) -> bool {
         let id = step.stream;
-        if self.graves.contains(id) {
-            self.haunting.as_mut().map(|haunting| haunting.insert(id));
-            return false;
-        }
+        let (entry, is_first) = match self.entries.entry(id) {
+            // A stream is never both here and buried.
+            Place::Occupied(entry) => (entry.into_mut(), false),
+            Place::Vacant(_) if self.graves.contains(id) => {
+                self.haunting.as_mut().map(|haunting| haunting.insert(id));
+                return false;
+            }
+            Place::Vacant(place) => (place.insert(Box::new(Entry::new(writer, &step))), true),
+        };
         if let Some(name) = step.upstream.take() {
             step.upstream = Some(intern(&mut self.upstreams, name));
         }
@@ -94,12 +105,7 @@ impl Index {
                 self.claiming.push(id);
             }
         }
-        let mut new = false;
-        let entry = self.entries.entry(id).or_insert_with(|| {
-            new = true;
-            Box::new(Entry::new(writer, &step))
-        });
-        new = entry.place(writer, &step, new);
+        let is_new = entry.place(writer, &step, is_first);
         entry.note(step);
         if entry.end.as_ref().is_some_and(|end| end.release_claim) {
             let claim = entry.opened.as_mut().and_then(|opened| opened.claim.take());
@@ -107,14 +113,14 @@ impl Index {
                 self.graves.release(claim.key, id);
             }
         }
-        new
+        is_new
     }
 
     /// Gives the claims that were seen to the streams that still hold them. After all segments were
     /// read up to the same time: a claim may have been freed in one and taken in another.
     pub(super) fn settle(&mut self) {
         for id in std::mem::take(&mut self.claiming) {
-            let opened = self.entries.get(&id).and_then(|e| e.opened.as_ref());
+            let opened = self.entries.get(id).and_then(|e| e.opened.as_ref());
             if let Some(claim) = opened.and_then(|opened| opened.claim.as_ref()) {
                 self.graves.claim(claim.key, id);
             }
@@ -136,7 +142,7 @@ impl Index {
 
     /// Takes up a tombstone, and forgets the stream.
     pub(super) fn bury(&mut self, id: StreamId, grave: Grave) {
-        if let Some(entry) = self.entries.remove(&id) {
+        if let Some(entry) = self.entries.remove(id) {
             entry.wake();
             self.haunting.as_mut().map(|haunting| haunting.insert(id));
         }
@@ -150,7 +156,7 @@ impl Index {
 
     /// A waker for the stream, unless it has moved beyond `seen` or will not move.
     pub(super) fn waker(&mut self, id: StreamId, seen: Tail) -> Option<Arc<Notify>> {
-        let entry = self.entries.get_mut(&id)?;
+        let entry = self.entries.get_mut(id)?;
         let tail = entry.tail();
         if tail.ended || tail.seq > seen.seq {
             return None;
@@ -165,7 +171,7 @@ impl Index {
     }
 
     pub(super) fn wake_all(&self) {
-        self.entries.values().for_each(|entry| entry.wake());
+        self.entries.iter().for_each(|(_, entry)| entry.wake());
     }
 }
 

@@ -234,6 +234,15 @@ impl StreamLog for SegmentLog {
         Box::pin(self.shared.append(id, lease, records))
     }
 
+    fn try_append(
+        &self,
+        id: StreamId,
+        lease: Lease,
+        records: &[Record],
+    ) -> Option<Result<Lease, LogError>> {
+        self.shared.append_at_once(id, lease, records)
+    }
+
     fn read(
         &self,
         id: StreamId,

@@ -6,8 +6,9 @@
 //! be the one that was to look after the sockets. So:
 //!
 //! - Whoever goes to the disk counts that before and after. A thread looks at the counts every
-//!   [`SAMPLE`]: where something was under way and nothing came to its end for [`STUCK`] of them,
-//!   the disk is *slow*. That costs two additions an append, and no clock.
+//!   [`SAMPLE`]: where something was under way and nothing came to its end since, it is stuck, and
+//!   after some samples, as many as [`SLOW`] says, the disk is *slow*. That costs two additions an
+//!   append, and no clock.
 //! - While it is slow, and for a moment after, nothing that goes to it runs on a worker: appends
 //!   and reads have a thread each (`Shared::appending`, `Shared::reading`).
 //! - The runtime is given an empty task, which wakes a worker that takes over the sockets.
@@ -34,10 +35,12 @@ use crate::LogError;
 
 /// How often the watch thread looks, while there is something to see.
 const SAMPLE: Duration = Duration::from_millis(25);
-/// Samples in a row after which what is stuck makes the disk slow, by [`Kind`]. A sync of much data
-/// takes its time on a good disk, and holds up no append.
-const STUCK: [u32; 3] = [2, 40, 2];
-/// Samples in a row without anything stuck before the disk counts as quick again: a second.
+/// Samples in a row with something stuck before the disk counts as slow. An append may also have been
+/// put off its core in the middle, while the others are kept from the disk by its lock. A sync on a
+/// disk that is merely busy takes some tenths of a second, and the kernel takes appends meanwhile:
+/// moving them to a thread would double what they cost.
+const SLOW: [u32; 3] = [2, 40, 1];
+/// Samples in a row in which it was not slow before the disk counts as quick again: a second.
 const CALM: u32 = 40;
 /// Turns given to others while a lock is taken, which it is for some microseconds.
 const TURNS: u32 = 32;
@@ -131,7 +134,7 @@ impl Pace {
 
     /// Whether workers must not go to the disk.
     pub(super) fn is_slow(&self) -> bool {
-        self.slow.load(Ordering::Relaxed)
+        self.slow.load(Ordering::Acquire)
     }
 
     /// Whether this was stuck for longer than anybody is to wait.
@@ -195,21 +198,23 @@ impl Pace {
                 } else {
                     0
                 };
-                self.set_stalled(kind, stuck[at] >= patience);
             }
-            if KINDS
-                .iter()
-                .all(|&kind| stuck[kind as usize] < STUCK[kind as usize])
-            {
-                calm = calm.saturating_add(1);
+            let is_slow = |kind| stuck[kind as usize] >= SLOW[kind as usize].min(patience);
+            calm = if KINDS.into_iter().any(is_slow) {
+                0
             } else {
-                calm = 0;
-                if let Some(runtime) = runtime {
-                    drop(runtime.spawn(std::future::ready(())));
-                }
+                calm.saturating_add(1)
+            };
+            // Before anybody is told of a stall: who comes then must not take the disk for a quick one.
+            self.slow.store(calm < CALM, Ordering::Release);
+            for kind in KINDS {
+                self.set_stalled(kind, stuck[kind as usize] >= patience);
             }
-            self.slow.store(calm < CALM, Ordering::Relaxed);
-            if calm >= CALM && now == before {
+            let is_idle = stuck == [0; 3];
+            if !is_idle && let Some(runtime) = runtime {
+                drop(runtime.spawn(std::future::ready(())));
+            }
+            if is_idle && calm >= CALM && now == before {
                 self.watched.store(false, Ordering::SeqCst);
                 if self.seen() != now {
                     self.watched.store(true, Ordering::SeqCst);
@@ -272,18 +277,23 @@ impl Shared {
     }
 
     /// The writer's lock, unless the disk is slow or somebody else has it.
-    fn try_writer(&self) -> Option<MutexGuard<'_, Writer>> {
+    pub(super) fn try_writer(&self) -> Option<MutexGuard<'_, Writer>> {
         if self.pace.is_slow() {
             return None;
         }
         if self.config.patience == Duration::MAX {
             return Some(lock(&self.writer));
         }
-        match self.writer.try_lock() {
+        let take = || match self.writer.try_lock() {
             Ok(writer) => Some(writer),
             Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
             Err(TryLockError::WouldBlock) => None,
-        }
+        };
+        take().or_else(|| {
+            // Who has it may have been put off this very core in the middle of an append.
+            std::thread::yield_now();
+            take()
+        })
     }
 
     /// Runs what reads the disk: here, on the caller's thread, while the disk is quick.

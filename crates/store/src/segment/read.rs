@@ -30,7 +30,7 @@ impl Shared {
     ) -> Result<Page, LogError> {
         let (tail, end) = {
             let index = lock(&self.index);
-            let entry = index.find(id, self.now())?;
+            let entry = index.find(id, || self.now())?;
             (entry.tail(), entry.end.clone())
         };
         let newest = narrow(tail.seq.get());
@@ -70,7 +70,7 @@ impl Shared {
     ) -> Result<Vec<Event>, LogError> {
         let (way, start) = {
             let index = lock(&self.index);
-            let run = run_with(index.find(id, self.now())?, after)?;
+            let run = run_with(index.find(id, || self.now())?, after)?;
             Way::to(id, run, after)
         };
         let refs = if start.seq <= after {
@@ -148,7 +148,7 @@ impl Shared {
     pub(super) fn stat(&self, id: StreamId) -> Result<Stat, LogError> {
         let (info, tail, end, writer, first) = {
             let index = lock(&self.index);
-            let entry = index.find(id, self.now())?;
+            let entry = index.find(id, || self.now())?;
             let info = entry.info(id).ok_or(LogError::NotFound)?;
             let run = entry.runs().next().ok_or(LogError::NotFound)?;
             (info, entry.tail(), entry.end.clone(), run.writer, run.first)
@@ -179,7 +179,7 @@ impl Shared {
     /// The runs of a stream, if all of it is there.
     pub(super) fn whole(&self, id: StreamId) -> Result<Vec<Run>, LogError> {
         let index = lock(&self.index);
-        let runs: Vec<_> = index.find(id, self.now())?.runs().cloned().collect();
+        let runs: Vec<_> = index.find(id, || self.now())?.runs().cloned().collect();
         let mut position = 0;
         for run in &runs {
             if run.first.position > position {
@@ -232,7 +232,7 @@ impl Shared {
     ) -> Result<bool, LogError> {
         let run = {
             let index = lock(&self.index);
-            let run = index.find(id, self.now())?.runs().last().cloned();
+            let run = index.find(id, || self.now())?.runs().last().cloned();
             run.ok_or(LogError::NotFound)?
         };
         let start = narrow(at.position.0);

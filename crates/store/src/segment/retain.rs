@@ -128,6 +128,9 @@ impl Shared {
                 victims.segments.push((id, bytes));
             }
         }
+        if victims.segments.is_empty() {
+            return victims;
+        }
         let chosen: HashSet<_> = victims.segments.iter().map(|(id, _)| *id).collect();
         let now = self.now();
         for (id, entry) in index.iter() {
@@ -153,13 +156,13 @@ impl Shared {
     /// for a sync and there is something to gain.
     fn droppable(&self, writer: &Writer) -> Vec<(SegmentId, u64)> {
         let active = writer.active.as_ref();
-        let is_busy = |number: &u32| {
-            let active = active.filter(|active| active.number == *number);
+        let is_busy = |number: u32| {
+            let active = active.filter(|active| active.number == number);
             active.is_some_and(|active| !writer.pending.is_empty() || active.len <= FIRST)
         };
-        let own = writer.sizes.iter().filter(|(number, _)| !is_busy(number));
+        let own = writer.segments().filter(|(number, _)| !is_busy(*number));
         let mut all: Vec<_> = own
-            .map(|(number, size)| ((self.own, *number), *size))
+            .map(|(number, size)| ((self.own, number), size))
             .collect();
         for (writer, source) in &lock(&self.sources).list {
             if source.adopted.is_some() {
@@ -242,7 +245,10 @@ impl Shared {
         let now = self.now();
         let grave = {
             let index = lock(&self.index);
-            index.find(id, now)?.grave(now).ok_or(LogError::NotFound)?
+            index
+                .find(id, || now)?
+                .grave(now)
+                .ok_or(LogError::NotFound)?
         };
         let buried = self.bury(&[(id, grave.clone())]);
         buried.map_err(|error| write_error(&error))?;

@@ -42,6 +42,21 @@ impl Step {
     pub(super) fn of(
         head: &BatchHead,
         records: &[Record],
+        place: (u32, u64, usize),
+    ) -> Option<Self> {
+        let before = Tail {
+            position: head.position,
+            seq: head.seq,
+            ended: false,
+        };
+        Self::to(head, before.after(records).ok()?, records, place)
+    }
+
+    /// As [`of`](Self::of), for records that are known to lead to `tail`.
+    pub(super) fn to(
+        head: &BatchHead,
+        tail: Tail,
+        records: &[Record],
         (segment, offset, bytes): (u32, u64, usize),
     ) -> Option<Self> {
         let at = BatchRef {
@@ -51,12 +66,6 @@ impl Step {
             offset: u32::try_from(offset).ok()?,
             bytes: u32::try_from(bytes).ok()?,
         };
-        let before = Tail {
-            position: head.position,
-            seq: head.seq,
-            ended: false,
-        };
-        let tail = before.after(records).ok()?;
         u32::try_from(tail.position.0).ok()?;
         let mut step = Self {
             stream: head.stream,

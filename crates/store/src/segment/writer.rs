@@ -6,8 +6,8 @@ use std::io;
 use std::sync::Arc;
 
 use everstream_core::id::{Epoch, StreamId};
-use everstream_core::record::Record;
 use everstream_core::record::codec::{self, BatchHead, HEAD_BYTES};
+use everstream_core::record::{Record, Tail};
 use tokio::sync::oneshot;
 
 use super::Shared;
@@ -27,7 +27,7 @@ pub(super) struct Writer {
     /// Frees the directory when dropped.
     pub(super) lock: Option<Box<dyn DiskLock>>,
     pub(super) active: Option<Active>,
-    /// Sizes of the own segments.
+    /// Sizes of the own segments but the active one.
     pub(super) sizes: BTreeMap<u32, u64>,
     /// At `sync = always`: written, but not yet durable, in the order of writes.
     pub(super) pending: VecDeque<Pending>,
@@ -95,12 +95,14 @@ impl Writer {
         shared: &Shared,
         id: StreamId,
         before: Standing,
-        records: &[Record],
+        (records, after): (&[Record], Tail),
     ) -> Result<Step, LogError> {
         self.rotate_if_full(shared);
-        let (segment, number, len) = match &self.active {
-            Some(active) => (Arc::clone(&active.segment), active.number, active.len),
-            None => self.begin(shared)?,
+        let active = if let Some(active) = &mut self.active {
+            active
+        } else {
+            let active = self.begin(shared)?;
+            self.active.insert(active)
         };
         let head = BatchHead {
             stream: id,
@@ -112,14 +114,14 @@ impl Writer {
         };
         self.buffer.clear();
         self.buffer.shrink_to(BUFFER_KEPT);
-        codec::encode(segment.mark, &head, records, &mut self.buffer)?;
-        let bytes = self.buffer.len();
-        let step = Step::of(&head, records, (number, len, bytes));
+        codec::encode(active.segment.mark, &head, records, &mut self.buffer)?;
+        let (len, bytes) = (active.len, self.buffer.len());
+        let step = Step::to(&head, after, records, (active.number, len, bytes));
         let step = step.ok_or(LogError::Misfit(everstream_core::record::Misfit(
             "records that cannot be counted in 32 bits",
         )))?;
-        if let Err(error) = segment.file.write_at(len, &self.buffer) {
-            let cut = segment.file.set_len(len);
+        if let Err(error) = active.segment.file.write_at(len, &self.buffer) {
+            let cut = active.segment.file.set_len(len);
             let is_full = is_full(&error);
             // A segment with something pending is left by the sync that takes care of that.
             if (!is_full || cut.is_err()) && self.pending.is_empty() {
@@ -127,10 +129,7 @@ impl Writer {
             }
             return Err(write_error(&error));
         }
-        if let Some(active) = &mut self.active {
-            active.len += bytes as u64;
-            self.sizes.insert(number, active.len);
-        }
+        active.len += bytes as u64;
         shared.grow(bytes as u64);
         Ok(step)
     }
@@ -159,7 +158,14 @@ impl Writer {
         }
     }
 
-    fn begin(&mut self, shared: &Shared) -> Result<(Arc<Segment>, u32, u64), LogError> {
+    /// The own segments and their sizes.
+    pub(super) fn segments(&self) -> impl Iterator<Item = (u32, u64)> {
+        let left = self.sizes.iter().map(|(number, size)| (*number, *size));
+        let active = self.active.as_ref();
+        left.chain(active.map(|active| (active.number, active.len)))
+    }
+
+    fn begin(&mut self, shared: &Shared) -> Result<Active, LogError> {
         let number = self.next;
         self.next += 1;
         let head = SegmentHead {
@@ -172,15 +178,13 @@ impl Writer {
         let segment = create(&*shared.disk, &shared.files, head);
         let segment = segment.map_err(|error| write_error(&error))?;
         self.dir_dirty = true;
-        self.sizes.insert(number, FIRST);
         shared.grow(FIRST);
-        self.active = Some(Active {
+        Ok(Active {
             number,
-            segment: Arc::clone(&segment),
+            segment,
             len: FIRST,
             synced: 0,
-        });
-        Ok((segment, number, FIRST))
+        })
     }
 
     /// A place in the queue for the next sync, which `step` becomes visible with.

@@ -3,7 +3,7 @@
 
 use std::future::Future;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use everstream_core::record::Record;
 use everstream_store::config::{SegmentConfig, Sync};
@@ -34,8 +34,12 @@ impl Drop for Hanging {
 
 impl Hanging {
     fn new(sync: Sync) -> Self {
+        Self::with(sync, PATIENCE)
+    }
+
+    fn with(sync: Sync, patience: Duration) -> Self {
         let (disk, time) = (FaultyDisk::default(), Time::default());
-        let log = Arc::new(open(&disk, sync, &time));
+        let log = Arc::new(open(&disk, sync, patience, &time));
         Self { disk, time, log }
     }
 
@@ -68,10 +72,10 @@ impl Hanging {
     }
 }
 
-fn open(disk: &FaultyDisk, sync: Sync, time: &Time) -> SegmentLog {
+fn open(disk: &FaultyDisk, sync: Sync, patience: Duration, time: &Time) -> SegmentLog {
     let config = SegmentConfig {
         sync,
-        patience: PATIENCE,
+        patience,
         ..SegmentConfig::new("/data")
     };
     SegmentLog::open(config, Arc::new(disk.clone()), time.clock()).unwrap()
@@ -111,6 +115,8 @@ async fn writes_that_hang_keep_one_worker_and_nobody_else() {
             .collect();
         hanging.until_stalled(true).await;
         for (n, lease) in (1..).zip(&leases) {
+            let at_once = log.try_append(id(n), *lease, &[event(id(n), 2)]);
+            assert!(at_once.is_none(), "{at_once:?}");
             let appended = hanging.append(n, *lease, vec![event(id(n), 2)]);
             is_stalled(in_time(appended).await.unwrap());
         }
@@ -178,6 +184,34 @@ async fn syncs_that_hang_stall_a_log_that_promises_them() {
     }
 }
 
+#[tokio::test]
+async fn a_sync_that_takes_long_keeps_no_append_from_being_done_at_once() {
+    let interval = Sync::Interval(Duration::from_millis(1));
+    let hanging = Hanging::with(interval, Duration::from_mins(1));
+    let mut lease = hanging.create(1).await;
+    hanging.disk.hold(Held::Syncs);
+    // Many samples of the thread that looks, but less than a sync may take.
+    let start = Instant::now();
+    let (mut last, mut at_once) = (0, 0);
+    while start.elapsed() < Duration::from_millis(300) {
+        last += 1;
+        let records = [event(id(1), last)];
+        let appended = hanging.log.try_append(id(1), lease, &records);
+        at_once += u64::from(appended.is_some());
+        lease = match appended {
+            Some(appended) => appended.unwrap(),
+            // The sync thread has the lock for a moment before it syncs.
+            None => hanging.log.append(id(1), lease, &records).await.unwrap(),
+        };
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert!(at_once * 2 > last, "{at_once} of {last}");
+    assert_eq!(
+        readable(&*hanging.log, id(1)).await.0,
+        events(id(1), 1, last)
+    );
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn reads_that_hang_fail_in_time() {
     let hanging = Hanging::new(Sync::None);
@@ -220,6 +254,6 @@ async fn a_log_on_a_disk_that_hangs_can_be_closed() {
     is_stalled(in_time(hanging.log.close()).await);
     hanging.disk.release();
     hanging.disk.restart(Loss::Kill);
-    let log = open(&hanging.disk, Sync::None, &hanging.time);
+    let log = open(&hanging.disk, Sync::None, PATIENCE, &hanging.time);
     assert_eq!(readable(&log, id(1)).await.0, [event(id(1), 1)]);
 }
