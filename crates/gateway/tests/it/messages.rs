@@ -177,6 +177,19 @@ async fn errors_have_the_dialects_shape() {
         error(ask(&gateway, &cursor).await, 400).await.0,
         "invalid_request_error"
     );
+    let listed = send(
+        &gateway,
+        "GET",
+        "/v1/models",
+        &[("anthropic-version", "2023-06-01")],
+    )
+    .await;
+    let listed = listed.json(200).await;
+    assert_eq!(listed["data"][0]["type"], "model");
+    assert_eq!(
+        (&listed["data"][0]["id"], &listed["last_id"]),
+        (&json!("m"), &json!("m"))
+    );
     let reply = send(&gateway, "GET", MESSAGES, &[]).await;
     assert_eq!(error(reply, 405).await.0, "invalid_request_error");
     let keyed = setup(&provider).with_keys().start().await;
