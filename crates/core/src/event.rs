@@ -18,6 +18,16 @@ pub struct Event {
     pub data: Bytes,
 }
 
+impl Event {
+    /// The name of an event that is a piece of a body which is not streamed.
+    pub const PIECE: &'static str = "response.part";
+
+    /// Whether it is one.
+    pub fn is_piece(&self) -> bool {
+        &*self.name == Self::PIECE.as_bytes()
+    }
+}
+
 /// The API a stream was opened through; it decides the dialect of the stream's events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

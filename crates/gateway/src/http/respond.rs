@@ -118,7 +118,7 @@ pub(super) async fn whole(
         match reader.next().await {
             Read::Events(batch, before) => {
                 let events = batch.events_after(before);
-                let in_pieces = events.first().is_some_and(|event| !event.name.is_empty());
+                let in_pieces = events.first().is_some_and(Event::is_piece);
                 data.extend(events.iter().map(|event| event.data.clone()));
                 if mode == Mode::Unary && in_pieces {
                     return Ok(in_parts(reader, data, about));

@@ -117,7 +117,7 @@ proptest! {
     ) {
         let names: Vec<String> = (0..lists.len()).map(|n| format!("u{n}")).collect();
         let upstreams: Vec<_> = names.iter().zip(&lists)
-            .map(|(name, models)| Candidate { name, models: models.as_deref() })
+            .map(|(name, models)| Candidate { name, models: models.as_deref(), native: true })
             .collect();
         let first = lists.iter().position(|l| l.as_ref().is_some_and(|l| l.contains(&model)));
         let unlisted = lists.iter().filter(|list| list.is_none()).count();

@@ -4,13 +4,11 @@ use bytes::{Bytes, BytesMut};
 
 use super::{Answer, Body, Reading, Step, estimate};
 use crate::dialect::{DecodeError, anthropic, openai};
+use crate::event::Event;
 use crate::frame::sse::SseEvent;
 use crate::limits::UNARY_PIECE_BYTES;
 use crate::writer::Plan;
 use crate::writer::outcome::Outcome;
-
-/// The name of an event that is a part of a body.
-const PART: &[u8] = b"response.part";
 
 impl Answer {
     pub(super) fn more_of_a_whole(&mut self, plan: &Plan, chunk: &Bytes) -> Step {
@@ -46,7 +44,7 @@ impl Answer {
         let rest = std::mem::take(bytes).freeze();
         if *pieces > 0 {
             self.content_events += 1;
-            let last = (!rest.is_empty()).then(|| part(rest));
+            let last = (!rest.is_empty()).then(|| piece(rest));
             return completed(last.into_iter().collect());
         }
         let (usage, body) = match &mut self.reading {
@@ -126,7 +124,7 @@ fn in_parts(body: Bytes) -> Vec<SseEvent> {
     }
     let mut rest = BytesMut::from(body);
     let mut events = split(&mut rest);
-    events.push(part(rest.freeze()));
+    events.push(piece(rest.freeze()));
     events
 }
 
@@ -135,14 +133,14 @@ fn split(bytes: &mut BytesMut) -> Vec<SseEvent> {
     let mut events = Vec::new();
     while bytes.len() > UNARY_PIECE_BYTES {
         let border = char_border(bytes, UNARY_PIECE_BYTES);
-        events.push(part(bytes.split_to(border).freeze()));
+        events.push(piece(bytes.split_to(border).freeze()));
     }
     events
 }
 
-fn part(data: Bytes) -> SseEvent {
+fn piece(data: Bytes) -> SseEvent {
     SseEvent {
-        name: Bytes::from_static(PART),
+        name: Bytes::from_static(Event::PIECE.as_bytes()),
         data,
     }
 }
