@@ -71,6 +71,8 @@ error_codes! {
     MissingField = "missing_field", 400, Client, "invalid_request_error", free;
     /// A field or parameter has a value that cannot be.
     InvalidValue = "invalid_value", 400, Client, "invalid_request_error", free;
+    /// A field that the upstream's API cannot express; nothing was sent.
+    Untranslatable = "unsupported_parameter", 400, Client, "invalid_request_error", free;
     /// `Last-Event-ID`, `after` or `starting_after` is malformed or names another stream.
     InvalidCursor = "invalid_cursor", 400, Client, "invalid_request_error", free;
     /// No valid key or token.
@@ -137,6 +139,15 @@ impl ErrorCode {
         Self::ALL.iter().copied().find(|code| code.as_str() == name)
     }
 
+    /// Whether the error ended a generation, rather than refused a request about one.
+    const fn broke_off(self) -> bool {
+        match self {
+            Self::Cancelled => true,
+            Self::CursorAhead | Self::NotStarted | Self::Draining => false,
+            code => !matches!(code.source(), Source::Client),
+        }
+    }
+
     /// True when the same request may well succeed later.
     pub const fn retryable(self) -> bool {
         matches!(self.status(), 408 | 429 | 500..=599)
@@ -182,6 +193,17 @@ impl Error {
     pub fn param(mut self, param: impl Into<String>) -> Self {
         self.param = Some(param.into());
         self
+    }
+
+    /// The message, and for an answer that broke off, where what was delivered can be read.
+    pub fn told(&self) -> String {
+        match self.stream {
+            Some(stream) if self.code.broke_off() => {
+                let reason = self.message.trim_end_matches('.');
+                format!("{reason}. Read what was delivered at GET /v1/streams/{stream}.")
+            }
+            _ => self.message.clone(),
+        }
     }
 
     /// Names the stream it is about.

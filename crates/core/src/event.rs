@@ -18,6 +18,16 @@ pub struct Event {
     pub data: Bytes,
 }
 
+impl Event {
+    /// The name of an event that is a piece of a body which is not streamed.
+    pub const PIECE: &'static str = "response.part";
+
+    /// Whether it is one.
+    pub fn is_piece(&self) -> bool {
+        &*self.name == Self::PIECE.as_bytes()
+    }
+}
+
 /// The API a stream was opened through; it decides the dialect of the stream's events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -28,6 +38,8 @@ pub enum Surface {
     Completions,
     /// `POST /v1/embeddings`
     Embeddings,
+    /// `POST /v1/messages`
+    Messages,
 }
 
 impl Surface {
@@ -37,16 +49,13 @@ impl Surface {
             Self::ChatCompletions => "chat_completions",
             Self::Completions => "completions",
             Self::Embeddings => "embeddings",
+            Self::Messages => "messages",
         }
     }
 
-    /// The path below an upstream's base URL (which ends in `/v1`).
-    pub const fn upstream_path(self) -> &'static str {
-        match self {
-            Self::ChatCompletions => "/chat/completions",
-            Self::Completions => "/completions",
-            Self::Embeddings => "/embeddings",
-        }
+    /// Whether it is one of OpenAI's two that complete something, and know `stream_options`.
+    pub const fn is_completion(self) -> bool {
+        matches!(self, Self::ChatCompletions | Self::Completions)
     }
 }
 
@@ -98,7 +107,9 @@ impl Status {
     }
 }
 
-/// Tokens used, as the provider counted them, or an estimate that says so.
+/// Tokens used, as the provider counted them, or an estimate that says so. The details are parts of
+/// the two totals, whatever a provider includes in its own: Anthropic's `input_tokens`, for one,
+/// leaves out what was read from or written to its cache.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Usage {
     /// Prompt tokens, cached ones included.
@@ -108,6 +119,15 @@ pub struct Usage {
     /// The part of the input that came from the provider's prompt cache.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub cached_tokens: u64,
+    /// The part of the input that was written to the provider's prompt cache, where that is counted.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub cache_write_tokens: u64,
+    /// The part of the input that was sound.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub audio_input_tokens: u64,
+    /// The part of the output that was sound.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub audio_output_tokens: u64,
     /// The part of the output that was reasoning.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub reasoning_tokens: u64,

@@ -24,6 +24,13 @@ impl Default for StreamLimits {
     }
 }
 
+/// Most choices of one answer that is translated; the APIs that have `n` take no more.
+pub const ANSWER_CHOICES: u32 = 128;
+/// Most tool calls of one choice of an answer that is translated. Each costs a few words of memory.
+pub const ANSWER_CALLS: u32 = 1_024;
+/// Most fields that only the provider's API knows which are held for the last event of an API that
+/// has no other place for them. Each is a citation or a filter's verdict.
+pub const ANSWER_EXTRAS: usize = 1_024;
 /// Largest event, bytes of data. A base64 image in one chunk fits; a runaway line does not.
 pub const EVENT_BYTES: usize = 8 << 20;
 /// Largest stream, bytes of data of all its events.

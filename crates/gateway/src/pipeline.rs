@@ -12,6 +12,7 @@ use bytes::Bytes;
 use everstream_core::config::{Config, key_hash};
 use everstream_core::cursor::Cursor;
 use everstream_core::dialect::openai::{self, Envelope};
+use everstream_core::dialect::{ProviderDialect, Target, upstream_body};
 use everstream_core::error::{Error, ErrorCode};
 use everstream_core::event::{Mode, Surface};
 use everstream_core::id::ProjectId;
@@ -79,7 +80,8 @@ impl Keys {
             return Ok(caller.clone());
         }
         let missing = || {
-            let message = "No API key: send it as `Authorization: Bearer <key>`.";
+            let message =
+                "No API key: send it as `Authorization: Bearer <key>`, or as `x-api-key`.";
             Error::new(ErrorCode::Unauthorized, message)
         };
         let key = presented_key(headers).ok_or_else(missing)?;
@@ -165,6 +167,7 @@ pub fn plan(
         .get("traceparent")
         .and_then(|value| value.to_str().ok());
     request.traceparent = traceparent.map(str::to_owned);
+    request.headers = passed_on(surface, headers);
     Ok(Planned::Generate(Box::new(Generation {
         request,
         stream,
@@ -184,15 +187,23 @@ pub fn plan_again(models: &ModelDirectory, accepted: &Accepted) -> Option<genera
         linger
     };
     let body = accepted.request.clone();
-    request(
+    let request = request(
         models,
         envelope,
         accepted.surface,
         accepted.project.clone(),
         body,
         on_disconnect,
-    )
-    .ok()
+    );
+    let headers = names_passed_on(accepted.surface).iter().flat_map(|&name| {
+        let logged = accepted.headers.iter();
+        let logged = logged.filter(move |(known, _)| known == name);
+        logged.map(move |(_, value)| (name, value.clone()))
+    });
+    Some(generate::Request {
+        headers: headers.collect(),
+        ..request.ok()?
+    })
 }
 
 /// The generation that an envelope asks for.
@@ -204,7 +215,7 @@ fn request(
     body: Bytes,
     on_disconnect: OnDisconnect,
 ) -> Result<generate::Request, Error> {
-    let Route { upstream, model } = route(models, &envelope.model)?;
+    let Route { upstream, model } = route(models, &envelope.model, surface.native())?;
     // What runs in the background is always streamed from the provider, so that its progress is
     // logged.
     let mode = if envelope.stream || envelope.background {
@@ -212,8 +223,12 @@ fn request(
     } else {
         Mode::Unary
     };
-    let ask_usage = mode == Mode::Stream && upstream.spec().include_usage;
-    let upstream_body = envelope.upstream_body(&model, ask_usage, envelope.background);
+    let target = Target {
+        model: &model,
+        stream: mode == Mode::Stream,
+        traits: &upstream.traits(&model),
+    };
+    let upstream_body = upstream_body(&envelope, upstream.spec().dialect, &target)?;
     Ok(generate::Request {
         project,
         surface,
@@ -228,14 +243,31 @@ fn request(
         retry_digest: None,
         on_disconnect,
         traceparent: None,
+        headers: Vec::new(),
         model: envelope.model,
     })
 }
 
-/// The upstream for a model's name.
-pub fn route(models: &ModelDirectory, name: &str) -> Result<Route, Error> {
+/// The headers of a request that say what its provider is to do.
+pub fn passed_on(surface: Surface, headers: &HeaderMap) -> Vec<(&'static str, String)> {
+    let values = names_passed_on(surface).iter().flat_map(|&name| {
+        let values = headers.get_all(name).iter();
+        values.filter_map(move |value| Some((name, value.to_str().ok()?.to_owned())))
+    });
+    values.collect()
+}
+
+const fn names_passed_on(surface: Surface) -> &'static [&'static str] {
+    match surface {
+        Surface::Messages => &["anthropic-beta"],
+        Surface::ChatCompletions | Surface::Completions | Surface::Embeddings => &[],
+    }
+}
+
+/// The upstream for a model's name in a request of this dialect.
+pub fn route(models: &ModelDirectory, name: &str, native: ProviderDialect) -> Result<Route, Error> {
     models
-        .route(name)
+        .route(name, native)
         .map_err(|NotFound { nearest, unlisted }| {
             let hint = |text: &str, names: &[String]| match names {
                 [] => String::new(),

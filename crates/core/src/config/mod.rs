@@ -205,9 +205,13 @@ settings! {
     pub struct UpstreamConfig {
         /// What it is called: in `name/model`, in logs, in the header `Everstream-Upstream`.
         name: String = values::name().example("openai").unique();
-        /// Where its OpenAI-compatible API is. Usually ends in `/v1`.
+        /// Where its API is. Usually ends in `/v1`.
         base_url: String = values::base_url().example("https://api.openai.com/v1");
-        /// The key to call it with, sent as `Authorization: Bearer`.
+        /// The API that it speaks: OpenAI's, as most servers do, or Anthropic's. Clients of either
+        /// are served by upstreams of both.
+        dialect: UpstreamDialect = choice().or(UpstreamDialect::OpenAi);
+        /// The key to call it with, sent as `Authorization: Bearer`, or as `x-api-key` where the
+        /// dialect is `anthropic`.
         api_key: Option<Secret> = values::secret().example("${OPENAI_API_KEY}").optional();
         /// Headers to send with every request, such as `{ "x-team" = "search" }`.
         headers: Vec<(String, Secret)> = map(
@@ -230,6 +234,16 @@ settings! {
             .or(limits::UPSTREAM_FIRST_EVENT_TIMEOUT);
         /// The longest silence between two events; heartbeats do not count.
         event_timeout: Duration = duration(MS..=DAY).or(limits::UPSTREAM_EVENT_TIMEOUT);
+    }
+}
+
+choices! {
+    /// The API that an upstream speaks.
+    pub enum UpstreamDialect {
+        /// OpenAI's chat completions, and what belongs to them.
+        OpenAi = "openai",
+        /// Anthropic's messages.
+        Anthropic = "anthropic",
     }
 }
 

@@ -1,13 +1,27 @@
-//! The APIs that clients and providers speak: what the gateway reads of a request, what it sees in
-//! an answer, and the shape of an error.
+//! The APIs that clients and providers speak.
+//!
+//! Where both speak the same one, [`openai`] reads no more of a request and of an answer than the
+//! gateway has to know, and the bytes go through. Where they differ, both meet in the canonical
+//! model ([`ask`](crate::ask), [`answer`](crate::answer), [`fault`](crate::fault)): each dialect has
+//! a folder with its requests, its streams, its whole answers and its errors, and knows no other.
 
+pub mod anthropic;
 mod json;
 pub mod openai;
+pub mod openai_chat;
+mod prepare;
 pub mod problem;
+mod read;
 mod redact;
+mod surface;
+mod translate;
+mod wire;
 
-pub(crate) use redact::hide;
-pub use redact::redact;
+pub use prepare::upstream_body;
+pub use redact::{hide, redact};
+pub use translate::{
+    ClientDialect, DecodeError, Decoder, ProviderDialect, Renderer, ReplyHead, Target, Traits,
+};
 
 /// A value of ours as JSON on one line.
 fn json_line(value: &impl serde::Serialize) -> bytes::Bytes {

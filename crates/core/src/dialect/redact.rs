@@ -38,7 +38,7 @@ pub fn redact(text: &str) -> Cow<'_, str> {
 }
 
 /// Replaces known credentials, wherever they stand in `data`: not every key looks like one.
-pub(crate) fn hide(mut data: Bytes, secrets: &[Secret]) -> Bytes {
+pub fn hide(mut data: Bytes, secrets: &[Secret]) -> Bytes {
     for secret in secrets {
         let secret = secret.expose().as_bytes();
         // A shorter one is a placeholder, such as `none`, and a word of many texts.

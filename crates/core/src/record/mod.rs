@@ -62,6 +62,9 @@ pub struct Accepted {
     /// True when the client asked to see the usage chunk.
     #[serde(default)]
     pub include_usage: bool,
+    /// Headers of the client's that its provider has to see, such as `anthropic-beta`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub headers: Vec<(String, String)>,
     /// The request's body as the client sent it: what a restart needs to run it if nothing was
     /// sent yet. Stored beside the JSON of the other fields, byte for byte.
     #[serde(skip)]

@@ -20,6 +20,7 @@ use bytes::Bytes;
 use crate::dialect::hide;
 use crate::error::{Error, ErrorCode};
 use crate::event::{Event, Status};
+use crate::frame::sse::SseEvent;
 use crate::id::{Seq, UnixMillis};
 use crate::policy::disconnect::OnDisconnect;
 use crate::record::{Dialled, End, Head, Record};
@@ -68,12 +69,12 @@ impl Writer {
     /// A writer that waits for [`Input::Start`].
     pub fn new(plan: Plan, now: UnixMillis) -> Self {
         Self {
+            answer: Answer::new(&plan, now),
             plan,
             phase: Phase::Idle,
             seq: Seq::ZERO,
             acknowledged: Seq::ZERO,
             bytes: 0,
-            answer: Answer::new(),
             progress_at: now,
             unread_until: None,
             stop_wanted: None,
@@ -178,8 +179,8 @@ impl Writer {
         }
         let mut records = Vec::new();
         let mut outcome = step.outcome;
-        for payload in step.events {
-            match self.event(now, payload) {
+        for event in step.events {
+            match self.event(now, event) {
                 Ok(event) => {
                     if records.is_empty() {
                         records.append(&mut self.answer.pending);
@@ -200,7 +201,8 @@ impl Writer {
     }
 
     /// Numbers an event, or says which bound it would break.
-    fn event(&mut self, now: UnixMillis, data: Bytes) -> Result<Event, Box<Outcome>> {
+    fn event(&mut self, now: UnixMillis, event: SseEvent) -> Result<Event, Box<Outcome>> {
+        let SseEvent { name, data } = event;
         let limits = &self.plan.limits;
         let bytes = self.bytes + data.len() as u64;
         if bytes > limits.stream_bytes {
@@ -214,7 +216,7 @@ impl Writer {
         Ok(Event {
             seq: self.seq,
             time: now,
-            name: self.answer.event_name(),
+            name,
             data,
         })
     }
@@ -237,9 +239,8 @@ impl Writer {
         if records.is_empty() {
             records.append(&mut self.answer.pending);
         }
-        if let Some(data) = outcome.event(&self.plan) {
+        if let Some(SseEvent { name, data }) = outcome.event(&self.plan) {
             self.seq = self.seq.next();
-            let name = Bytes::new();
             records.push(Record::Event(Event {
                 seq: self.seq,
                 time: now,

@@ -1,12 +1,10 @@
 //! How a generation ends, and what its last event says.
 
-use bytes::Bytes;
-
 use super::Plan;
-use crate::dialect::{hide, openai};
+use crate::dialect::{ProviderDialect, hide};
 use crate::error::{Error, ErrorCode};
 use crate::event::{Status, Usage};
-use crate::frame::sse::SseError;
+use crate::frame::sse::{SseError, SseEvent};
 use crate::id::UnixMillis;
 use crate::record::End;
 
@@ -16,7 +14,7 @@ pub(super) struct Outcome {
     /// `None` when the answer is whole.
     error: Option<Error>,
     /// The upstream's own error event, passed through instead of one of ours.
-    own_event: Option<Bytes>,
+    own_event: Option<SseEvent>,
     /// The status a client gets whose head is not out yet; the code's own one if absent.
     pub(super) http_status: Option<u16>,
     /// The provider surely ran nothing.
@@ -45,7 +43,7 @@ impl Outcome {
     }
 
     /// The upstream reported an error inside its stream: its event goes through as it is.
-    pub(super) fn passed_on(error: Error, event: Bytes) -> Self {
+    pub(super) fn passed_on(error: Error, event: SseEvent) -> Self {
         Self {
             own_event: Some(event),
             ..Self::failed(error)
@@ -88,13 +86,24 @@ impl Outcome {
         Self::failed(Error::new(code, message))
     }
 
-    /// The data of the last event, if the outcome has one of its own.
-    pub(super) fn event(&self, plan: &Plan) -> Option<Bytes> {
+    /// Whether the answer is whole.
+    pub(super) fn is_whole(&self) -> bool {
+        self.error.is_none()
+    }
+
+    /// The last event, if the outcome has one of its own.
+    pub(super) fn event(&self, plan: &Plan) -> Option<SseEvent> {
         let error = self.error.as_ref()?;
         let own = self.own_event.clone();
-        let event = own.unwrap_or_else(|| openai::error_body(&error.clone().stream(plan.stream)));
-        // Providers quote the key that they refuse.
-        Some(hide(event, &plan.secrets))
+        let event = own.unwrap_or_else(|| {
+            let error = error.clone().stream(plan.stream);
+            plan.surface.error_event(&error)
+        });
+        Some(SseEvent {
+            name: event.name,
+            // Providers quote the key that they refuse.
+            data: hide(event.data, &plan.secrets),
+        })
     }
 
     pub(super) fn end(&self, plan: &Plan, usage: Usage, now: UnixMillis) -> End {
@@ -117,6 +126,7 @@ impl Outcome {
 }
 
 /// Statuses with which a provider says that it did not run the request.
-pub(super) fn status_says_not_run(status: u16) -> bool {
-    matches!(status, 401 | 403 | 404 | 422 | 429 | 503)
+pub(super) fn status_says_not_run(status: u16, provider: ProviderDialect) -> bool {
+    let overloaded = status == 529 && provider == ProviderDialect::Anthropic;
+    overloaded || matches!(status, 401 | 403 | 404 | 422 | 429 | 503)
 }

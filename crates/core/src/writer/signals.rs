@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use crate::dialect::ProviderDialect;
 use crate::error::ErrorCode;
 use crate::event::{Mode, Surface};
 use crate::id::StreamId;
@@ -28,8 +29,12 @@ pub struct Plan {
     pub choices: u32,
     /// The configured name of the upstream to call.
     pub upstream: String,
+    /// The API that it speaks.
+    pub provider: ProviderDialect,
     /// The model's name there.
     pub model: String,
+    /// The model as the client named it.
+    pub asked_model: String,
     /// What it was called with and nobody else may see.
     pub secrets: Arc<[Secret]>,
     /// Size of the request, for an estimate of its tokens.

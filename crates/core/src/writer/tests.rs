@@ -5,6 +5,7 @@ use bytes::Bytes;
 use proptest::prelude::*;
 
 use super::*;
+use crate::dialect::ProviderDialect;
 use crate::event::{Mode, Surface};
 use crate::id::StreamId;
 use crate::limits::StreamLimits;
@@ -20,7 +21,9 @@ fn plan(mode: Mode) -> Plan {
         show_usage: false,
         choices: 1,
         upstream: "fake".to_owned(),
+        provider: ProviderDialect::OpenAiChat,
         model: "m".to_owned(),
+        asked_model: "m".to_owned(),
         secrets: Arc::new([]),
         request_bytes: 400,
         on_disconnect: OnDisconnect::Linger(Duration::from_mins(1)),
@@ -65,6 +68,7 @@ impl Bench {
             created_at: NOW,
             claim: None,
             include_usage: false,
+            headers: Vec::new(),
             request: Bytes::new(),
         }));
         let tail = Tail::default()

@@ -81,6 +81,8 @@ pub struct Request {
     pub on_disconnect: OnDisconnect,
     /// W3C trace context to hand on.
     pub traceparent: Option<String>,
+    /// Headers of the client's that its provider has to see, if that is of the client's dialect.
+    pub headers: Vec<(&'static str, String)>,
 }
 
 /// What [`Generator::start`] did.
@@ -106,6 +108,11 @@ impl Generator {
             created_at: self.clock.now(),
             claim: request.claim,
             include_usage: request.show_usage,
+            headers: request
+                .headers
+                .iter()
+                .map(|(name, value)| ((*name).to_owned(), value.clone()))
+                .collect(),
             request: request.body.clone(),
         });
         let (id, lease) = loop {
@@ -175,7 +182,9 @@ impl Generator {
             show_usage: request.show_usage,
             choices: request.choices,
             upstream: request.upstream.name().to_owned(),
+            provider: request.upstream.spec().dialect,
             model: request.upstream_model.clone(),
+            asked_model: request.model.clone(),
             secrets: request.upstream.secrets(),
             request_bytes: request.body.len(),
             on_disconnect: request.on_disconnect,
@@ -236,8 +245,12 @@ fn call_of(request: Request) -> driver::Call {
     if let Some(traceparent) = request.traceparent {
         headers.push(("traceparent", traceparent));
     }
+    let dialect = request.upstream.spec().dialect;
+    if dialect == request.surface.native() {
+        headers.extend(request.headers);
+    }
     driver::Call {
-        path: request.surface.upstream_path(),
+        path: dialect.path(request.surface),
         upstream: request.upstream,
         headers,
         body: request.upstream_body,

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use everstream_core::dialect::openai;
 use everstream_core::error::{Error, ErrorCode};
 use everstream_core::event::{Event, Status, Usage};
 use everstream_core::id::{Seq, StreamId};
@@ -147,7 +146,7 @@ async fn verdict(generator: &Generator, stat: &Stat) -> Result<Option<ErrorCode>
     let whole = page
         .events
         .last()
-        .is_some_and(|event| openai::is_done(&event.data));
+        .is_some_and(|event| stat.info.surface.is_end(event));
     Ok((!whole).then_some(ErrorCode::GatewayRestarted))
 }
 
@@ -161,12 +160,12 @@ async fn end(
     let mut records = Vec::new();
     if let Some(code) = verdict {
         let error = Error::new(code, message(code)).stream(id);
-        let data = openai::error_body(&error);
+        let event = stat.info.surface.error_event(&error);
         let event = Event {
             seq: seq.next(),
             time: now,
-            name: bytes::Bytes::new(),
-            data,
+            name: event.name,
+            data: event.data,
         };
         records.push(Record::Event(event));
     }

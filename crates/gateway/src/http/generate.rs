@@ -1,4 +1,4 @@
-//! The generating surfaces: `POST /v1/chat/completions`, `/v1/completions`, `/v1/embeddings`.
+//! The generating surfaces: `POST /v1/chat/completions`, `/v1/messages` and the like.
 
 use std::sync::Arc;
 
@@ -23,16 +23,17 @@ use crate::read::Reader;
 use crate::store_error;
 
 /// Where each of them is.
-pub(super) const PATHS: [(&str, Surface); 3] = [
+pub(super) const PATHS: [(&str, Surface); 4] = [
     ("/v1/chat/completions", Surface::ChatCompletions),
     ("/v1/completions", Surface::Completions),
     ("/v1/embeddings", Surface::Embeddings),
+    ("/v1/messages", Surface::Messages),
 ];
 
 /// A `POST` to one of them.
 pub(super) async fn answer(app: &App, surface: Surface, request: Request) -> Response {
     let result = try_answer(app, surface, request).await;
-    result.unwrap_or_else(|error| Shape::OpenAi.failure(error).into_response())
+    result.unwrap_or_else(|error| Shape::of_surface(surface).failure(error).into_response())
 }
 
 async fn try_answer(app: &App, surface: Surface, request: Request) -> Result<Response, Error> {
@@ -75,7 +76,7 @@ async fn resume(app: &App, caller: &Caller, cursor: Cursor) -> Result<Response, 
                 upstream: stat.info.upstream,
                 replayed: true,
             };
-            Ok(respond::sse(app, reader, None, &about))
+            Ok(respond::sse(app, reader, stat.info.surface, None, &about))
         }
     }
 }
@@ -200,7 +201,9 @@ async fn respond(
             let stat = stat.map_err(|error| store_error(&error))?;
             Ok(respond::accepted(&stat, about))
         }
-        (Wanted { stream: true, .. }, Mode::Stream) => respond::held_sse(app, reader, about).await,
+        (Wanted { stream: true, .. }, Mode::Stream) => {
+            respond::held_sse(app, reader, wanted.surface, about).await
+        }
         (Wanted { stream: true, .. }, Mode::Unary) => {
             let message = "This generation was made without `stream`; repeat the request without \
                            it, or read the stream at its own address.";

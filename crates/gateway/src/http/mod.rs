@@ -1,6 +1,7 @@
 //! The HTTP surfaces. Nothing outside this folder knows a status code.
 
 mod body;
+mod count_tokens;
 pub mod error;
 mod front;
 mod generate;
@@ -39,6 +40,7 @@ pub fn router(app: Arc<App>) -> Router {
     let cors = cors(&app.config.cors_origins);
     let screened = from_fn_with_state(Arc::clone(&app), screened);
     let mut router = Router::new()
+        .route("/v1/messages/count_tokens", post(count_tokens::count))
         .route("/v1/models", get(models::list))
         .route("/v1/models/{*model}", get(models::show))
         .route("/v1/streams", get(list::list))

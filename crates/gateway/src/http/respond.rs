@@ -5,7 +5,6 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
-use everstream_core::dialect::openai;
 use everstream_core::error::{Error, ErrorCode};
 use everstream_core::event::{Event, Mode, Status, Surface};
 use everstream_core::frame::sse::HEARTBEAT;
@@ -53,6 +52,7 @@ pub(super) fn name_stream(headers: &mut HeaderMap, stream: StreamId) {
 pub(super) async fn held_sse(
     app: &App,
     mut reader: Reader,
+    surface: Surface,
     about: &About,
 ) -> Result<Response, Error> {
     let first = match timeout(app.config.streams.head_hold, reader.next()).await {
@@ -66,14 +66,20 @@ pub(super) async fn held_sse(
         Ok(Read::Ended(_)) => Bytes::new(),
         Ok(Read::Lost(error)) => return Err(error),
     };
-    Ok(sse(app, reader, Some(first), about))
+    Ok(sse(app, reader, surface, Some(first), about))
 }
 
 /// Server-sent events, from now on.
-pub(super) fn sse(app: &App, reader: Reader, first: Option<Bytes>, about: &About) -> Response {
+pub(super) fn sse(
+    app: &App,
+    reader: Reader,
+    surface: Surface,
+    first: Option<Bytes>,
+    about: &About,
+) -> Response {
     let stream = reader.stream();
     let first = first.filter(|bytes| !bytes.is_empty());
-    let body = SseBody::new(reader, first, app.config.streams.heartbeat);
+    let body = SseBody::new(reader, surface, first, app.config.streams.heartbeat);
     let mut response = event_stream(Body::new(body));
     describe(response.headers_mut(), stream, about);
     response
@@ -112,7 +118,7 @@ pub(super) async fn whole(
         match reader.next().await {
             Read::Events(batch, before) => {
                 let events = batch.events_after(before);
-                let in_pieces = events.first().is_some_and(|event| !event.name.is_empty());
+                let in_pieces = events.first().is_some_and(Event::is_piece);
                 data.extend(events.iter().map(|event| event.data.clone()));
                 if mode == Mode::Unary && in_pieces {
                     return Ok(in_parts(reader, data, about));
@@ -132,11 +138,7 @@ pub(super) async fn whole(
     }
     let body = match mode {
         Mode::Unary => data.pop().unwrap_or_default(),
-        Mode::Stream => {
-            // Who asked for a stream may not have asked for usage; one body always has it.
-            let usage = (!end.usage.estimated).then(|| openai::usage_event(&end.usage));
-            openai::fold(surface, usage.iter().chain(&data).map(AsRef::as_ref))?
-        }
+        Mode::Stream => surface.fold(&end.usage, &data)?,
     };
     let mut response = ([(header::CONTENT_TYPE, "application/json")], body).into_response();
     describe(response.headers_mut(), reader.stream(), about);
@@ -218,15 +220,20 @@ fn refused(reader: &Reader, about: &About, end: &End, data: Bytes) -> Response {
 /// The headers that say what the response is part of.
 pub(super) fn describe(headers: &mut HeaderMap, stream: StreamId, about: &About) {
     name_stream(headers, stream);
+    name_upstream(headers, about);
+    if about.replayed {
+        headers.insert(REPLAYED, HeaderValue::from_static("true"));
+    }
+}
+
+/// Names who answers.
+pub(super) fn name_upstream(headers: &mut HeaderMap, about: &About) {
     if let Some(upstream) = about
         .upstream
         .as_deref()
         .and_then(|u| HeaderValue::try_from(u).ok())
     {
         headers.insert(UPSTREAM, upstream);
-    }
-    if about.replayed {
-        headers.insert(REPLAYED, HeaderValue::from_static("true"));
     }
 }
 

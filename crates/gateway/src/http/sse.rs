@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
-use everstream_core::dialect::openai;
-use everstream_core::frame::sse::{HEARTBEAT, SseMessage};
+use everstream_core::event::Surface;
+use everstream_core::frame::sse::{HEARTBEAT, SseEvent, SseMessage};
 use everstream_core::limits;
 use futures_core::Stream;
 use http_body::{Body, Frame};
@@ -19,6 +19,7 @@ use crate::read::{Read, Reader};
 /// The frames of a stream from a reader's position on, with heartbeats between them.
 pub struct SseBody {
     reader: Reader,
+    surface: Surface,
     first: Option<Bytes>,
     heartbeat: Heartbeat,
     over: bool,
@@ -26,9 +27,10 @@ pub struct SseBody {
 
 impl SseBody {
     /// The body that begins with `first` (whole frames, or a comment) and goes on with `reader`.
-    pub fn new(reader: Reader, first: Option<Bytes>, silence: Duration) -> Self {
+    pub fn new(reader: Reader, surface: Surface, first: Option<Bytes>, silence: Duration) -> Self {
         Self {
             reader,
+            surface,
             first,
             heartbeat: Heartbeat::new(silence),
             over: false,
@@ -56,8 +58,13 @@ impl Body for SseBody {
             Poll::Ready(Read::Lost(error)) => {
                 // Not logged, so it has no id: a reader that comes back gets what the log says.
                 self.over = true;
-                let data = openai::error_body(&error.stream(self.reader.stream()));
-                SseMessage::new().data(data).to_bytes()
+                let error = error.stream(self.reader.stream());
+                let SseEvent { name, data } = self.surface.error_event(&error);
+                let message = SseMessage::new().data(data);
+                match str::from_utf8(&name) {
+                    Ok(name) if !name.is_empty() => message.event(name).to_bytes(),
+                    _ => message.to_bytes(),
+                }
             }
             Poll::Pending => {
                 ready!(self.heartbeat.poll(cx));

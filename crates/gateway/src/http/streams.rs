@@ -71,7 +71,9 @@ async fn try_read(
             };
             Ok(match form {
                 Form::Ndjson => ndjson::ndjson(app, reader, &about),
-                Form::Sse | Form::Page => respond::sse(app, reader, None, &about),
+                Form::Sse | Form::Page => {
+                    respond::sse(app, reader, stat.info.surface, None, &about)
+                }
             })
         }
     }

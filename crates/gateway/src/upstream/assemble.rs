@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use everstream_core::config::{Config, Env, UpstreamConfig};
+use everstream_core::config::{Config, Env, UpstreamConfig, UpstreamDialect};
+use everstream_core::dialect::ProviderDialect;
 
 use super::discovery::{Discovery, discover};
 use super::{SpecError, Upstream, UpstreamSpec};
@@ -41,12 +42,11 @@ pub async fn assemble(config: &Config, env: &Env) -> Result<Assembled, SpecError
     } = found;
     assembled.warnings = warnings;
     for found in upstreams {
-        let mut spec = UpstreamSpec::new(found.name, found.base_url);
-        spec.api_key = found.api_key;
-        match Upstream::new(spec) {
+        let source = found.source.clone();
+        match Upstream::new(found.into()) {
             Ok(upstream) => {
                 assembled.upstreams.push(Arc::new(upstream));
-                assembled.sources.push(found.source);
+                assembled.sources.push(source);
             }
             // Nobody configured it, so it is no reason not to start.
             Err(error) => assembled.warnings.push(error.to_string()),
@@ -58,6 +58,10 @@ pub async fn assemble(config: &Config, env: &Env) -> Result<Assembled, SpecError
 fn spec(config: &UpstreamConfig) -> UpstreamSpec {
     let headers = config.headers.iter();
     UpstreamSpec {
+        dialect: match config.dialect {
+            UpstreamDialect::OpenAi => ProviderDialect::OpenAiChat,
+            UpstreamDialect::Anthropic => ProviderDialect::Anthropic,
+        },
         api_key: config.api_key.clone(),
         headers: headers
             .map(|(name, value)| (name.clone(), value.expose().to_owned()))

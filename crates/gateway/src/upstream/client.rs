@@ -7,9 +7,11 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
+use everstream_core::dialect::{ProviderDialect, Traits};
 use everstream_core::frame::http1::{
     Decoded, Fields, HeadDecoder, RequestError, ResponseHead, request_head,
 };
+use everstream_core::provider;
 use everstream_core::secret::Secret;
 use tokio::net::TcpStream;
 use tokio::time::Instant;
@@ -19,6 +21,9 @@ use super::connection::{Connection, Io, Outgoing};
 use super::pool::Pool;
 use super::tls::{Tls, TlsError};
 use super::{BaseUrl, SpecError, UpstreamError, UpstreamErrorKind, UpstreamSpec};
+
+/// The only version of its API that Anthropic lists as current; looked up on 2026-11-22.
+const ANTHROPIC_VERSION: &str = "2023-06-01";
 
 /// One provider's API: where it is, how to talk to it, and its idle connections.
 pub struct Upstream {
@@ -67,6 +72,11 @@ impl Upstream {
             name: name(),
             error,
         })?;
+        // SDKs are given Anthropic's address without the version, and add it themselves.
+        let base = match spec.dialect {
+            ProviderDialect::Anthropic => base.versioned("/v1"),
+            ProviderDialect::OpenAiChat => base,
+        };
         let fields = standing_fields(&spec, &base).map_err(|error| SpecError::Header {
             name: name(),
             error,
@@ -118,6 +128,14 @@ impl Upstream {
     /// What it was made from: timeouts, models, abilities.
     pub fn spec(&self) -> &UpstreamSpec {
         &self.spec
+    }
+
+    /// How it differs from the API that its dialect comes from, for this model.
+    pub fn traits(&self, model: &str) -> Traits {
+        Traits {
+            usage_in_streams: self.spec.include_usage,
+            ..provider::traits(self.spec.dialect, self.base.host(), model)
+        }
     }
 
     /// What it is called with and nobody else may see.
@@ -293,8 +311,15 @@ fn standing_fields(spec: &UpstreamSpec, base: &BaseUrl) -> Result<Fields, Reques
         concat!("everstream/", env!("CARGO_PKG_VERSION")),
     )?;
     push_default("accept-encoding", "identity")?;
-    if let Some(key) = &spec.api_key {
-        push_default("authorization", &format!("Bearer {}", key.expose()))?;
+    match (&spec.api_key, spec.dialect) {
+        (Some(key), ProviderDialect::OpenAiChat) => {
+            push_default("authorization", &format!("Bearer {}", key.expose()))?;
+        }
+        (Some(key), ProviderDialect::Anthropic) => push_default("x-api-key", key.expose())?,
+        (None, _) => {}
+    }
+    if spec.dialect == ProviderDialect::Anthropic {
+        push_default("anthropic-version", ANTHROPIC_VERSION)?;
     }
     for (name, value) in &spec.headers {
         fields.push(name, value)?;

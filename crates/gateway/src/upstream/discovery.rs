@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use everstream_core::dialect::ProviderDialect;
 use everstream_core::limits::DISCOVERY_TIMEOUT;
 use everstream_core::secret::Secret;
 use futures_util::future::join_all;
@@ -27,6 +28,8 @@ pub struct FoundUpstream {
     pub name: String,
     /// Its address.
     pub base_url: String,
+    /// The API that it speaks.
+    pub dialect: ProviderDialect,
     /// Its key.
     pub api_key: Option<Secret>,
     /// Where it was found, for a person: `OPENAI_API_KEY`, `Ollama on port 11434`.
@@ -37,6 +40,7 @@ impl From<FoundUpstream> for UpstreamSpec {
     fn from(found: FoundUpstream) -> Self {
         Self {
             api_key: found.api_key,
+            dialect: found.dialect,
             ..Self::new(found.name, found.base_url)
         }
     }
@@ -48,20 +52,42 @@ pub async fn discover(env: impl Fn(&str) -> Option<String>, own_ports: &[u16]) -
     discover_among(&LOCAL_SERVERS, DISCOVERY_TIMEOUT, env, own_ports).await
 }
 
-/// A provider that speaks OpenAI's dialect.
+/// A provider, by its key.
 struct Provider {
     name: &'static str,
     key: &'static str,
     base_url: &'static str,
 }
 
-const OPENAI: Provider = Provider {
-    name: "openai",
-    key: "OPENAI_API_KEY",
-    base_url: "https://api.openai.com/v1",
-};
+/// A provider whose SDK can be pointed elsewhere.
+struct Movable {
+    provider: Provider,
+    address: &'static str,
+    dialect: ProviderDialect,
+}
 
-/// Addresses as the providers publish them, looked up on 2026-11-22.
+const MOVABLE: [Movable; 2] = [
+    Movable {
+        provider: Provider {
+            name: "openai",
+            key: "OPENAI_API_KEY",
+            base_url: "https://api.openai.com/v1",
+        },
+        address: "OPENAI_BASE_URL",
+        dialect: ProviderDialect::OpenAiChat,
+    },
+    Movable {
+        provider: Provider {
+            name: "anthropic",
+            key: "ANTHROPIC_API_KEY",
+            base_url: "https://api.anthropic.com/v1",
+        },
+        address: "ANTHROPIC_BASE_URL",
+        dialect: ProviderDialect::Anthropic,
+    },
+];
+
+/// They speak OpenAI's dialect. Addresses as the providers publish them, looked up on 2026-11-22.
 const PROVIDERS: [Provider; 6] = [
     Provider {
         name: "groq",
@@ -96,7 +122,7 @@ const PROVIDERS: [Provider; 6] = [
 ];
 
 /// Keys of providers whose dialects are not spoken yet.
-const OTHER_KEYS: [&str; 2] = ["ANTHROPIC_API_KEY", "GEMINI_API_KEY"];
+const OTHER_KEYS: [&str; 1] = ["GEMINI_API_KEY"];
 
 /// A model server and the port it has unless told otherwise.
 #[derive(Clone, Copy)]
@@ -159,36 +185,36 @@ fn from_environment(env: impl Fn(&str) -> Option<String>, own_ports: &[u16]) -> 
         (!value.is_empty()).then_some(value)
     };
     let mut found = Discovery::default();
-    let base_url = read("OPENAI_BASE_URL");
-    let key = read(OPENAI.key);
-    if base_url
-        .as_deref()
-        .and_then(local_port)
-        .is_some_and(|port| own_ports.contains(&port))
+    for Movable {
+        provider,
+        address,
+        dialect,
+    } in &MOVABLE
     {
-        found.warnings.push(
-            "OPENAI_BASE_URL is the address of this gateway itself and is ignored: \
-             start the gateway without it"
-                .to_owned(),
-        );
-    } else if base_url.is_some() || key.is_some() {
-        let source = if key.is_some() {
-            OPENAI.key
-        } else {
-            "OPENAI_BASE_URL"
-        };
-        found.upstreams.push(FoundUpstream {
-            name: OPENAI.name.to_owned(),
-            base_url: base_url.unwrap_or_else(|| OPENAI.base_url.to_owned()),
-            api_key: key.map(Secret::new),
-            source: source.to_owned(),
-        });
+        let (base_url, key) = (read(address), read(provider.key));
+        let port = base_url.as_deref().and_then(local_port);
+        if port.is_some_and(|port| own_ports.contains(&port)) {
+            found.warnings.push(format!(
+                "{address} is the address of this gateway itself and is ignored: start the gateway \
+                 without it"
+            ));
+        } else if base_url.is_some() || key.is_some() {
+            let source = if key.is_some() { provider.key } else { address };
+            found.upstreams.push(FoundUpstream {
+                name: provider.name.to_owned(),
+                base_url: base_url.unwrap_or_else(|| provider.base_url.to_owned()),
+                dialect: *dialect,
+                api_key: key.map(Secret::new),
+                source: source.to_owned(),
+            });
+        }
     }
     for provider in &PROVIDERS {
         if let Some(key) = read(provider.key) {
             found.upstreams.push(FoundUpstream {
                 name: provider.name.to_owned(),
                 base_url: provider.base_url.to_owned(),
+                dialect: ProviderDialect::OpenAiChat,
                 api_key: Some(Secret::new(key)),
                 source: provider.key.to_owned(),
             });
@@ -200,7 +226,7 @@ fn from_environment(env: impl Fn(&str) -> Option<String>, own_ports: &[u16]) -> 
         .collect();
     if found.upstreams.is_empty() && !others.is_empty() {
         found.warnings.push(format!(
-            "{} cannot be used yet: only providers with an OpenAI-compatible API are supported",
+            "{} cannot be used yet: only OpenAI's API, those like it and Anthropic's are supported",
             others.join(" and ")
         ));
     }
@@ -224,6 +250,7 @@ async fn probe(server: LocalServer, budget: Duration) -> Option<FoundUpstream> {
     let found = FoundUpstream {
         name: server.name.to_owned(),
         base_url,
+        dialect: ProviderDialect::OpenAiChat,
         api_key: None,
         source: format!("{} on port {}", server.title, server.port),
     };

@@ -21,6 +21,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use everstream_core::dialect::ProviderDialect;
 use everstream_core::limits;
 use everstream_core::secret::Secret;
 
@@ -39,7 +40,9 @@ pub struct UpstreamSpec {
     pub name: String,
     /// Scheme, host, port and path prefix, which usually ends in `/v1`.
     pub base_url: String,
-    /// Sent as `Authorization: Bearer`, unless `headers` has an `Authorization` of its own.
+    /// The API that it speaks.
+    pub dialect: ProviderDialect,
+    /// Sent as `Authorization: Bearer` or as the dialect has it, unless `headers` has that header.
     pub api_key: Option<Secret>,
     /// Further headers of every request; each replaces the one that Everstream would send.
     pub headers: Vec<(String, String)>,
@@ -63,6 +66,7 @@ impl UpstreamSpec {
         Self {
             name: name.into(),
             base_url: base_url.into(),
+            dialect: ProviderDialect::OpenAiChat,
             api_key: None,
             headers: Vec::new(),
             models: None,

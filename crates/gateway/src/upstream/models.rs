@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use arc_swap::ArcSwapOption;
+use everstream_core::dialect::ProviderDialect;
 use everstream_core::limits::{
     UPSTREAM_MODELS_BYTES, UPSTREAM_MODELS_REFRESH, UPSTREAM_MODELS_RETRY, UPSTREAM_MODELS_TIMEOUT,
 };
@@ -67,9 +68,9 @@ impl ModelDirectory {
         }
     }
 
-    /// Where a request for `model` goes; [`route::route`] has the rules.
-    pub fn route(&self, model: &str) -> Result<Route, NotFound> {
-        self.with_candidates(|candidates| {
+    /// Where a request of this dialect for `model` goes; [`route::route`] has the rules.
+    pub fn route(&self, model: &str, native: ProviderDialect) -> Result<Route, NotFound> {
+        self.with_candidates(native, |candidates| {
             let choice = route::route(model, &self.aliases, candidates)?;
             Ok(Route {
                 upstream: Arc::clone(&self.listings[choice.upstream].upstream),
@@ -81,7 +82,7 @@ impl ModelDirectory {
     /// All names that are known: the aliases, then the models in the order of the upstreams. A name
     /// that several upstreams list appears once, with the one that serves it.
     pub fn list(&self) -> Vec<ModelEntry> {
-        self.with_candidates(|candidates| {
+        self.with_candidates(ProviderDialect::OpenAiChat, |candidates| {
             let models = candidates.iter().filter_map(|candidate| candidate.models);
             let mut seen = HashSet::new();
             let names = self.aliases.keys().chain(models.flatten());
@@ -140,7 +141,11 @@ impl ModelDirectory {
         join_all(due.map(Listing::refresh)).await;
     }
 
-    fn with_candidates<R>(&self, decide: impl FnOnce(&[Candidate<'_>]) -> R) -> R {
+    fn with_candidates<R>(
+        &self,
+        native: ProviderDialect,
+        decide: impl FnOnce(&[Candidate<'_>]) -> R,
+    ) -> R {
         let load = |listing: &Listing| listing.models.load_full();
         let models: Vec<_> = self.listings.iter().map(load).collect();
         let candidates = self
@@ -150,6 +155,7 @@ impl ModelDirectory {
             .map(|(listing, models)| Candidate {
                 name: listing.upstream.name(),
                 models: models.as_ref().map(|models| models.as_slice()),
+                native: listing.upstream.spec().dialect == native,
             });
         decide(&candidates.collect::<Vec<_>>())
     }
@@ -216,7 +222,11 @@ impl ModelsError {
 pub(super) async fn fetch_models(upstream: &Arc<Upstream>) -> Result<ModelList, ModelsError> {
     let request = Request {
         method: "GET",
-        path: "/models",
+        path: match upstream.spec().dialect {
+            ProviderDialect::OpenAiChat => "/models",
+            // Else it gives twenty.
+            ProviderDialect::Anthropic => "/models?limit=1000",
+        },
         headers: &[("accept", "application/json")],
         body: None,
     };

@@ -303,6 +303,7 @@ fn request(
         retry_digest: None,
         on_disconnect,
         traceparent: None,
+        headers: Vec::new(),
     })
 }
 

@@ -58,7 +58,12 @@ impl Envelope {
         reader.into_envelope(body, surface)
     }
 
-    /// The body for an upstream: the client's bytes, but for the model's name there, without
+    /// The API that the request is of.
+    pub const fn surface(&self) -> Surface {
+        self.surface
+    }
+
+    /// The body for an upstream of the same dialect: the client's bytes, but for the model's name there, without
     /// `background`, with `stream_options.include_usage` if `ask_usage` and the answer is
     /// streamed, and streamed in any case if `force_stream`.
     pub fn upstream_body(&self, model: &str, ask_usage: bool, force_stream: bool) -> Bytes {
@@ -72,7 +77,7 @@ impl Envelope {
                 None => new_members.push_str(r#","stream":true"#),
             }
         }
-        let streamed = (self.stream || force_stream) && self.surface != Surface::Embeddings;
+        let streamed = (self.stream || force_stream) && self.surface.is_completion();
         if ask_usage && streamed && !self.include_usage {
             match &places.ask_usage {
                 Some(edit) => edits.push(Edit::new(edit.place.clone(), edit.text.to_owned())),
@@ -169,12 +174,14 @@ impl Reader {
                     last: self.end.map(|end| end..member.span.end),
                 };
             }
-            "stream_options" if surface != Surface::Embeddings => {
+            "stream_options" if surface.is_completion() => {
                 let options = stream_options(value, member.span.start)?;
                 once("stream_options", &mut self.options, options)?;
             }
             // What these say when they are wrong is the upstream's to judge.
-            "n" => once("n", &mut self.n, value.parse().unwrap_or(1).max(1))?,
+            "n" if surface != Surface::Messages => {
+                once("n", &mut self.n, value.parse().unwrap_or(1).max(1))?;
+            }
             "prompt" if surface == Surface::Completions => {
                 once("prompt", &mut self.prompts, prompts(value))?;
             }
@@ -196,8 +203,8 @@ impl Reader {
         if stream && surface == Surface::Embeddings {
             return Err(invalid("stream", "Embeddings cannot be streamed."));
         }
-        if background && surface != Surface::ChatCompletions {
-            let message = "Only chat completions can run in the background.";
+        if background && !matches!(surface, Surface::ChatCompletions | Surface::Messages) {
+            let message = "Only chat completions and messages can run in the background.";
             return Err(invalid("background", message));
         }
         Ok(Envelope {

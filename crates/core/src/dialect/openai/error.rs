@@ -3,7 +3,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::dialect::{json_line, redact};
-use crate::error::{Error, ErrorCode, Source};
+use crate::error::{Error, ErrorCode};
 use crate::limits::UPSTREAM_MESSAGE_CHARS;
 
 /// Longest `code`, `type` or `param` that is passed on.
@@ -12,16 +12,9 @@ const NAME_BYTES: usize = 64;
 /// The error object of the OpenAI dialect, on one line: the body of a response, or the data of a
 /// terminal event. When a stream broke off, the message says where the rest can be read.
 pub fn error_body(error: &Error) -> Bytes {
-    let message = match error.stream {
-        Some(stream) if broke_off(error.code) => {
-            let reason = error.message.trim_end_matches('.');
-            format!("{reason}. Read what was delivered at GET /v1/streams/{stream}.")
-        }
-        _ => error.message.clone(),
-    };
     json_line(&Body {
         error: Object {
-            message: &message,
+            message: &error.told(),
             kind: error.code.openai_type(),
             param: error.param.as_deref(),
             code: error.code.as_str(),
@@ -39,15 +32,6 @@ pub fn fault_body(fault: &UpstreamFault, fallback: ErrorCode) -> Bytes {
             code: fault.code.as_deref().unwrap_or(fallback.as_str()),
         },
     })
-}
-
-/// Whether the error ended a generation, rather than refused a request about one.
-fn broke_off(code: ErrorCode) -> bool {
-    match code {
-        ErrorCode::Cancelled => true,
-        ErrorCode::CursorAhead | ErrorCode::NotStarted | ErrorCode::Draining => false,
-        _ => code.source() != Source::Client,
-    }
 }
 
 #[derive(Serialize)]

@@ -34,6 +34,7 @@ fn record() -> impl Strategy<Value = Record> {
                 fingerprint: Digest([7; 32]),
             }),
             include_usage: at % 2 == 0,
+            headers: Vec::new(),
             request,
         }))
     });

@@ -78,23 +78,33 @@ fn the_gateway_is_not_its_own_upstream() {
 }
 
 #[test]
+fn anthropic_is_found_by_its_key_and_its_address() {
+    let found = from_environment(env(&[("ANTHROPIC_API_KEY", "k")]), &[]);
+    let anthropic = &found.upstreams[0];
+    assert_eq!(anthropic.dialect, ProviderDialect::Anthropic);
+    assert_eq!(anthropic.base_url, "https://api.anthropic.com/v1");
+    let found = from_environment(env(&[("ANTHROPIC_BASE_URL", "http://localhost:9")]), &[]);
+    let upstream = Upstream::new(found.upstreams[0].clone().into()).unwrap();
+    assert_eq!(upstream.base_url().to_string(), "http://localhost:9/v1");
+    let found = from_environment(env(&[("ANTHROPIC_BASE_URL", "http://localhost:9")]), &[9]);
+    assert!(found.upstreams.is_empty() && found.warnings[0].contains("ANTHROPIC_BASE_URL"));
+}
+
+#[test]
 fn keys_that_cannot_be_used_yet_are_named_when_there_is_nothing_else() {
-    let found = from_environment(
-        env(&[("ANTHROPIC_API_KEY", "k"), ("GEMINI_API_KEY", "k")]),
-        &[],
-    );
+    let found = from_environment(env(&[("GEMINI_API_KEY", "k")]), &[]);
     assert!(found.upstreams.is_empty());
-    assert!(found.warnings[0].starts_with("ANTHROPIC_API_KEY and GEMINI_API_KEY cannot"));
-    let found = from_environment(
-        env(&[("ANTHROPIC_API_KEY", "k"), ("XAI_API_KEY", "k")]),
-        &[],
-    );
+    assert!(found.warnings[0].starts_with("GEMINI_API_KEY cannot"));
+    let found = from_environment(env(&[("GEMINI_API_KEY", "k"), ("XAI_API_KEY", "k")]), &[]);
     assert!(found.warnings.is_empty());
 }
 
 #[test]
 fn every_address_in_the_tables_is_a_base_url() {
-    for provider in PROVIDERS.iter().chain([&OPENAI]) {
+    for provider in PROVIDERS
+        .iter()
+        .chain(MOVABLE.iter().map(|movable| &movable.provider))
+    {
         let spec = UpstreamSpec::new(provider.name, provider.base_url);
         assert!(Upstream::new(spec).is_ok(), "{}", provider.name);
     }

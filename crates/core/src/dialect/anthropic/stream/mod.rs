@@ -1,0 +1,6 @@
+mod balance;
+mod decode;
+mod render;
+
+pub use decode::Decoder;
+pub use render::Renderer;

@@ -1,0 +1,6 @@
+mod decode;
+mod render;
+
+pub use decode::Decoder;
+pub(super) use decode::is_empty;
+pub use render::Renderer;

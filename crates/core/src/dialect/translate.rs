@@ -1,0 +1,316 @@
+//! The two lists of dialects, and what each has to be able to do.
+
+use bytes::Bytes;
+
+use super::{anthropic, openai_chat};
+use crate::answer::{Answer, Broken, Delta, Fold, Start};
+use crate::ask::{Ask, Field};
+use crate::error::Error;
+use crate::fault::Fault;
+use crate::frame::sse::SseEvent;
+
+/// An API that clients speak to the gateway.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ClientDialect {
+    /// OpenAI's chat completions.
+    OpenAiChat,
+    /// Anthropic's messages.
+    Anthropic,
+}
+
+/// An API that providers speak.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ProviderDialect {
+    /// OpenAI's chat completions, and whoever speaks like it.
+    OpenAiChat,
+    /// Anthropic's messages.
+    Anthropic,
+}
+
+/// How a provider differs from the one that its dialect comes from: a part of its row in the table
+/// of providers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a difference of its own"
+)]
+pub struct Traits {
+    /// `openai_chat`: the limit of tokens is named `max_tokens`, as at all but OpenAI itself, which
+    /// takes `max_completion_tokens` for all of its models.
+    pub max_tokens: bool,
+    /// `openai_chat`: takes `top_k`.
+    pub top_k: bool,
+    /// `openai_chat`: takes `safety_identifier`, `metadata` and `prompt_cache_key`. Some servers
+    /// refuse whatever they do not know.
+    pub hints: bool,
+    /// `openai_chat`: the member of an assistant's message in which it wants its reasoning back.
+    pub reasoning_member: Option<&'static str>,
+    /// `openai_chat`: takes `reasoning_details` back, with their seals (OpenRouter).
+    pub reasoning_details: bool,
+    /// `openai_chat`: takes `cache_control` on parts (OpenRouter, DashScope).
+    pub cache_control: bool,
+    /// `openai_chat`: a last message of the assistant's is the beginning of the answer.
+    pub prefill: bool,
+    /// `openai_chat`: takes `stream_options`, by which it is asked for the usage of a stream.
+    pub usage_in_streams: bool,
+    /// `anthropic`: the model knows `thinking.type: adaptive` and `output_config.effort` (from 4.6
+    /// on); else an effort is sent as a budget.
+    pub adaptive_thinking: bool,
+    /// `anthropic`: the `max_tokens`, which it has to have, for a request without one.
+    pub default_max_tokens: u64,
+}
+
+impl Default for Traits {
+    fn default() -> Self {
+        Self {
+            max_tokens: false,
+            top_k: false,
+            hints: true,
+            reasoning_member: None,
+            reasoning_details: false,
+            cache_control: false,
+            prefill: false,
+            usage_in_streams: true,
+            adaptive_thinking: true,
+            default_max_tokens: 8_192,
+        }
+    }
+}
+
+/// What of a request to a provider is not in the client's.
+#[derive(Clone, Copy, Debug)]
+pub struct Target<'a> {
+    /// The model's name there.
+    pub model: &'a str,
+    /// Whether the answer is to be streamed. Usage is then asked for in any case.
+    pub stream: bool,
+    /// How the provider differs.
+    pub traits: &'a Traits,
+}
+
+/// What of an answer the gateway says where the provider says nothing.
+#[derive(Clone, Debug)]
+pub struct ReplyHead {
+    /// The answer's id: the stream's.
+    pub id: String,
+    /// The model, as the client named it.
+    pub model: String,
+    /// When it was asked, in seconds since 1970.
+    pub created: u64,
+    /// The client asked for usage in its events, or its API always shows it.
+    pub show_usage: bool,
+}
+
+/// Why a provider's events are no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum DecodeError {
+    /// An event is not JSON, or has something else where its dialect has a text or a list. Nothing
+    /// of it is quoted: it may hold what nobody else is to see.
+    #[error("an event is not of its API, from its byte {column} on")]
+    Malformed {
+        /// Where, from 1; 0 if that is not known.
+        column: usize,
+    },
+    /// It has more of something than is ever asked for.
+    #[error("the answer has too many {0}")]
+    TooMany(&'static str),
+    /// It ended before its end. The words follow "the upstream".
+    #[error("the upstream {0}")]
+    Cut(&'static str),
+    /// A whole answer is an error, whatever its status said.
+    #[error("the upstream failed: {}", .0.message)]
+    Failed(Fault),
+}
+
+impl ReplyHead {
+    /// Takes what the provider says over what the gateway would.
+    pub(super) fn take(&mut self, start: &Start<'_>) {
+        if !start.id.is_empty() {
+            start.id.as_ref().clone_into(&mut self.id);
+        }
+        if !start.model.is_empty() {
+            start.model.as_ref().clone_into(&mut self.model);
+        }
+        self.created = start.created.unwrap_or(self.created);
+    }
+}
+
+impl From<serde_json::Error> for DecodeError {
+    fn from(error: serde_json::Error) -> Self {
+        Self::Malformed {
+            column: error.column(),
+        }
+    }
+}
+
+/// The answer that a whole body was folded into.
+pub(super) fn whole(fold: Fold) -> Result<Answer, DecodeError> {
+    fold.finish().map_err(|broken| match broken {
+        Broken::Fault(fault) => DecodeError::Failed(fault),
+        Broken::Cut => DecodeError::Cut("sent an answer without an end"),
+    })
+}
+
+impl ClientDialect {
+    /// Its name, as in [`Extra::dialect`](crate::answer::Extra::dialect).
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::OpenAiChat => openai_chat::NAME,
+            Self::Anthropic => anthropic::NAME,
+        }
+    }
+
+    /// Reads a request.
+    ///
+    /// # Errors
+    /// `InvalidJson`, `MissingField` and `InvalidValue` for one that is wrong by itself;
+    /// `Untranslatable` for a field that only this API knows. All name the field.
+    pub fn read_request(self, body: &[u8]) -> Result<Ask<'_>, Error> {
+        match self {
+            Self::OpenAiChat => openai_chat::read_request(body),
+            Self::Anthropic => anthropic::read_request(body),
+        }
+    }
+
+    /// Where a field is in a request of this dialect.
+    pub fn path(self, field: Field) -> String {
+        match self {
+            Self::OpenAiChat => openai_chat::path(field),
+            Self::Anthropic => anthropic::path(field),
+        }
+    }
+
+    /// The body of an answer that is not streamed.
+    pub fn write_answer(self, answer: &Answer, head: &ReplyHead) -> Bytes {
+        match self {
+            Self::OpenAiChat => openai_chat::write_answer(answer, head),
+            Self::Anthropic => anthropic::write_answer(answer, head),
+        }
+    }
+
+    /// The body of a response with an error status.
+    pub fn write_error(self, fault: &Fault) -> Bytes {
+        match self {
+            Self::OpenAiChat => openai_chat::write_error(fault),
+            Self::Anthropic => anthropic::write_error(fault),
+        }
+    }
+
+    /// The event for an error in the middle of a stream, its last one.
+    pub fn error_event(self, fault: &Fault) -> SseEvent {
+        let name = match self {
+            Self::OpenAiChat => "",
+            Self::Anthropic => "error",
+        };
+        SseEvent {
+            name: Bytes::from_static(name.as_bytes()),
+            data: self.write_error(fault),
+        }
+    }
+}
+
+impl ProviderDialect {
+    /// Its name, as in [`Extra::dialect`](crate::answer::Extra::dialect).
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::OpenAiChat => openai_chat::NAME,
+            Self::Anthropic => anthropic::NAME,
+        }
+    }
+
+    /// Writes a request.
+    ///
+    /// # Errors
+    /// `Untranslatable` names the field that the provider cannot express.
+    pub fn write_request(self, ask: &Ask<'_>, target: &Target<'_>) -> Result<Bytes, Error> {
+        match self {
+            Self::OpenAiChat => openai_chat::write_request(ask, target),
+            Self::Anthropic => anthropic::write_request(ask, target),
+        }
+    }
+
+    /// Reads the body of an answer that is not streamed. `id` stands for the answer's where the
+    /// provider gives none.
+    pub fn read_answer(self, body: &[u8], id: &str) -> Result<Answer, DecodeError> {
+        match self {
+            Self::OpenAiChat => openai_chat::read_answer(body, id),
+            Self::Anthropic => anthropic::read_answer(body, id),
+        }
+    }
+
+    /// Reads the body of a response with an error status.
+    pub fn read_error(self, status: u16, body: &[u8]) -> Fault {
+        match self {
+            Self::OpenAiChat => openai_chat::read_error(status, body),
+            Self::Anthropic => anthropic::read_error(status, body),
+        }
+    }
+}
+
+/// Turns a provider's events into deltas. It owns no socket and no time.
+#[derive(Debug)]
+pub enum Decoder {
+    /// OpenAI's chat completions.
+    OpenAiChat(openai_chat::Decoder),
+    /// Anthropic's messages.
+    Anthropic(anthropic::Decoder),
+}
+
+impl Decoder {
+    /// A decoder at the start of an answer. `id` stands for the answer's where the provider gives
+    /// none, and makes ids of tool calls that lack one.
+    pub fn new(dialect: ProviderDialect, id: &str) -> Self {
+        match dialect {
+            ProviderDialect::OpenAiChat => Self::OpenAiChat(openai_chat::Decoder::new(id)),
+            ProviderDialect::Anthropic => Self::Anthropic(anthropic::Decoder::new(id)),
+        }
+    }
+
+    /// Takes one event: its name, empty if it has none, and its data.
+    pub fn push(
+        &mut self,
+        name: &[u8],
+        data: &[u8],
+        out: &mut dyn FnMut(&Delta<'_>),
+    ) -> Result<(), DecodeError> {
+        match self {
+            Self::OpenAiChat(decoder) => decoder.push(name, data, out),
+            Self::Anthropic(decoder) => decoder.push(name, data, out),
+        }
+    }
+
+    /// Takes the end of the stream. An answer that is whole but for its end mark gets it.
+    pub fn finish(&mut self, out: &mut dyn FnMut(&Delta<'_>)) -> Result<(), DecodeError> {
+        match self {
+            Self::OpenAiChat(decoder) => decoder.finish(out),
+            Self::Anthropic(decoder) => decoder.finish(out),
+        }
+    }
+}
+
+/// Turns deltas into a client's events, blocks opened and closed as its API says.
+#[derive(Debug)]
+pub enum Renderer {
+    /// OpenAI's chat completions.
+    OpenAiChat(openai_chat::Renderer),
+    /// Anthropic's messages.
+    Anthropic(anthropic::Renderer),
+}
+
+impl Renderer {
+    /// A renderer at the start of an answer.
+    pub fn new(dialect: ClientDialect, head: ReplyHead) -> Self {
+        match dialect {
+            ClientDialect::OpenAiChat => Self::OpenAiChat(openai_chat::Renderer::new(head)),
+            ClientDialect::Anthropic => Self::Anthropic(anthropic::Renderer::new(head)),
+        }
+    }
+
+    /// Takes one delta and pushes the events that it makes.
+    pub fn push(&mut self, delta: &Delta<'_>, out: &mut Vec<SseEvent>) {
+        match self {
+            Self::OpenAiChat(renderer) => renderer.push(delta, out),
+            Self::Anthropic(renderer) => renderer.push(delta, out),
+        }
+    }
+}

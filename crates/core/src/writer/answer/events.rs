@@ -1,0 +1,184 @@
+//! One event of a streamed answer.
+
+use bytes::Bytes;
+
+use super::refusal::excerpt;
+use super::translation::Heard;
+use super::{Answer, Reading, Step};
+use crate::dialect::DecodeError;
+use crate::dialect::anthropic;
+use crate::dialect::openai::{self, Kind};
+use crate::error::{Error, ErrorCode};
+use crate::frame::sse::SseEvent;
+use crate::writer::Plan;
+use crate::writer::outcome::Outcome;
+
+impl Answer {
+    pub(super) fn take_event(&mut self, plan: &Plan, event: SseEvent, step: &mut Step) {
+        match &mut self.reading {
+            Reading::OpenAi => self.openai_event(plan, event, step),
+            Reading::Anthropic(observer) => {
+                let mut event = event;
+                let seen = observer.observe(&mut event);
+                self.anthropic_event(plan, event, seen, step);
+            }
+            Reading::Translated(translation) => {
+                let heard = translation.push(plan, &event);
+                self.hear(plan, heard, step);
+            }
+        }
+    }
+
+    /// The upstream's stream is over: gives what its answer lacks but for its content, or says that
+    /// it was cut.
+    pub(super) fn close(&mut self, plan: &Plan, step: &mut Step) {
+        let end = match &mut self.reading {
+            Reading::Translated(translation) => {
+                let heard = translation.finish(plan);
+                return self.hear(plan, heard, step);
+            }
+            Reading::OpenAi => SseEvent {
+                name: Bytes::new(),
+                data: Bytes::from_static(b"[DONE]"),
+            },
+            Reading::Anthropic(_) => SseEvent {
+                name: Bytes::from_static(b"message_stop"),
+                data: Bytes::from_static(br#"{"type":"message_stop"}"#),
+            },
+        };
+        step.outcome = Some(if self.is_whole(plan) {
+            step.progress = true;
+            step.events.push(end);
+            Outcome::completed()
+        } else {
+            Outcome::cut(
+                plan,
+                match self.reading {
+                    Reading::Anthropic(_) => "ended its answer without a stop_reason",
+                    _ => "ended its answer without a finish_reason",
+                },
+            )
+        });
+    }
+
+    fn openai_event(&mut self, plan: &Plan, event: SseEvent, step: &mut Step) {
+        let seen = openai::observe(&event.data);
+        if &*event.name == b"error" && !matches!(seen.kind, Kind::Error(_)) {
+            // Only the name tells, and it is not passed on: so its reader gets an error object.
+            let fault = openai::fault_from_event(&event.data);
+            step.outcome = Some(self.openai_fault(plan, fault, None));
+            return;
+        }
+        // The dialect names no events.
+        let event = SseEvent {
+            name: Bytes::new(),
+            data: event.data,
+        };
+        if let Some(usage) = seen.usage {
+            self.usage = Some(usage);
+        }
+        self.finished += seen.finished_choices;
+        step.progress = true;
+        match seen.kind {
+            Kind::Preamble if !self.has_content() && !seen.usage_only => self.hold(&event, step),
+            Kind::Preamble | Kind::Content if seen.usage_only => {
+                if plan.show_usage {
+                    self.commit(step);
+                    step.events.push(event);
+                }
+            }
+            Kind::Preamble | Kind::Content => {
+                self.commit(step);
+                self.content_events += 1;
+                step.events.push(event);
+            }
+            Kind::Done if self.finished > 0 => {
+                self.commit(step);
+                step.events.push(event);
+                step.outcome = Some(Outcome::completed());
+            }
+            Kind::Done => {
+                let what = "sent [DONE] without a finish_reason";
+                step.outcome = Some(Outcome::cut(plan, what));
+            }
+            Kind::Error(fault) => step.outcome = Some(self.openai_fault(plan, fault, Some(event))),
+            Kind::Malformed => step.outcome = Some(malformed(plan, &event.data)),
+        }
+    }
+
+    fn anthropic_event(
+        &mut self,
+        plan: &Plan,
+        event: SseEvent,
+        seen: anthropic::Observation,
+        step: &mut Step,
+    ) {
+        self.usage = seen.usage.or(self.usage.take());
+        self.finished += u32::from(seen.finish);
+        // Somebody lives there, and gets on with nothing.
+        step.progress |= seen.kind != anthropic::Kind::Ping;
+        match seen.kind {
+            anthropic::Kind::Ping | anthropic::Kind::Preamble if !self.has_content() => {
+                self.hold(&event, step);
+            }
+            anthropic::Kind::Ping | anthropic::Kind::Preamble => step.events.push(event),
+            anthropic::Kind::Content => {
+                self.commit(step);
+                self.content_events += 1;
+                step.events.push(event);
+            }
+            anthropic::Kind::Done if self.finished > 0 => {
+                self.commit(step);
+                step.events.push(event);
+                step.outcome = Some(Outcome::completed());
+            }
+            anthropic::Kind::Done => {
+                let what = "sent message_stop without a stop_reason";
+                step.outcome = Some(Outcome::cut(plan, what));
+            }
+            anthropic::Kind::Error(fault) => {
+                step.outcome = Some(self.fault(plan, fault, Some(event)));
+            }
+            anthropic::Kind::Malformed => step.outcome = Some(malformed(plan, &event.data)),
+        }
+    }
+
+    fn hear(&mut self, plan: &Plan, heard: Heard, step: &mut Step) {
+        step.progress |= heard.progress;
+        self.usage = heard.usage.or(self.usage.take());
+        self.finished += heard.finished;
+        self.content_events += heard.pieces;
+        self.delivered |= !heard.events.is_empty();
+        step.events.extend(heard.events);
+        if let Some(fault) = heard.fault {
+            step.outcome = Some(self.fault(plan, fault, None));
+        } else if let Some(error) = heard.broken {
+            step.outcome = Some(self.undecodable(plan, error));
+        } else if heard.ended {
+            step.outcome = Some(Outcome::completed());
+        }
+    }
+
+    pub(super) fn undecodable(&self, plan: &Plan, error: DecodeError) -> Outcome {
+        match error {
+            DecodeError::Cut(what) => Outcome::cut(plan, what),
+            DecodeError::Failed(fault) => self.fault(plan, fault, None),
+            error @ (DecodeError::Malformed { .. } | DecodeError::TooMany(_)) => {
+                let message = format!(
+                    "Upstream `{}` cannot be understood: {error}.",
+                    plan.upstream
+                );
+                Outcome::failed(Error::new(ErrorCode::UpstreamInvalid, message))
+            }
+        }
+    }
+}
+
+fn malformed(plan: &Plan, data: &[u8]) -> Outcome {
+    let message = format!(
+        "Upstream `{}` sent an event that is not JSON: {}",
+        plan.upstream,
+        excerpt(data),
+    );
+    Outcome::failed(Error::new(ErrorCode::UpstreamInvalid, message))
+}

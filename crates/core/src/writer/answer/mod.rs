@@ -1,0 +1,331 @@
+//! The upstream's answer as it comes in: from bytes to the events of the client, and to how it ends.
+//!
+//! Where the upstream speaks the client's dialect its events are looked at and go through as they
+//! are; else they are translated. Which of the two it is, [`Reading`] says, once for each answer.
+
+mod events;
+mod refusal;
+mod translation;
+mod whole;
+
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+
+use super::outcome::Outcome;
+use super::{Breakage, Plan, UpstreamHead};
+use crate::dialect::anthropic;
+use crate::error::{Error, ErrorCode};
+use crate::event::{Mode, Surface, Usage};
+use crate::frame::sse::{SseDecoder, SseError, SseEvent};
+use crate::id::UnixMillis;
+use crate::limits;
+use crate::record::Record;
+use crate::units::show_duration;
+use refusal::excerpt;
+use translation::Translation;
+
+/// What one input brought.
+#[derive(Debug, Default)]
+pub(super) struct Step {
+    /// The client's events, in order.
+    pub(super) events: Vec<SseEvent>,
+    /// How it ends, if it does.
+    pub(super) outcome: Option<Outcome>,
+    /// Whether the upstream made progress; comments and empty events are none.
+    pub(super) progress: bool,
+}
+
+impl Step {
+    fn end(outcome: Outcome) -> Self {
+        Self {
+            outcome: Some(outcome),
+            ..Self::default()
+        }
+    }
+}
+
+/// The state of the upstream's answer.
+#[derive(Debug)]
+pub(super) struct Answer {
+    /// Audit records that go out with the next append.
+    pub(super) pending: Vec<Record>,
+    body: Body,
+    reading: Reading,
+    head: UpstreamHead,
+    usage: Option<Usage>,
+    /// Content events, which stand for tokens when the provider counts none.
+    content_events: u64,
+    /// Choices whose end is known.
+    finished: u32,
+    /// Whether an event was handed on, so that an error comes after content.
+    delivered: bool,
+}
+
+/// How the upstream's answer is understood.
+#[derive(Debug)]
+enum Reading {
+    /// One of OpenAI's APIs, passed through.
+    OpenAi,
+    /// Anthropic's, passed through.
+    Anthropic(anthropic::Observer),
+    /// From the upstream's dialect to the client's.
+    Translated(Box<Translation>),
+}
+
+impl Reading {
+    fn new(plan: &Plan, now: UnixMillis) -> Self {
+        match plan.surface.client() {
+            Some(client) if plan.surface.native() != plan.provider => {
+                Self::Translated(Box::new(Translation::new(plan, client, now)))
+            }
+            _ if plan.surface == Surface::Messages => {
+                Self::Anthropic(anthropic::Observer::default())
+            }
+            _ => Self::OpenAi,
+        }
+    }
+}
+
+#[derive(Debug)]
+enum Body {
+    Unknown,
+    Events {
+        decoder: SseDecoder,
+        decoded: Vec<SseEvent>,
+        /// Role chunks and the like: held back until content commits the answer.
+        preamble: Vec<SseEvent>,
+        preamble_bytes: usize,
+    },
+    Whole {
+        bytes: BytesMut,
+        pieces: u64,
+    },
+    /// An error status, or a 200 that is not what was asked for.
+    Refusal {
+        bytes: BytesMut,
+    },
+}
+
+impl Answer {
+    pub(super) fn new(plan: &Plan, now: UnixMillis) -> Self {
+        Self {
+            pending: Vec::new(),
+            body: Body::Unknown,
+            reading: Reading::new(plan, now),
+            head: UpstreamHead::default(),
+            usage: None,
+            content_events: 0,
+            finished: 0,
+            delivered: false,
+        }
+    }
+
+    pub(super) fn has_content(&self) -> bool {
+        self.content_events > 0
+    }
+
+    /// Whether every choice has its end, so that only `[DONE]` can be missing.
+    fn is_whole(&self, plan: &Plan) -> bool {
+        self.finished >= plan.choices.max(1)
+    }
+
+    pub(super) fn head(&mut self, plan: &Plan, head: UpstreamHead) -> Result<(), Box<Outcome>> {
+        let encoding = head.content_encoding.as_deref().unwrap_or("identity");
+        if !encoding.eq_ignore_ascii_case("identity") {
+            let message = format!(
+                "Upstream `{}` answered with Content-Encoding: {}, which was not asked for.",
+                plan.upstream,
+                excerpt(encoding.as_bytes()),
+            );
+            return Err(Outcome::failed(Error::new(ErrorCode::UpstreamInvalid, message)).into());
+        }
+        let success = (200..300).contains(&head.status);
+        let kind = head.content_type.as_deref().unwrap_or_default();
+        let kind = kind
+            .split(';')
+            .next()
+            .unwrap_or_default()
+            .trim()
+            .to_ascii_lowercase();
+        // A missing type is taken for what was asked for: several local servers send none.
+        let is_stream = kind == "text/event-stream" || kind.is_empty();
+        self.body = match plan.mode {
+            Mode::Stream if success && is_stream => Body::Events {
+                decoder: SseDecoder::new(plan.limits.event_bytes),
+                decoded: Vec::new(),
+                preamble: Vec::new(),
+                preamble_bytes: 0,
+            },
+            Mode::Unary if success => Body::Whole {
+                bytes: BytesMut::new(),
+                pieces: 0,
+            },
+            Mode::Stream | Mode::Unary => Body::Refusal {
+                bytes: BytesMut::new(),
+            },
+        };
+        self.head = head;
+        Ok(())
+    }
+
+    pub(super) fn bytes(&mut self, plan: &Plan, chunk: &Bytes) -> Step {
+        match &mut self.body {
+            Body::Unknown => Step::default(),
+            Body::Refusal { bytes } => {
+                let room = limits::UPSTREAM_ERROR_BYTES.saturating_sub(bytes.len());
+                bytes.extend_from_slice(&chunk[..room.min(chunk.len())]);
+                if room <= chunk.len() {
+                    self.refused(plan)
+                } else {
+                    Step::default()
+                }
+            }
+            Body::Whole { .. } => self.more_of_a_whole(plan, chunk),
+            Body::Events {
+                decoder, decoded, ..
+            } => {
+                let mut events = std::mem::take(decoded);
+                let result = decoder.push(chunk, &mut events);
+                self.take_events(plan, events, result)
+            }
+        }
+    }
+
+    pub(super) fn ended(&mut self, plan: &Plan) -> Step {
+        match &mut self.body {
+            Body::Unknown => {
+                Step::end(Outcome::cut(plan, "closed the connection before an answer"))
+            }
+            Body::Refusal { .. } => self.refused(plan),
+            Body::Whole { .. } => self.whole(plan),
+            Body::Events {
+                decoder, decoded, ..
+            } => {
+                let mut events = std::mem::take(decoded);
+                let result = decoder.finish(&mut events);
+                let mut step = self.take_events(plan, events, result);
+                if step.outcome.is_none() {
+                    self.close(plan, &mut step);
+                }
+                step
+            }
+        }
+    }
+
+    /// The connection broke, or was never made.
+    pub(super) fn broken(&mut self, plan: &Plan, breakage: Breakage) -> Step {
+        let mut outcome = Outcome::failed(Error::new(breakage.code, breakage.message));
+        outcome.nothing_ran = breakage.nothing_ran;
+        match &self.body {
+            Body::Events { .. } => {
+                let mut step = Step::default();
+                self.close(plan, &mut step);
+                match &step.outcome {
+                    // Only the dialect's end mark was missing.
+                    Some(closed) if closed.is_whole() => step,
+                    _ => Step::end(outcome),
+                }
+            }
+            Body::Refusal { bytes } if !bytes.is_empty() => self.refused(plan),
+            _ => Step::end(outcome),
+        }
+    }
+
+    pub(super) fn silent(&self, plan: &Plan, patience: Duration) -> Outcome {
+        let what = if self.has_content() {
+            "for the next event"
+        } else {
+            "for its first event"
+        };
+        let message = format!(
+            "Upstream `{}` was silent for {} {what}; it was given up.",
+            plan.upstream,
+            show_duration(patience),
+        );
+        Outcome::failed(Error::new(ErrorCode::UpstreamTimeout, message))
+    }
+
+    /// The provider's figures, or an estimate that says so.
+    pub(super) fn usage(&self, plan: &Plan, nothing_ran: bool) -> Usage {
+        match &self.usage {
+            Some(usage) if self.finished == 0 && self.delivered => {
+                // What some providers say first counts what they are about to say as nothing.
+                let said = usage.output_tokens.max(self.content_events);
+                Usage {
+                    output_tokens: said,
+                    estimated: usage.estimated || said != usage.output_tokens,
+                    ..usage.clone()
+                }
+            }
+            Some(usage) => usage.clone(),
+            None if nothing_ran || !self.delivered => Usage::default(),
+            None => estimate(plan, self.content_events),
+        }
+    }
+
+    fn take_events(
+        &mut self,
+        plan: &Plan,
+        mut events: Vec<SseEvent>,
+        result: Result<(), SseError>,
+    ) -> Step {
+        let mut step = Step::default();
+        for event in events.drain(..) {
+            if step.outcome.is_some() {
+                break;
+            }
+            self.take_event(plan, event, &mut step);
+        }
+        if let Body::Events { decoded, .. } = &mut self.body {
+            // Keeps its allocation for the next read.
+            *decoded = events;
+        }
+        if let (Err(error), None) = (result, &step.outcome) {
+            step.outcome = Some(Outcome::unreadable(plan, error));
+        }
+        step
+    }
+
+    /// Holds a preamble event back; too many of them count as content, so that memory is bounded.
+    fn hold(&mut self, event: &SseEvent, step: &mut Step) {
+        let Body::Events {
+            preamble,
+            preamble_bytes,
+            ..
+        } = &mut self.body
+        else {
+            return;
+        };
+        *preamble_bytes += event.data.len();
+        let over = *preamble_bytes > limits::PREAMBLE_BYTES;
+        // A copy, so that a small role chunk does not hold the whole read buffer while the model
+        // thinks.
+        preamble.push(SseEvent {
+            name: Bytes::copy_from_slice(&event.name),
+            data: Bytes::copy_from_slice(&event.data),
+        });
+        if over {
+            self.content_events += 1;
+            self.commit(step);
+        }
+    }
+
+    fn commit(&mut self, step: &mut Step) {
+        self.delivered = true;
+        if let Body::Events { preamble, .. } = &mut self.body {
+            step.events.append(preamble);
+        }
+    }
+}
+
+/// What is counted where the provider counts nothing.
+fn estimate(plan: &Plan, content_events: u64) -> Usage {
+    Usage {
+        // Four bytes a token is the usual rule of thumb for English text.
+        input_tokens: plan.request_bytes as u64 / 4,
+        output_tokens: content_events,
+        estimated: true,
+        ..Usage::default()
+    }
+}

@@ -1,0 +1,164 @@
+//! Errors of one API in the words of another.
+
+use everstream_core::dialect::{ClientDialect, ProviderDialect};
+use everstream_core::error::{Error, ErrorCode};
+use everstream_core::fault::{Fault, FaultKind};
+use everstream_core::id::StreamId;
+use serde_json::{Value, json};
+
+fn written(client: ClientDialect, fault: &Fault) -> Value {
+    serde_json::from_slice(&client.write_error(fault)).unwrap()
+}
+
+#[test]
+fn providers_errors_keep_their_reason_and_get_the_clients_name() {
+    let anthropic = |kind: &str| {
+        let error = json!({"type": kind, "message": "A reason"});
+        json!({"type": "error", "error": error, "request_id": "req_1"})
+    };
+    let openai = |kind: &str, code: &str| json!({"error": {"message": "A reason", "type": kind, "param": "messages", "code": code}});
+    let (a, o) = (ProviderDialect::Anthropic, ProviderDialect::OpenAiChat);
+    let invalid = "invalid_request_error";
+    // Status and body, then the kind, and its name for clients of OpenAI's and of Anthropic's.
+    let cases = [
+        (
+            a,
+            529,
+            anthropic("overloaded_error"),
+            FaultKind::Overloaded,
+            "server_error",
+            "overloaded_error",
+        ),
+        (
+            a,
+            429,
+            anthropic("rate_limit_error"),
+            FaultKind::RateLimit,
+            "rate_limit_error",
+            "rate_limit_error",
+        ),
+        (
+            a,
+            400,
+            anthropic(invalid),
+            FaultKind::Invalid,
+            invalid,
+            invalid,
+        ),
+        (
+            a,
+            401,
+            anthropic("authentication_error"),
+            FaultKind::Unauthorized,
+            invalid,
+            "authentication_error",
+        ),
+        (
+            a,
+            413,
+            anthropic("request_too_large"),
+            FaultKind::TooLarge,
+            invalid,
+            "request_too_large",
+        ),
+        (
+            o,
+            429,
+            openai("insufficient_quota", "insufficient_quota"),
+            FaultKind::Billing,
+            "insufficient_quota",
+            "billing_error",
+        ),
+        (
+            o,
+            429,
+            openai("tokens", "rate_limit_exceeded"),
+            FaultKind::RateLimit,
+            "rate_limit_error",
+            "rate_limit_error",
+        ),
+        (
+            o,
+            400,
+            openai(invalid, "context_length_exceeded"),
+            FaultKind::Invalid,
+            invalid,
+            invalid,
+        ),
+        (
+            o,
+            400,
+            openai(invalid, "content_filter"),
+            FaultKind::ContentFilter,
+            invalid,
+            invalid,
+        ),
+        (
+            o,
+            404,
+            openai(invalid, "model_not_found"),
+            FaultKind::NotFound,
+            invalid,
+            "not_found_error",
+        ),
+        (
+            o,
+            503,
+            json!({"error": "A reason"}),
+            FaultKind::Overloaded,
+            "server_error",
+            "overloaded_error",
+        ),
+        (
+            o,
+            500,
+            json!({"detail": [{"msg": "A reason"}]}),
+            FaultKind::Server,
+            "server_error",
+            "api_error",
+        ),
+    ];
+    for (provider, status, body, kind, chat, messages) in cases {
+        let fault = provider.read_error(status, body.to_string().as_bytes());
+        assert_eq!(fault.kind, kind, "{body}");
+        assert_eq!(fault.http_status(), status);
+        let heard = written(ClientDialect::OpenAiChat, &fault);
+        assert_eq!(heard["error"]["message"], "A reason");
+        assert_eq!(heard["error"]["type"], chat, "{body}");
+        assert_eq!(heard["error"]["param"], body["error"]["param"]);
+        let heard = written(ClientDialect::Anthropic, &fault);
+        let error = json!({"type": messages, "message": "A reason"});
+        assert_eq!(heard, json!({"type": "error", "error": error}));
+    }
+}
+
+#[test]
+fn the_gateways_own_errors_are_in_every_dialect() {
+    for &code in ErrorCode::ALL {
+        let error = Error::new(code, "It broke.").stream(StreamId::from_bits(1));
+        let fault = Fault::from(&error);
+        assert_eq!(fault.http_status(), code.status());
+        for client in [ClientDialect::OpenAiChat, ClientDialect::Anthropic] {
+            let body = written(client, &fault);
+            let message = body["error"]["message"].as_str().unwrap();
+            assert!(message.starts_with("It broke"), "{body}");
+            assert!(body["error"]["type"].is_string());
+        }
+    }
+    let cut = Error::new(ErrorCode::UpstreamCut, "It broke.").stream(StreamId::from_bits(1));
+    let event = ClientDialect::Anthropic.error_event(&Fault::from(&cut));
+    assert_eq!(&*event.name, b"error");
+    let data: Value = serde_json::from_slice(&event.data).unwrap();
+    assert_eq!(
+        data["error"]["message"],
+        "It broke. Read what was delivered at GET /v1/streams/0000000000001."
+    );
+}
+
+#[test]
+fn an_error_with_status_200_is_no_answer() {
+    let body = br#"{"error":{"message":"no","type":"server_error"}}"#;
+    for provider in [ProviderDialect::OpenAiChat, ProviderDialect::Anthropic] {
+        assert!(provider.read_answer(body, "x").is_err());
+    }
+}

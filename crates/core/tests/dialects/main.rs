@@ -1,0 +1,12 @@
+//! The dialects in translation: golden transcripts, round trips, requests.
+
+#![allow(clippy::unwrap_used, reason = "tests may be plain")]
+#![allow(clippy::too_many_lines, reason = "tables of cases are long")]
+
+mod anthropic_client;
+mod errors;
+mod properties;
+mod requests;
+mod snapshot;
+mod table;
+mod transcripts;

@@ -1,0 +1,91 @@
+//! `docs/dialects.md` against the code: each row of its tables of requests is tried.
+
+use std::fs;
+use std::path::Path;
+
+use everstream_core::dialect::{ClientDialect, ProviderDialect, Target};
+use everstream_core::error::ErrorCode;
+use everstream_core::provider;
+use serde_json::{Value, json};
+
+/// Field, example and verdict of each row under a heading.
+fn rows(text: &str, heading: &str) -> Vec<(String, Value, String)> {
+    let (_, section) = text.split_once(heading).unwrap();
+    let rows = section
+        .lines()
+        .skip_while(|line| !line.starts_with('|'))
+        .skip(2);
+    let rows = rows.take_while(|line| line.starts_with('|'));
+    let rows = rows.map(|row| {
+        let cells: Vec<_> = row.split(" | ").collect();
+        let [field, example, verdict] = cells[..] else {
+            panic!("a row of {} cells: {row}", cells.len());
+        };
+        let example = example.trim_matches('`');
+        let example = serde_json::from_str(example).unwrap_or_else(|_| panic!("{row}"));
+        (
+            field.trim_start_matches("| ").to_owned(),
+            example,
+            verdict.to_owned(),
+        )
+    });
+    rows.collect()
+}
+
+fn request(field: &str, example: Value) -> Value {
+    let mut request =
+        json!({"model": "m", "max_tokens": 99, "messages": [{"role": "user", "content": "x"}]});
+    let members = match field
+        .strip_prefix('`')
+        .and_then(|field| field.strip_suffix('`'))
+    {
+        Some(name) => json!({ name: example }),
+        None => example,
+    };
+    request
+        .as_object_mut()
+        .unwrap()
+        .extend(members.as_object().unwrap().clone());
+    request
+}
+
+#[test]
+fn the_documented_verdicts_are_those_of_the_code() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/dialects.md");
+    let text = fs::read_to_string(path).unwrap();
+    for (heading, client, provider, host) in [
+        (
+            "### Chat completions to Anthropic",
+            ClientDialect::OpenAiChat,
+            ProviderDialect::Anthropic,
+            "api.anthropic.com",
+        ),
+        (
+            "### Messages to OpenAI-compatible upstreams",
+            ClientDialect::Anthropic,
+            ProviderDialect::OpenAiChat,
+            "127.0.0.1",
+        ),
+    ] {
+        let rows = rows(&text, heading);
+        assert!(rows.len() > 20, "{heading} has few rows");
+        for (field, example, verdict) in rows {
+            let body = request(&field, example).to_string();
+            let target = Target {
+                model: "m",
+                stream: true,
+                traits: &provider::traits(provider, host, "m"),
+            };
+            let sent = client
+                .read_request(body.as_bytes())
+                .and_then(|ask| provider.write_request(&ask, &target));
+            match sent {
+                Ok(_) => assert!(!verdict.starts_with("refused"), "{field}: {body} is taken"),
+                Err(error) => {
+                    assert!(verdict.starts_with("refused"), "{field}: {body}: {error}");
+                    assert_eq!(error.code, ErrorCode::Untranslatable, "{field}: {error}");
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,119 @@
+//! `POST /v1/messages/count_tokens`: how many tokens a request has. It generates nothing, so nothing
+//! of it is logged.
+
+use std::sync::Arc;
+
+use axum::extract::{Request, State};
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use everstream_core::dialect::openai::Envelope;
+use everstream_core::dialect::{ClientDialect, Target, hide, upstream_body};
+use everstream_core::error::{Error, ErrorCode};
+use everstream_core::event::Surface;
+use everstream_core::limits;
+use http::{HeaderValue, StatusCode, header};
+use serde_json::json;
+
+use super::body::read_body;
+use super::error::{Shape, from_event};
+use super::respond::{About, name_upstream};
+use crate::app::App;
+use crate::pipeline::{passed_on, route};
+use crate::upstream::{self, Route, Upstream};
+
+pub(super) async fn count(State(app): State<Arc<App>>, request: Request) -> Response {
+    let result = try_count(&app, request).await;
+    result.unwrap_or_else(|error| Shape::Anthropic.failure(error).into_response())
+}
+
+async fn try_count(app: &App, request: Request) -> Result<Response, Error> {
+    const SURFACE: Surface = Surface::Messages;
+    let (parts, body) = request.into_parts();
+    app.keys.authenticate(&parts.headers)?;
+    let body = read_body(body, &app.config.limits).await?;
+    let envelope = Envelope::parse(&body, SURFACE)?;
+    let Route { upstream, model } = route(&app.models, &envelope.model, SURFACE.native())?;
+    if upstream.spec().dialect != SURFACE.native() {
+        // Other APIs count nothing beforehand. Four bytes a token is the usual rule of thumb.
+        let estimate = json!({ "input_tokens": body.len().div_ceil(4), "estimated": true });
+        return Ok(described(axum::Json(estimate).into_response(), &upstream));
+    }
+    let target = Target {
+        model: &model,
+        stream: false,
+        traits: &upstream.traits(&model),
+    };
+    let body = upstream_body(&envelope, upstream.spec().dialect, &target)?;
+    let headers = passed_on(SURFACE, &parts.headers);
+    let answer = ask(&upstream, &headers, body);
+    let answer = tokio::time::timeout(upstream.spec().first_event_timeout, answer).await;
+    let answer = answer.unwrap_or_else(|_| {
+        let message = format!("Upstream `{}` was silent for too long.", upstream.name());
+        Err(Error::new(ErrorCode::UpstreamTimeout, message))
+    })?;
+    Ok(described(answer, &upstream))
+}
+
+async fn ask(
+    upstream: &Arc<Upstream>,
+    headers: &[(&'static str, String)],
+    body: Bytes,
+) -> Result<Response, Error> {
+    let mut all = vec![
+        ("content-type", "application/json"),
+        ("accept", "application/json"),
+    ];
+    all.extend(headers.iter().map(|(name, value)| (*name, value.as_str())));
+    let request = upstream::Request {
+        method: "POST",
+        path: "/messages/count_tokens",
+        headers: &all,
+        body: Some(body),
+    };
+    let failed = |error: upstream::UpstreamError| {
+        let message = format!("Upstream `{}`: {}.", error.upstream, error.kind);
+        Error::new(error.code(), message)
+    };
+    let mut response = upstream.send(request).await.map_err(failed)?;
+    let mut text = Vec::new();
+    while let Some(piece) = response.body.read().await.map_err(failed)? {
+        if text.len() + piece.len() > limits::UPSTREAM_ERROR_BYTES {
+            let message = format!("Upstream `{}` counts at great length.", upstream.name());
+            return Err(Error::new(ErrorCode::UpstreamInvalid, message));
+        }
+        text.extend_from_slice(&piece);
+    }
+    let status = response.head.status;
+    if (200..300).contains(&status) {
+        let kind = [(header::CONTENT_TYPE, "application/json")];
+        return Ok((StatusCode::OK, kind, text).into_response());
+    }
+    let mut fault = upstream.spec().dialect.read_error(status, &text);
+    if matches!(status, 401 | 403) {
+        // Else a client would look for the mistake in its own key.
+        fault.message = format!(
+            "Upstream `{}` refused this gateway's key: {}",
+            upstream.name(),
+            fault.message
+        );
+    }
+    let body = hide(
+        ClientDialect::Anthropic.write_error(&fault),
+        &upstream.secrets(),
+    );
+    let mut refusal = from_event(body, status);
+    let after = response.head.get_str("retry-after");
+    if let Some(after) = after.and_then(|after| HeaderValue::try_from(after).ok()) {
+        refusal.headers_mut().insert(header::RETRY_AFTER, after);
+    }
+    Ok(refusal)
+}
+
+fn described(mut response: Response, upstream: &Upstream) -> Response {
+    let about = About {
+        upstream: Some(upstream.name().to_owned()),
+        replayed: false,
+    };
+    name_upstream(response.headers_mut(), &about);
+    response
+}
