@@ -10,7 +10,6 @@ use everstream_core::dialect::openai::Envelope;
 use everstream_core::dialect::{ClientDialect, Target, hide, upstream_body};
 use everstream_core::error::{Error, ErrorCode};
 use everstream_core::event::Surface;
-use everstream_core::limits;
 use http::{HeaderValue, StatusCode, header};
 use serde_json::json;
 
@@ -19,7 +18,7 @@ use super::error::{Shape, from_event};
 use super::respond::{About, name_upstream};
 use crate::app::App;
 use crate::pipeline::{passed_on, route};
-use crate::upstream::{self, Route, Upstream};
+use crate::upstream::{Route, Upstream};
 
 pub(super) async fn count(State(app): State<Arc<App>>, request: Request) -> Response {
     let result = try_count(&app, request).await;
@@ -59,31 +58,10 @@ async fn ask(
     headers: &[(&'static str, String)],
     body: Bytes,
 ) -> Result<Response, Error> {
-    let mut all = vec![
-        ("content-type", "application/json"),
-        ("accept", "application/json"),
-    ];
-    all.extend(headers.iter().map(|(name, value)| (*name, value.as_str())));
-    let request = upstream::Request {
-        method: "POST",
-        path: "/messages/count_tokens",
-        headers: &all,
-        body: Some(body),
-    };
-    let failed = |error: upstream::UpstreamError| {
-        let message = format!("Upstream `{}`: {}.", error.upstream, error.kind);
-        Error::new(error.code(), message)
-    };
-    let mut response = upstream.send(request).await.map_err(failed)?;
-    let mut text = Vec::new();
-    while let Some(piece) = response.body.read().await.map_err(failed)? {
-        if text.len() + piece.len() > limits::UPSTREAM_ERROR_BYTES {
-            let message = format!("Upstream `{}` counts at great length.", upstream.name());
-            return Err(Error::new(ErrorCode::UpstreamInvalid, message));
-        }
-        text.extend_from_slice(&piece);
-    }
-    let status = response.head.status;
+    let (head, text) = upstream
+        .ask("/messages/count_tokens", headers, body)
+        .await?;
+    let status = head.status;
     if (200..300).contains(&status) {
         let kind = [(header::CONTENT_TYPE, "application/json")];
         return Ok((StatusCode::OK, kind, text).into_response());
@@ -102,7 +80,7 @@ async fn ask(
         &upstream.secrets(),
     );
     let mut refusal = from_event(body, status);
-    let after = response.head.get_str("retry-after");
+    let after = head.get_str("retry-after");
     if let Some(after) = after.and_then(|after| HeaderValue::try_from(after).ok()) {
         refusal.headers_mut().insert(header::RETRY_AFTER, after);
     }

@@ -4,6 +4,7 @@
 //! A general client hands each HTTP chunk over to another task, one by one; here all that one read
 //! brought comes as one piece, and a stream that waits holds no read buffer.
 
+mod ask;
 pub mod assemble;
 mod body;
 mod client;
