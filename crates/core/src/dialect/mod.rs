@@ -6,12 +6,16 @@
 //! a folder with its requests, its streams, its whole answers and its errors, and knows no other.
 
 pub mod anthropic;
+mod balance;
+mod extension;
+pub mod gemini;
 mod json;
 pub mod openai;
 pub mod openai_chat;
 pub mod problem;
 mod read;
 mod redact;
+mod token;
 mod translate;
 mod wire;
 

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::{anthropic, openai_chat};
+use super::{anthropic, gemini, openai_chat};
 use crate::answer::{Answer, Broken, Delta, Fold, Start};
 use crate::ask::{Ask, Field};
 use crate::error::Error;
@@ -16,6 +16,8 @@ pub enum ClientDialect {
     OpenAiChat,
     /// Anthropic's messages.
     Anthropic,
+    /// Google's `generateContent`.
+    Gemini,
 }
 
 /// An API that providers speak.
@@ -25,6 +27,8 @@ pub enum ProviderDialect {
     OpenAiChat,
     /// Anthropic's messages.
     Anthropic,
+    /// Google's `generateContent`.
+    Gemini,
 }
 
 /// How a provider differs from the one that its dialect comes from: a part of its row in the table
@@ -56,6 +60,10 @@ pub struct Traits {
     pub adaptive_thinking: bool,
     /// `anthropic`: the `max_tokens`, which it has to have, for a request without one.
     pub default_max_tokens: u64,
+    /// `gemini`: the model is of Gemini 3 or later: it takes an effort, else a budget stands for it,
+    /// and wants a signature on the first call of each turn, for which Google has a word where
+    /// another model made the call.
+    pub gemini_3: bool,
 }
 
 impl Default for Traits {
@@ -70,6 +78,7 @@ impl Default for Traits {
             prefill: false,
             adaptive_thinking: true,
             default_max_tokens: 8_192,
+            gemini_3: true,
         }
     }
 }
@@ -154,6 +163,7 @@ impl ClientDialect {
         match self {
             Self::OpenAiChat => openai_chat::NAME,
             Self::Anthropic => anthropic::NAME,
+            Self::Gemini => gemini::NAME,
         }
     }
 
@@ -166,6 +176,7 @@ impl ClientDialect {
         match self {
             Self::OpenAiChat => openai_chat::read_request(body),
             Self::Anthropic => anthropic::read_request(body),
+            Self::Gemini => gemini::read_request(body),
         }
     }
 
@@ -174,6 +185,7 @@ impl ClientDialect {
         match self {
             Self::OpenAiChat => openai_chat::path(field),
             Self::Anthropic => anthropic::path(field),
+            Self::Gemini => gemini::path(field),
         }
     }
 
@@ -182,6 +194,7 @@ impl ClientDialect {
         match self {
             Self::OpenAiChat => openai_chat::write_answer(answer, head),
             Self::Anthropic => anthropic::write_answer(answer, head),
+            Self::Gemini => gemini::write_answer(answer, head),
         }
     }
 
@@ -190,13 +203,14 @@ impl ClientDialect {
         match self {
             Self::OpenAiChat => openai_chat::write_error(fault),
             Self::Anthropic => anthropic::write_error(fault),
+            Self::Gemini => gemini::write_error(fault),
         }
     }
 
     /// The event for an error in the middle of a stream, its last one.
     pub fn error_event(self, fault: &Fault) -> SseEvent {
         let name = match self {
-            Self::OpenAiChat => "",
+            Self::OpenAiChat | Self::Gemini => "",
             Self::Anthropic => "error",
         };
         SseEvent {
@@ -212,6 +226,7 @@ impl ProviderDialect {
         match self {
             Self::OpenAiChat => openai_chat::NAME,
             Self::Anthropic => anthropic::NAME,
+            Self::Gemini => gemini::NAME,
         }
     }
 
@@ -223,6 +238,7 @@ impl ProviderDialect {
         match self {
             Self::OpenAiChat => openai_chat::write_request(ask, target),
             Self::Anthropic => anthropic::write_request(ask, target),
+            Self::Gemini => gemini::write_request(ask, target),
         }
     }
 
@@ -232,6 +248,7 @@ impl ProviderDialect {
         match self {
             Self::OpenAiChat => openai_chat::read_answer(body, id),
             Self::Anthropic => anthropic::read_answer(body, id),
+            Self::Gemini => gemini::read_answer(body, id),
         }
     }
 
@@ -240,6 +257,7 @@ impl ProviderDialect {
         match self {
             Self::OpenAiChat => openai_chat::read_error(status, body),
             Self::Anthropic => anthropic::read_error(status, body),
+            Self::Gemini => gemini::read_error(status, body),
         }
     }
 }
@@ -251,6 +269,8 @@ pub enum Decoder {
     OpenAiChat(openai_chat::Decoder),
     /// Anthropic's messages.
     Anthropic(anthropic::Decoder),
+    /// Google's `generateContent`.
+    Gemini(gemini::Decoder),
 }
 
 impl Decoder {
@@ -260,6 +280,7 @@ impl Decoder {
         match dialect {
             ProviderDialect::OpenAiChat => Self::OpenAiChat(openai_chat::Decoder::new(id)),
             ProviderDialect::Anthropic => Self::Anthropic(anthropic::Decoder::new(id)),
+            ProviderDialect::Gemini => Self::Gemini(gemini::Decoder::new(id)),
         }
     }
 
@@ -273,6 +294,7 @@ impl Decoder {
         match self {
             Self::OpenAiChat(decoder) => decoder.push(name, data, out),
             Self::Anthropic(decoder) => decoder.push(name, data, out),
+            Self::Gemini(decoder) => decoder.push(name, data, out),
         }
     }
 
@@ -281,6 +303,7 @@ impl Decoder {
         match self {
             Self::OpenAiChat(decoder) => decoder.finish(out),
             Self::Anthropic(decoder) => decoder.finish(out),
+            Self::Gemini(decoder) => decoder.finish(out),
         }
     }
 }
@@ -292,6 +315,8 @@ pub enum Renderer {
     OpenAiChat(openai_chat::Renderer),
     /// Anthropic's messages.
     Anthropic(anthropic::Renderer),
+    /// Google's `generateContent`.
+    Gemini(gemini::Renderer),
 }
 
 impl Renderer {
@@ -300,6 +325,7 @@ impl Renderer {
         match dialect {
             ClientDialect::OpenAiChat => Self::OpenAiChat(openai_chat::Renderer::new(head)),
             ClientDialect::Anthropic => Self::Anthropic(anthropic::Renderer::new(head)),
+            ClientDialect::Gemini => Self::Gemini(gemini::Renderer::new(head)),
         }
     }
 
@@ -308,6 +334,7 @@ impl Renderer {
         match self {
             Self::OpenAiChat(renderer) => renderer.push(delta, out),
             Self::Anthropic(renderer) => renderer.push(delta, out),
+            Self::Gemini(renderer) => renderer.push(delta, out),
         }
     }
 }
