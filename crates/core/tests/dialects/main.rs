@@ -5,6 +5,9 @@
 
 mod anthropic_client;
 mod errors;
+mod gemini_client;
+mod gemini_properties;
+mod gemini_requests;
 mod properties;
 mod requests;
 mod snapshot;

@@ -308,11 +308,16 @@ fn blob(blob: BlobIn<'_>) -> Option<Source<'_>> {
     })
 }
 
+/// On one line, as it comes in whole answers too, which are written on many.
 fn extra<'a>(name: &'static str, value: &'a RawValue) -> Piece<'a> {
+    let json = match compact(value.get()) {
+        Cow::Borrowed(_) => Ok(Json::from(value)),
+        Cow::Owned(line) => Json::parse(&line).map(Json::into_owned),
+    };
     Piece::Extra(Extra {
         dialect: NAME,
         name: Cow::Borrowed(name),
-        value: Json::from(value),
+        value: json.unwrap_or_else(|_| Json::from(value)),
     })
 }
 
