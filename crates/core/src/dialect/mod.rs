@@ -12,6 +12,7 @@ pub mod gemini;
 mod json;
 pub mod openai;
 pub mod openai_chat;
+pub mod openai_responses;
 pub mod problem;
 mod read;
 mod redact;

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::{anthropic, gemini, openai_chat};
+use super::{anthropic, gemini, openai_chat, openai_responses};
 use crate::answer::{Answer, Broken, Delta, Fold, Start};
 use crate::ask::{Ask, Field};
 use crate::error::Error;
@@ -18,6 +18,8 @@ pub enum ClientDialect {
     Anthropic,
     /// Google's `generateContent`.
     Gemini,
+    /// OpenAI's responses.
+    OpenAiResponses,
 }
 
 /// An API that providers speak.
@@ -29,6 +31,8 @@ pub enum ProviderDialect {
     Anthropic,
     /// Google's `generateContent`.
     Gemini,
+    /// OpenAI's responses.
+    OpenAiResponses,
 }
 
 /// How a provider differs from the one that its dialect comes from: a part of its row in the table
@@ -164,6 +168,7 @@ impl ClientDialect {
             Self::OpenAiChat => openai_chat::NAME,
             Self::Anthropic => anthropic::NAME,
             Self::Gemini => gemini::NAME,
+            Self::OpenAiResponses => openai_responses::NAME,
         }
     }
 
@@ -177,6 +182,7 @@ impl ClientDialect {
             Self::OpenAiChat => openai_chat::read_request(body),
             Self::Anthropic => anthropic::read_request(body),
             Self::Gemini => gemini::read_request(body),
+            Self::OpenAiResponses => openai_responses::read_request(body),
         }
     }
 
@@ -186,6 +192,7 @@ impl ClientDialect {
             Self::OpenAiChat => openai_chat::path(field),
             Self::Anthropic => anthropic::path(field),
             Self::Gemini => gemini::path(field),
+            Self::OpenAiResponses => openai_responses::path(field),
         }
     }
 
@@ -195,13 +202,15 @@ impl ClientDialect {
             Self::OpenAiChat => openai_chat::write_answer(answer, head),
             Self::Anthropic => anthropic::write_answer(answer, head),
             Self::Gemini => gemini::write_answer(answer, head),
+            Self::OpenAiResponses => openai_responses::write_answer(answer, head),
         }
     }
 
     /// The body of a response with an error status.
     pub fn write_error(self, fault: &Fault) -> Bytes {
         match self {
-            Self::OpenAiChat => openai_chat::write_error(fault),
+            // One error object for all of OpenAI's API.
+            Self::OpenAiChat | Self::OpenAiResponses => openai_chat::write_error(fault),
             Self::Anthropic => anthropic::write_error(fault),
             Self::Gemini => gemini::write_error(fault),
         }
@@ -210,6 +219,7 @@ impl ClientDialect {
     /// The event for an error in the middle of a stream, its last one.
     pub fn error_event(self, fault: &Fault) -> SseEvent {
         let name = match self {
+            Self::OpenAiResponses => return openai_responses::failed(fault),
             Self::OpenAiChat | Self::Gemini => "",
             Self::Anthropic => "error",
         };
@@ -227,6 +237,7 @@ impl ProviderDialect {
             Self::OpenAiChat => openai_chat::NAME,
             Self::Anthropic => anthropic::NAME,
             Self::Gemini => gemini::NAME,
+            Self::OpenAiResponses => openai_responses::NAME,
         }
     }
 
@@ -239,6 +250,7 @@ impl ProviderDialect {
             Self::OpenAiChat => openai_chat::write_request(ask, target),
             Self::Anthropic => anthropic::write_request(ask, target),
             Self::Gemini => gemini::write_request(ask, target),
+            Self::OpenAiResponses => openai_responses::write_request(ask, target),
         }
     }
 
@@ -249,13 +261,15 @@ impl ProviderDialect {
             Self::OpenAiChat => openai_chat::read_answer(body, id),
             Self::Anthropic => anthropic::read_answer(body, id),
             Self::Gemini => gemini::read_answer(body, id),
+            Self::OpenAiResponses => openai_responses::read_answer(body, id),
         }
     }
 
     /// Reads the body of a response with an error status.
     pub fn read_error(self, status: u16, body: &[u8]) -> Fault {
         match self {
-            Self::OpenAiChat => openai_chat::read_error(status, body),
+            // One error object for all of OpenAI's API.
+            Self::OpenAiChat | Self::OpenAiResponses => openai_chat::read_error(status, body),
             Self::Anthropic => anthropic::read_error(status, body),
             Self::Gemini => gemini::read_error(status, body),
         }
@@ -271,6 +285,8 @@ pub enum Decoder {
     Anthropic(anthropic::Decoder),
     /// Google's `generateContent`.
     Gemini(gemini::Decoder),
+    /// OpenAI's responses.
+    OpenAiResponses(openai_responses::Decoder),
 }
 
 impl Decoder {
@@ -281,6 +297,9 @@ impl Decoder {
             ProviderDialect::OpenAiChat => Self::OpenAiChat(openai_chat::Decoder::new(id)),
             ProviderDialect::Anthropic => Self::Anthropic(anthropic::Decoder::new(id)),
             ProviderDialect::Gemini => Self::Gemini(gemini::Decoder::new(id)),
+            ProviderDialect::OpenAiResponses => {
+                Self::OpenAiResponses(openai_responses::Decoder::new(id))
+            }
         }
     }
 
@@ -295,6 +314,7 @@ impl Decoder {
             Self::OpenAiChat(decoder) => decoder.push(name, data, out),
             Self::Anthropic(decoder) => decoder.push(name, data, out),
             Self::Gemini(decoder) => decoder.push(name, data, out),
+            Self::OpenAiResponses(decoder) => decoder.push(name, data, out),
         }
     }
 
@@ -304,6 +324,7 @@ impl Decoder {
             Self::OpenAiChat(decoder) => decoder.finish(out),
             Self::Anthropic(decoder) => decoder.finish(out),
             Self::Gemini(decoder) => decoder.finish(out),
+            Self::OpenAiResponses(decoder) => decoder.finish(out),
         }
     }
 }
@@ -317,6 +338,8 @@ pub enum Renderer {
     Anthropic(anthropic::Renderer),
     /// Google's `generateContent`.
     Gemini(gemini::Renderer),
+    /// OpenAI's responses.
+    OpenAiResponses(openai_responses::Renderer),
 }
 
 impl Renderer {
@@ -326,6 +349,9 @@ impl Renderer {
             ClientDialect::OpenAiChat => Self::OpenAiChat(openai_chat::Renderer::new(head)),
             ClientDialect::Anthropic => Self::Anthropic(anthropic::Renderer::new(head)),
             ClientDialect::Gemini => Self::Gemini(gemini::Renderer::new(head)),
+            ClientDialect::OpenAiResponses => {
+                Self::OpenAiResponses(openai_responses::Renderer::new(head))
+            }
         }
     }
 
@@ -335,6 +361,7 @@ impl Renderer {
             Self::OpenAiChat(renderer) => renderer.push(delta, out),
             Self::Anthropic(renderer) => renderer.push(delta, out),
             Self::Gemini(renderer) => renderer.push(delta, out),
+            Self::OpenAiResponses(renderer) => renderer.push(delta, out),
         }
     }
 }

@@ -10,5 +10,8 @@ mod gemini_properties;
 mod gemini_requests;
 mod properties;
 mod requests;
+mod responses_client;
+mod responses_properties;
+mod responses_requests;
 mod snapshot;
 mod transcripts;

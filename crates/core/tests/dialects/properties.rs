@@ -13,8 +13,8 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use crate::anthropic_client::listen;
-use crate::gemini_client;
 use crate::transcripts::{CLIENTS, PROVIDERS, head};
+use crate::{gemini_client, responses_client};
 
 pub(crate) const WORDS: &str = "\\PC{1,12}";
 
@@ -36,7 +36,10 @@ pub(crate) fn seal(
 pub(crate) const ALL: &[Maker] = &[Maker::Anthropic, Maker::Google, Maker::OpenAi, Maker::Other];
 
 /// Reasoning, of which something is seen or sealed.
-fn reasoning(makers: &'static [Maker], with_id: bool) -> impl Strategy<Value = Part<'static>> {
+pub(crate) fn reasoning(
+    makers: &'static [Maker],
+    with_id: bool,
+) -> impl Strategy<Value = Part<'static>> {
     ("\\PC{0,12}", option::of(seal(makers, with_id))).prop_filter_map("empty", |(text, seal)| {
         let some = !text.is_empty() || seal.is_some();
         some.then(|| Part {
@@ -250,9 +253,11 @@ pub(crate) fn next_turn(client: ClientDialect, answer: &Answer) -> Vec<Part<'sta
         ClientDialect::OpenAiChat => body["choices"][0]["message"].clone(),
         ClientDialect::Anthropic => json!({"role": "assistant", "content": body["content"]}),
         ClientDialect::Gemini => body["candidates"][0]["content"].clone(),
+        ClientDialect::OpenAiResponses => body["output"].clone(),
     };
     let request = match client {
         ClientDialect::Gemini => json!({"contents": [message]}),
+        ClientDialect::OpenAiResponses => json!({"model": "m", "input": message}),
         _ => json!({"model": "m", "max_tokens": 1, "messages": [message]}),
     };
     let request = request.to_string();
@@ -370,6 +375,11 @@ proptest! {
         }
         listen(&render(ClientDialect::Anthropic, &deltas), ended);
         decode(ProviderDialect::OpenAiChat, &render(ClientDialect::OpenAiChat, &deltas));
+        let events = render(ClientDialect::OpenAiResponses, &deltas);
+        responses_client::listen(&events, ended);
+        if ended {
+            decode(ProviderDialect::OpenAiResponses, &events);
+        }
         let events = render(ClientDialect::Gemini, &deltas);
         gemini_client::listen(&events, ended);
         if ended {
@@ -379,7 +389,7 @@ proptest! {
 
     #[test]
     fn no_event_is_a_panic(
-        events in vec(("(error)?", "(\\{\"(type|choices|delta|error|candidates)\":)?\\PC{0,30}"), 0..4),
+        events in vec(("(error)?", "(\\{\"(type|choices|delta|error|candidates|response)\":)?\\PC{0,30}"), 0..4),
     ) {
         for provider in PROVIDERS {
             let mut decoder = Decoder::new(provider, "x");
@@ -396,7 +406,7 @@ proptest! {
     }
 
     #[test]
-    fn no_request_is_a_panic(body in "(\\{\"(model\":\"m\",\"messages|contents)\":)?\\PC{0,60}") {
+    fn no_request_is_a_panic(body in "(\\{\"(model\":\"m\",\"(messages|input)|contents)\":)?\\PC{0,60}") {
         for client in CLIENTS {
             let _ = client.read_request(body.as_bytes());
         }

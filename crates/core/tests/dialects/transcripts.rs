@@ -10,17 +10,19 @@ use everstream_core::dialect::{ClientDialect, Decoder, ProviderDialect, Renderer
 use everstream_core::frame::sse::{SseDecoder, SseEvent};
 
 use crate::snapshot::{check, inputs};
-use crate::{anthropic_client, gemini_client};
+use crate::{anthropic_client, gemini_client, responses_client};
 
-pub(crate) const CLIENTS: [ClientDialect; 3] = [
+pub(crate) const CLIENTS: [ClientDialect; 4] = [
     ClientDialect::OpenAiChat,
     ClientDialect::Anthropic,
     ClientDialect::Gemini,
+    ClientDialect::OpenAiResponses,
 ];
-pub(crate) const PROVIDERS: [ProviderDialect; 3] = [
+pub(crate) const PROVIDERS: [ProviderDialect; 4] = [
     ProviderDialect::OpenAiChat,
     ProviderDialect::Anthropic,
     ProviderDialect::Gemini,
+    ProviderDialect::OpenAiResponses,
 ];
 
 pub(crate) fn head() -> ReplyHead {
@@ -136,6 +138,7 @@ fn every_client_hears_what_it_did() {
         let ended = heard.answer.is_some();
         anthropic_client::listen(&heard.events[1], ended);
         gemini_client::listen(&heard.events[2], ended);
+        responses_client::listen(&heard.events[3], ended);
     });
 }
 
@@ -173,6 +176,8 @@ fn an_answer_without_its_end_has_no_end_for_anybody() {
             "data: [DONE]",
             "message_stop",
             "message_delta",
+            "event: response.completed",
+            "event: response.incomplete",
             "\"finish_reason\":\"stop\"",
             "\"finishReason\":\"STOP\"",
         ] {
@@ -181,7 +186,7 @@ fn an_answer_without_its_end_has_no_end_for_anybody() {
         // The one of these that quotes a key is not to show it.
         assert!(!all.contains("sk-abcdef"), "{}", path.display());
     });
-    assert!(cut >= 9, "{cut}");
+    assert!(cut >= 12, "{cut}");
 }
 
 #[test]
@@ -200,6 +205,10 @@ fn what_is_not_the_api_is_said_without_quoting_it() {
         (ProviderDialect::Anthropic, "sk-secret"),
         (ProviderDialect::Gemini, r#"{"candidates":"sk-secret"}"#),
         (ProviderDialect::Gemini, r#"{"candidates":[{"index":128}]}"#),
+        (
+            ProviderDialect::OpenAiResponses,
+            r#"{"type":"response.created","response":"sk-secret"}"#,
+        ),
     ] {
         let mut decoder = Decoder::new(dialect, "x");
         let refused = decoder.push(b"", data.as_bytes(), &mut |_| {}).unwrap_err();

@@ -1,0 +1,7 @@
+mod decode;
+mod event;
+mod render;
+
+pub use decode::Decoder;
+pub(in crate::dialect) use event::failed;
+pub use render::Renderer;
