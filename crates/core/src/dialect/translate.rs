@@ -68,6 +68,9 @@ pub struct Traits {
     /// and wants a signature on the first call of each turn, for which Google has a word where
     /// another model made the call.
     pub gemini_3: bool,
+    /// `openai_responses`: the model reasons. It is then asked for the seals of its reasoning, which
+    /// other models refuse.
+    pub sealed_reasoning: bool,
 }
 
 impl Default for Traits {
@@ -83,6 +86,7 @@ impl Default for Traits {
             adaptive_thinking: true,
             default_max_tokens: 8_192,
             gemini_3: true,
+            sealed_reasoning: true,
         }
     }
 }

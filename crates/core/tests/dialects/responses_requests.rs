@@ -143,3 +143,24 @@ fn an_error_ends_a_response_as_its_api_says() {
     let error = json!({"code": "server_error", "message": "Too much"});
     assert_eq!(data["response"]["error"], error);
 }
+
+#[test]
+fn only_models_that_reason_are_asked_for_seals() {
+    let body = json!({"model": "m", "messages": [{"role": "user", "content": "x"}]}).to_string();
+    let sent = |sealed_reasoning: bool| {
+        let traits = Traits {
+            sealed_reasoning,
+            ..Traits::default()
+        };
+        let provider = ProviderDialect::OpenAiResponses;
+        let sent = send(
+            ClientDialect::OpenAiChat,
+            provider,
+            body.as_bytes(),
+            &traits,
+        );
+        serde_json::from_str::<Value>(&sent).unwrap()["include"].clone()
+    };
+    assert_eq!(sent(true), json!(["reasoning.encrypted_content"]));
+    assert_eq!(sent(false), Value::Null);
+}

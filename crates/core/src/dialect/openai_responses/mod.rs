@@ -13,8 +13,8 @@
 //!
 //! Approximated, in answers: the fields of the request that a response repeats have their defaults;
 //! a stop sequence is a `completed`; an image at a URL is a text. In requests to providers: the
-//! system's words are messages of the developer's; a document of plain text is a text; a budget for
-//! thinking is an effort; an answer is not stored there.
+//! system's words are messages of the developer's; a document of plain text is a text; a result is not
+//! marked as an error; a budget for thinking is an effort; an answer is not stored there.
 
 mod finish;
 mod item;

@@ -25,10 +25,7 @@ impl State<'_> {
             Self::Running => "in_progress",
             Self::Completed => "completed",
             Self::Incomplete(_) => "incomplete",
-            Self::Failed(fault) => match fault.kind {
-                FaultKind::Cancelled => "cancelled",
-                _ => "failed",
-            },
+            Self::Failed(_) => "failed",
         }
     }
 }

@@ -17,36 +17,36 @@ const CALL_ID_BYTES: usize = 40;
 
 #[derive(Default, Serialize)]
 pub(super) struct MessageOut<'a> {
-    role: &'static str,
+    pub(super) role: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
-    name: Option<&'a str>,
+    pub(super) name: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    tool_call_id: Option<Cow<'a, str>>,
+    pub(super) tool_call_id: Option<Cow<'a, str>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    content: Option<ContentOut<'a>>,
+    pub(super) content: Option<ContentOut<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    refusal: Option<String>,
+    pub(super) refusal: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    reasoning_content: Option<String>,
+    pub(super) reasoning_content: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    reasoning: Option<String>,
+    pub(super) reasoning: Option<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    reasoning_details: Vec<DetailOut<'a>>,
+    pub(super) reasoning_details: Vec<DetailOut<'a>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    tool_calls: Vec<AssistantCall<'a>>,
+    pub(super) tool_calls: Vec<AssistantCall<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    extra_content: Option<ExtraOut<'a>>,
+    pub(super) extra_content: Option<ExtraOut<'a>>,
 }
 
 #[derive(Serialize)]
 #[serde(untagged)]
-enum ContentOut<'a> {
+pub(super) enum ContentOut<'a> {
     Text(Cow<'a, str>),
     Parts(Vec<PartOut<'a>>),
 }
 
 #[derive(Serialize)]
-struct PartOut<'a> {
+pub(super) struct PartOut<'a> {
     #[serde(flatten)]
     kind: KindOut<'a>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -101,7 +101,7 @@ impl<'a> From<&'a CacheMark<'_>> for CacheOut<'a> {
 
 /// A call with an id that the provider takes.
 #[derive(Serialize)]
-struct AssistantCall<'a> {
+pub(super) struct AssistantCall<'a> {
     id: Cow<'a, str>,
     #[serde(flatten)]
     call: CallOut<'a>,
@@ -145,40 +145,6 @@ pub(super) fn messages<'a>(
         ));
     }
     Ok(writer.out)
-}
-
-impl<'a> MessageOut<'a> {
-    /// Takes what the model said next, which other APIs may have in a message of its own: results
-    /// have to follow on the message with all of their calls.
-    fn add(&mut self, next: MessageOut<'a>) {
-        let text = |content: Option<ContentOut<'a>>| match content {
-            Some(ContentOut::Text(text)) => Some(text).filter(|text| !text.is_empty()),
-            _ => None,
-        };
-        let mut details = next.reasoning_details;
-        for (index, detail) in (self.reasoning_details.len()..).zip(&mut details) {
-            detail.number(u32::try_from(index).unwrap_or(u32::MAX));
-        }
-        self.reasoning_details.append(&mut details);
-        self.tool_calls.extend(next.tool_calls);
-        self.extra_content = next.extra_content.or(self.extra_content.take());
-        for (all, more) in [
-            (&mut self.refusal, next.refusal),
-            (&mut self.reasoning_content, next.reasoning_content),
-            (&mut self.reasoning, next.reasoning),
-        ] {
-            if let Some(more) = more {
-                all.get_or_insert_default().push_str(&more);
-            }
-        }
-        let said = match (text(self.content.take()), text(next.content)) {
-            (Some(before), Some(more)) => Some(before + more),
-            (before, more) => before.or(more),
-        };
-        let silent = self.tool_calls.is_empty() && self.refusal.is_none();
-        let said = said.or(silent.then_some(Cow::Borrowed("")));
-        self.content = said.map(ContentOut::Text);
-    }
 }
 
 struct Writer<'a, 't> {

@@ -29,8 +29,8 @@ pub(in crate::dialect) fn write_request(
 ) -> Result<Bytes, Error> {
     ask.refuse_if(&UNKNOWN, "the Responses API")?;
     let hints = Some(&ask.hints).filter(|_| target.traits.hints);
-    let mut include = vec![SEALS];
-    include.extend(ask.logprobs.map(|_| LOGPROBS));
+    let seals = target.traits.sealed_reasoning.then_some(SEALS);
+    let logprobs = ask.logprobs.map(|_| LOGPROBS);
     let text = TextOut {
         format: ask.format.as_ref().map(FormatOut::from),
         verbosity: ask.verbosity.as_deref(),
@@ -42,7 +42,7 @@ pub(in crate::dialect) fn write_request(
         stream: target.stream.then_some(true),
         // The gateway keeps every answer itself.
         store: false,
-        include,
+        include: seals.into_iter().chain(logprobs).collect(),
         max_output_tokens: ask.max_tokens,
         temperature: ask.temperature,
         top_p: ask.top_p,
@@ -69,6 +69,7 @@ struct Body<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     stream: Option<bool>,
     store: bool,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     include: Vec<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     max_output_tokens: Option<u64>,

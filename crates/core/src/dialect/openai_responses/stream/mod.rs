@@ -1,4 +1,5 @@
 mod decode;
+mod emit;
 mod event;
 mod render;
 

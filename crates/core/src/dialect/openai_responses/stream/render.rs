@@ -1,17 +1,16 @@
 use std::mem;
 
-use super::event::EventOut;
+use super::emit::Emitter;
 use crate::answer::{Delta, Extra, Finish, Piece, Reason};
 use crate::content::{Json, Seal};
 use crate::dialect::balance::Balance;
 use crate::dialect::extension::{FieldsOut, fields};
 use crate::dialect::openai_responses::finish;
 use crate::dialect::openai_responses::item::{Item, joined};
-use crate::dialect::openai_responses::response::{ResponseOut, State};
+use crate::dialect::openai_responses::response::State;
 use crate::dialect::openai_responses::whole::known;
 use crate::dialect::token::{self, On};
 use crate::dialect::translate::ReplyHead;
-use crate::dialect::wire::EventWriter;
 use crate::event::Usage;
 use crate::frame::sse::SseEvent;
 use crate::limits::ANSWER_EXTRAS;
@@ -25,11 +24,7 @@ use crate::limits::ANSWER_EXTRAS;
 /// The API knows one choice: requests for more are refused, and others' deltas passed over.
 #[derive(Debug)]
 pub struct Renderer {
-    head: ReplyHead,
-    writer: EventWriter,
-    /// The number of the next event.
-    sequence: u64,
-    items: Vec<(String, Item)>,
+    emit: Emitter,
     /// The item that was added last, if it is not done and is no call.
     open: Option<usize>,
     /// What [`Piece::Seal`] is about, if it is no open item.
@@ -60,10 +55,7 @@ struct Call {
 impl Renderer {
     pub(in crate::dialect) fn new(head: ReplyHead) -> Self {
         Self {
-            head,
-            writer: EventWriter::default(),
-            sequence: 0,
-            items: Vec::new(),
+            emit: Emitter::new(head),
             open: None,
             last: Last::None,
             calls: Vec::new(),
@@ -76,7 +68,7 @@ impl Renderer {
 
     pub(in crate::dialect) fn push(&mut self, delta: &Delta<'_>, out: &mut Vec<SseEvent>) {
         match delta {
-            Delta::Start(start) => self.head = known(&self.head, start),
+            Delta::Start(start) => self.emit.head = known(&self.emit.head, start),
             Delta::Piece { choice: 0, piece } => {
                 self.start(out);
                 self.piece(piece, out);
@@ -94,10 +86,21 @@ impl Renderer {
     }
 
     fn start(&mut self, out: &mut Vec<SseEvent>) {
-        if self.sequence == 0 {
+        if self.emit.is_new() {
             self.response("response.created", State::Running, out);
             self.response("response.in_progress", State::Running, out);
         }
+    }
+
+    fn response(&mut self, kind: &'static str, state: State<'_>, out: &mut Vec<SseEvent>) {
+        let running = matches!(state, State::Running);
+        let usage = self.usage.as_ref().filter(|_| !running);
+        let extras = if running {
+            FieldsOut::new()
+        } else {
+            fields(&self.extras)
+        };
+        self.emit.response(kind, state, usage, extras, out);
     }
 
     fn piece(&mut self, piece: &Piece<'_>, out: &mut Vec<SseEvent>) {
@@ -116,9 +119,9 @@ impl Renderer {
             } => {
                 self.settle(out);
                 if let Some(seal) = seal {
-                    self.lone(Item::seal(seal, On::Behind), out);
+                    self.emit.lone(Item::seal(seal, On::Behind), out);
                 }
-                let index = self.add(
+                let index = self.emit.add(
                     Item::Call {
                         id: id.as_ref().to_owned(),
                         name: name.as_ref().to_owned(),
@@ -136,7 +139,7 @@ impl Renderer {
             Piece::Arguments { call, json } => self.arguments(*call, json, out),
             Piece::Media(source) => {
                 self.settle(out);
-                self.lone(Item::media(source), out);
+                self.emit.lone(Item::media(source), out);
                 self.last = Last::Whole;
             }
             Piece::Seal(seal) => self.seal(seal, out),
@@ -152,16 +155,16 @@ impl Renderer {
 
     fn text(&mut self, more: &str, refusal: bool, out: &mut Vec<SseEvent>) {
         let open = self.open.filter(|&index| {
-            matches!(&self.items[..].get(index), Some((_, Item::Message { refusal: open, .. })) if *open == refusal)
+            matches!(&self.emit.items[..].get(index), Some((_, Item::Message { refusal: open, .. })) if *open == refusal)
         });
         let index = open.unwrap_or_else(|| {
             self.settle(out);
-            let index = self.add(Item::text("", refusal), out);
-            self.part(index, "response.content_part.added", out);
+            let index = self.emit.add(Item::text("", refusal), out);
+            self.emit.part(index, "response.content_part.added", out);
             self.open = Some(index);
             index
         });
-        if let Some((_, Item::Message { text, .. })) = self.items.get_mut(index) {
+        if let Some((_, Item::Message { text, .. })) = self.emit.items.get_mut(index) {
             text.push_str(more);
         }
         let (kind, logprobs) = if refusal {
@@ -169,7 +172,7 @@ impl Renderer {
         } else {
             ("response.output_text.delta", Some(joined(&[])))
         };
-        self.event(index, out, |event| {
+        self.emit.event(index, out, |event| {
             event.kind = kind;
             event.content_index = Some(0);
             event.delta = Some(more);
@@ -180,15 +183,15 @@ impl Renderer {
     fn logprobs(&mut self, list: &Json<'_>, out: &mut Vec<SseEvent>) {
         let is_text =
             |item: &(String, Item)| matches!(item.1, Item::Message { refusal: false, .. });
-        let Some(index) = self.items.iter().rposition(is_text) else {
+        let Some(index) = self.emit.items.iter().rposition(is_text) else {
             return;
         };
-        if let Some((_, Item::Message { logprobs, .. })) = self.items.get_mut(index) {
+        if let Some((_, Item::Message { logprobs, .. })) = self.emit.items.get_mut(index) {
             logprobs.push(list.clone().into_owned());
         }
         // Of one that is done, only the response tells.
         if self.open == Some(index) {
-            self.event(index, out, |event| {
+            self.emit.event(index, out, |event| {
                 event.kind = "response.output_text.delta";
                 event.content_index = Some(0);
                 event.delta = Some("");
@@ -199,8 +202,12 @@ impl Renderer {
 
     /// The item of the open reasoning, a new one if there is none.
     fn reasoning_item(&mut self, out: &mut Vec<SseEvent>) -> usize {
-        let is_reasoning =
-            |index: &usize| matches!(self.items.get(*index), Some((_, Item::Reasoning { .. })));
+        let is_reasoning = |index: &usize| {
+            matches!(
+                self.emit.items.get(*index),
+                Some((_, Item::Reasoning { .. }))
+            )
+        };
         if let Some(index) = self.open.filter(is_reasoning) {
             return index;
         }
@@ -209,24 +216,25 @@ impl Renderer {
             text: String::new(),
             seal: None,
         };
-        let index = self.add(item, out);
+        let index = self.emit.add(item, out);
         self.open = Some(index);
         index
     }
 
     fn reasoning(&mut self, more: &str, out: &mut Vec<SseEvent>) {
         let index = self.reasoning_item(out);
-        let Some((_, Item::Reasoning { text, .. })) = self.items.get_mut(index) else {
+        let Some((_, Item::Reasoning { text, .. })) = self.emit.items.get_mut(index) else {
             return;
         };
         let begins = text.is_empty();
         if begins {
-            self.part(index, "response.reasoning_summary_part.added", out);
+            self.emit
+                .part(index, "response.reasoning_summary_part.added", out);
         }
-        if let Some((_, Item::Reasoning { text, .. })) = self.items.get_mut(index) {
+        if let Some((_, Item::Reasoning { text, .. })) = self.emit.items.get_mut(index) {
             text.push_str(more);
         }
-        self.event(index, out, |event| {
+        self.emit.event(index, out, |event| {
             event.kind = "response.reasoning_summary_text.delta";
             event.summary_index = Some(0);
             event.delta = Some(more);
@@ -239,25 +247,25 @@ impl Renderer {
         };
         open.arguments.push(json);
         let index = open.index;
-        if let Some((_, Item::Call { arguments, .. })) = self.items.get_mut(index) {
+        if let Some((_, Item::Call { arguments, .. })) = self.emit.items.get_mut(index) {
             arguments.push_str(json);
         }
-        self.event(index, out, |event| {
+        self.emit.event(index, out, |event| {
             event.kind = "response.function_call_arguments.delta";
             event.delta = Some(json);
         });
     }
 
     fn seal(&mut self, seal: &Seal<'_>, out: &mut Vec<SseEvent>) {
-        let on = self.open.and_then(|index| self.items.get(index));
+        let on = self.open.and_then(|index| self.emit.items.get(index));
         let on_text = matches!(on, Some((_, Item::Message { .. }))) || self.last != Last::None;
         if on_text {
             self.close(out);
-            self.lone(Item::seal(seal, On::Before), out);
+            self.emit.lone(Item::seal(seal, On::Before), out);
             return;
         }
         let index = self.reasoning_item(out);
-        if let Some((_, Item::Reasoning { seal: written, .. })) = self.items.get_mut(index) {
+        if let Some((_, Item::Reasoning { seal: written, .. })) = self.emit.items.get_mut(index) {
             *written = Some(token::write(seal, On::Reasoning));
         }
     }
@@ -265,20 +273,20 @@ impl Renderer {
     /// Ends the part that was opened last.
     fn close(&mut self, out: &mut Vec<SseEvent>) {
         if let Some(index) = self.open.take() {
-            self.done(index, out);
+            self.emit.done(index, out);
         }
         if let Last::Call(number) = mem::replace(&mut self.last, Last::None)
             && let Some(at) = self.calls.iter().position(|open| open.number == number)
         {
             let call = self.calls.remove(at);
-            self.done(call.index, out);
+            self.emit.done(call.index, out);
         }
     }
 
     /// Ends what can have no more to come, before another part begins.
     fn settle(&mut self, out: &mut Vec<SseEvent>) {
         if let Some(index) = self.open.take() {
-            self.done(index, out);
+            self.emit.done(index, out);
         }
         self.last = Last::None;
         let (whole, open): (Vec<_>, Vec<_>) = mem::take(&mut self.calls)
@@ -286,175 +294,15 @@ impl Renderer {
             .partition(|call| call.arguments.is_whole());
         self.calls = open;
         for call in whole {
-            self.done(call.index, out);
+            self.emit.done(call.index, out);
         }
-    }
-
-    fn add(&mut self, item: Item, out: &mut Vec<SseEvent>) -> usize {
-        let index = self.items.len();
-        let id = item.id(&self.head.id, index);
-        let mut event = EventOut {
-            kind: "response.output_item.added",
-            sequence_number: self.sequence,
-            output_index: Some(index),
-            ..EventOut::default()
-        };
-        // Its parts come one by one.
-        event.item = Some(item.out(&id, "in_progress").without_parts());
-        self.sequence += 1;
-        out.push(self.writer.event(event.kind, &event));
-        self.items.push((id, item));
-        index
-    }
-
-    /// An item that is whole at once.
-    fn lone(&mut self, item: Item, out: &mut Vec<SseEvent>) {
-        let index = self.add(item, out);
-        if matches!(self.items.get(index), Some((_, Item::Message { .. }))) {
-            self.part(index, "response.content_part.added", out);
-        }
-        self.done(index, out);
-    }
-
-    fn part(&mut self, index: usize, kind: &'static str, out: &mut Vec<SseEvent>) {
-        let Some((id, item)) = self.items.get(index) else {
-            return;
-        };
-        let summary = matches!(item, Item::Reasoning { .. });
-        let event = EventOut {
-            kind,
-            sequence_number: self.sequence,
-            item_id: Some(id),
-            output_index: Some(index),
-            content_index: (!summary).then_some(0),
-            summary_index: summary.then_some(0),
-            part: item.part(),
-            ..EventOut::default()
-        };
-        self.sequence += 1;
-        out.push(self.writer.event(kind, &event));
-    }
-
-    fn done(&mut self, index: usize, out: &mut Vec<SseEvent>) {
-        if let Some((_, Item::Call { arguments, .. })) = self.items.get_mut(index)
-            && arguments.is_empty()
-        {
-            arguments.push_str("{}");
-        }
-        let Some((id, item)) = self.items.get(index) else {
-            return;
-        };
-        let mut event = EventOut {
-            item_id: Some(id),
-            output_index: Some(index),
-            ..EventOut::default()
-        };
-        let part_done = match item {
-            Item::Message {
-                refusal: true,
-                text,
-                ..
-            } => {
-                event.kind = "response.refusal.done";
-                event.content_index = Some(0);
-                event.refusal = Some(text);
-                Some("response.content_part.done")
-            }
-            Item::Message { text, logprobs, .. } => {
-                event.kind = "response.output_text.done";
-                event.content_index = Some(0);
-                event.text = Some(text);
-                event.logprobs = Some(joined(logprobs));
-                Some("response.content_part.done")
-            }
-            Item::Reasoning { text, .. } if !text.is_empty() => {
-                event.kind = "response.reasoning_summary_text.done";
-                event.summary_index = Some(0);
-                event.text = Some(text);
-                Some("response.reasoning_summary_part.done")
-            }
-            Item::Call {
-                name, arguments, ..
-            } => {
-                event.kind = "response.function_call_arguments.done";
-                event.name = Some(name);
-                event.arguments = Some(arguments);
-                None
-            }
-            Item::Reasoning { .. } | Item::Image { .. } => None,
-        };
-        if !event.kind.is_empty() {
-            event.sequence_number = self.sequence;
-            self.sequence += 1;
-            out.push(self.writer.event(event.kind, &event));
-        }
-        if let Some(kind) = part_done {
-            self.part(index, kind, out);
-        }
-        let Some((id, item)) = self.items.get(index) else {
-            return;
-        };
-        let event = EventOut {
-            kind: "response.output_item.done",
-            sequence_number: self.sequence,
-            output_index: Some(index),
-            item: Some(item.out(id, "completed")),
-            ..EventOut::default()
-        };
-        self.sequence += 1;
-        out.push(self.writer.event(event.kind, &event));
-    }
-
-    /// An event about an item.
-    fn event<'e>(
-        &'e mut self,
-        index: usize,
-        out: &mut Vec<SseEvent>,
-        fill: impl FnOnce(&mut EventOut<'e>),
-    ) {
-        let Some((id, _)) = self.items.get(index) else {
-            return;
-        };
-        let mut event = EventOut {
-            sequence_number: self.sequence,
-            item_id: Some(id),
-            output_index: Some(index),
-            ..EventOut::default()
-        };
-        fill(&mut event);
-        self.sequence += 1;
-        out.push(self.writer.event(event.kind, &event));
-    }
-
-    fn response(&mut self, kind: &'static str, state: State<'_>, out: &mut Vec<SseEvent>) {
-        let running = matches!(state, State::Running);
-        let usage = self.usage.as_ref().filter(|_| !running);
-        let extras = if running {
-            FieldsOut::new()
-        } else {
-            fields(&self.extras)
-        };
-        let event = EventOut {
-            kind,
-            sequence_number: self.sequence,
-            response: Some(ResponseOut::new(
-                &self.head,
-                state,
-                &self.items,
-                usage,
-                extras,
-            )),
-            ..EventOut::default()
-        };
-        self.sequence += 1;
-        out.push(self.writer.event(kind, &event));
     }
 
     fn end(&mut self, out: &mut Vec<SseEvent>) {
         self.start(out);
         self.settle(out);
         for call in mem::take(&mut self.calls) {
-            self.done(call.index, out);
+            self.emit.done(call.index, out);
         }
         let finish = self.finish.take();
         let finish = finish.unwrap_or_else(|| Reason::Stop.into());
