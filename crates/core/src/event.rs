@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use crate::dialect::ProviderDialect;
 use crate::id::{ProjectId, Seq, StreamId, UnixMillis};
 
 /// One event as every reader gets it.
@@ -40,6 +41,10 @@ pub enum Surface {
     Embeddings,
     /// `POST /v1/messages`
     Messages,
+    /// `POST /v1/responses`
+    Responses,
+    /// `POST /v1beta/models/{model}:generateContent`, and `:streamGenerateContent`
+    GenerateContent,
 }
 
 impl Surface {
@@ -50,7 +55,15 @@ impl Surface {
             Self::Completions => "completions",
             Self::Embeddings => "embeddings",
             Self::Messages => "messages",
+            Self::Responses => "responses",
+            Self::GenerateContent => "generate_content",
         }
+    }
+
+    /// Whether the events of an upstream of `provider` go through as they are.
+    pub fn passes_through(self, provider: ProviderDialect) -> bool {
+        let known = !matches!(self, Self::Responses | Self::GenerateContent);
+        known && self.native() == provider
     }
 
     /// Whether it is one of OpenAI's two that complete something, and know `stream_options`.

@@ -8,6 +8,14 @@ pub fn traits(dialect: ProviderDialect, host: &str, model: &str) -> Traits {
     match dialect {
         ProviderDialect::OpenAiChat => openai_chat(host),
         ProviderDialect::Anthropic => anthropic(model),
+        ProviderDialect::Gemini => Traits {
+            gemini_3: !before_gemini_3(model),
+            ..Traits::default()
+        },
+        ProviderDialect::OpenAiResponses => Traits {
+            sealed_reasoning: openai_reasons(model),
+            ..Traits::default()
+        },
     }
 }
 
@@ -75,6 +83,19 @@ fn anthropic(model: &str) -> Traits {
         default_max_tokens: if small.iter().any(is) { 4_096 } else { 8_192 },
         ..Traits::default()
     }
+}
+
+/// Google's models before Gemini 3 think with a budget.
+fn before_gemini_3(model: &str) -> bool {
+    ["gemini-1", "gemini-2", "gemma"]
+        .iter()
+        .any(|part| model.contains(part))
+}
+
+/// OpenAI's models that do not reason refuse to be asked for the seals of reasoning.
+fn openai_reasons(model: &str) -> bool {
+    let plain = ["gpt-3", "gpt-4", "chatgpt-4", "gpt-5-chat"];
+    !plain.iter().any(|part| model.contains(part))
 }
 
 #[cfg(test)]

@@ -260,7 +260,11 @@ pub fn passed_on(surface: Surface, headers: &HeaderMap) -> Vec<(&'static str, St
 const fn names_passed_on(surface: Surface) -> &'static [&'static str] {
     match surface {
         Surface::Messages => &["anthropic-beta"],
-        Surface::ChatCompletions | Surface::Completions | Surface::Embeddings => &[],
+        Surface::ChatCompletions
+        | Surface::Completions
+        | Surface::Embeddings
+        | Surface::Responses
+        | Surface::GenerateContent => &[],
     }
 }
 

@@ -207,11 +207,11 @@ settings! {
         name: String = values::name().example("openai").unique();
         /// Where its API is. Usually ends in `/v1`.
         base_url: String = values::base_url().example("https://api.openai.com/v1");
-        /// The API that it speaks: OpenAI's, as most servers do, or Anthropic's. Clients of either
-        /// are served by upstreams of both.
+        /// The API that it speaks: OpenAI's, as most servers do, or another. Clients of all are
+        /// served by upstreams of each.
         dialect: UpstreamDialect = choice().or(UpstreamDialect::OpenAi);
         /// The key to call it with, sent as `Authorization: Bearer`, or as `x-api-key` where the
-        /// dialect is `anthropic`.
+        /// dialect is `anthropic`, or as `x-goog-api-key` where it is `gemini`.
         api_key: Option<Secret> = values::secret().example("${OPENAI_API_KEY}").optional();
         /// Headers to send with every request, such as `{ "x-team" = "search" }`.
         headers: Vec<(String, Secret)> = map(
@@ -242,8 +242,12 @@ choices! {
     pub enum UpstreamDialect {
         /// OpenAI's chat completions, and what belongs to them.
         OpenAi = "openai",
+        /// OpenAI's responses.
+        Responses = "responses",
         /// Anthropic's messages.
         Anthropic = "anthropic",
+        /// Google's Gemini API.
+        Gemini = "gemini",
     }
 }
 

@@ -6,14 +6,19 @@
 //! a folder with its requests, its streams, its whole answers and its errors, and knows no other.
 
 pub mod anthropic;
+mod balance;
+mod extension;
+pub mod gemini;
 mod json;
 pub mod openai;
 pub mod openai_chat;
+pub mod openai_responses;
 mod prepare;
 pub mod problem;
 mod read;
 mod redact;
 mod surface;
+mod token;
 mod translate;
 mod wire;
 

@@ -24,7 +24,7 @@ pub fn upstream_body(
     target: &Target<'_>,
 ) -> Result<Bytes, Error> {
     let surface = envelope.surface();
-    if surface.native() == provider {
+    if surface.passes_through(provider) {
         let ask_usage = target.stream && target.traits.usage_in_streams;
         let body = envelope.upstream_body(target.model, ask_usage, target.stream);
         return Ok(match surface {

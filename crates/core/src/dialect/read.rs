@@ -60,11 +60,30 @@ impl<'a, 'p> Node<'a, 'p> {
     where
         'p: 'n,
     {
+        self.fields_named(|name| name)
+    }
+
+    /// The same, of APIs that take `snake_case` for every `camelCase` name, which all names become.
+    pub(super) fn camel_fields<'n>(&'n self) -> Result<Fields<'a, 'n>, Error>
+    where
+        'p: 'n,
+    {
+        self.fields_named(camel)
+    }
+
+    fn fields_named<'n>(
+        &'n self,
+        rename: fn(Cow<'a, str>) -> Cow<'a, str>,
+    ) -> Result<Fields<'a, 'n>, Error>
+    where
+        'p: 'n,
+    {
         let mut members = Vec::new();
         for_each_member(self.text.as_bytes(), |member| {
-            members.retain(|(name, _)| *name != member.key);
+            let key = rename(member.key);
+            members.retain(|(name, _)| *name != key);
             if member.value != "null" {
-                members.push((member.key, member.value));
+                members.push((key, member.value));
             }
             Ok(())
         })
@@ -234,6 +253,21 @@ impl<'a, 'p> Fields<'a, 'p> {
             _ => format!("{}.{name}", self.place),
         }
     }
+}
+
+/// A `snake_case` name as `camelCase`; any other as it is.
+pub(super) fn camel(name: Cow<'_, str>) -> Cow<'_, str> {
+    if !name.trim_start_matches('_').contains('_') {
+        return name;
+    }
+    let mut words = name.split('_').filter(|word| !word.is_empty());
+    let mut joined = words.next().unwrap_or_default().to_owned();
+    for word in words {
+        let mut letters = word.chars();
+        joined.extend(letters.next().map(|letter| letter.to_ascii_uppercase()));
+        joined.push_str(letters.as_str());
+    }
+    Cow::Owned(joined)
 }
 
 impl fmt::Display for Place<'_> {

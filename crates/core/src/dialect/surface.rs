@@ -1,11 +1,15 @@
 //! What each surface's dialect says, and which of them an upstream understands as it is.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 
 use super::translate::{ClientDialect, ProviderDialect};
-use super::{anthropic, openai};
-use crate::error::Error;
-use crate::event::{Event, Surface, Usage};
+use super::translate::{DecodeError, Decoder, ReplyHead};
+use super::{anthropic, gemini, openai};
+use crate::answer::{Broken, Fold};
+use crate::error::{Error, ErrorCode};
+use crate::event::{Event, Mode, Surface, Usage};
 use crate::fault::Fault;
 use crate::frame::sse::SseEvent;
 
@@ -16,6 +20,8 @@ impl Surface {
         match self {
             Self::ChatCompletions => Some(ClientDialect::OpenAiChat),
             Self::Messages => Some(ClientDialect::Anthropic),
+            Self::Responses => Some(ClientDialect::OpenAiResponses),
+            Self::GenerateContent => Some(ClientDialect::Gemini),
             Self::Completions | Self::Embeddings => None,
         }
     }
@@ -27,6 +33,8 @@ impl Surface {
                 ProviderDialect::OpenAiChat
             }
             Self::Messages => ProviderDialect::Anthropic,
+            Self::Responses => ProviderDialect::OpenAiResponses,
+            Self::GenerateContent => ProviderDialect::Gemini,
         }
     }
 
@@ -37,6 +45,8 @@ impl Surface {
                 openai::error_body(error)
             }
             Self::Messages => ClientDialect::Anthropic.write_error(&Fault::from(error)),
+            Self::Responses => ClientDialect::OpenAiResponses.write_error(&Fault::from(error)),
+            Self::GenerateContent => ClientDialect::Gemini.write_error(&Fault::from(error)),
         }
     }
 
@@ -48,6 +58,8 @@ impl Surface {
                 data: openai::error_body(error),
             },
             Self::Messages => ClientDialect::Anthropic.error_event(&Fault::from(error)),
+            Self::Responses => ClientDialect::OpenAiResponses.error_event(&Fault::from(error)),
+            Self::GenerateContent => ClientDialect::Gemini.error_event(&Fault::from(error)),
         }
     }
 
@@ -58,6 +70,10 @@ impl Surface {
                 openai::is_done(&event.data)
             }
             Self::Messages => &*event.name == anthropic::END.as_bytes(),
+            Self::Responses => {
+                matches!(&*event.name, b"response.completed" | b"response.incomplete")
+            }
+            Self::GenerateContent => false,
         }
     }
 
@@ -74,18 +90,27 @@ impl Surface {
                 openai::fold(self, shown.iter().chain(events).map(AsRef::as_ref))
             }
             Self::Messages => anthropic::fold(events.iter().map(AsRef::as_ref)),
+            Self::Responses => fold(
+                ProviderDialect::OpenAiResponses,
+                ClientDialect::OpenAiResponses,
+                events,
+            ),
+            Self::GenerateContent => fold(ProviderDialect::Gemini, ClientDialect::Gemini, events),
         }
     }
 }
 
 impl ProviderDialect {
-    /// Where an upstream takes the requests of a surface, below its base URL, which ends in `/v1`.
-    pub const fn path(self, surface: Surface) -> &'static str {
+    /// Where an upstream takes the requests of a surface, below its base URL, which ends in the
+    /// version of the API.
+    pub fn path(self, surface: Surface, model: &str, mode: Mode) -> Cow<'static, str> {
         match (self, surface) {
-            (Self::OpenAiChat, Surface::Completions) => "/completions",
-            (Self::OpenAiChat, Surface::Embeddings) => "/embeddings",
-            (Self::OpenAiChat, _) => "/chat/completions",
-            (Self::Anthropic, _) => "/messages",
+            (Self::OpenAiChat, Surface::Completions) => "/completions".into(),
+            (Self::OpenAiChat, Surface::Embeddings) => "/embeddings".into(),
+            (Self::OpenAiChat, _) => "/chat/completions".into(),
+            (Self::OpenAiResponses, _) => "/responses".into(),
+            (Self::Anthropic, _) => "/messages".into(),
+            (Self::Gemini, _) => gemini::url(model, mode).into(),
         }
     }
 
@@ -94,6 +119,38 @@ impl ProviderDialect {
         match self {
             Self::OpenAiChat => "OpenAI's API",
             Self::Anthropic => "Anthropic's API",
+            Self::OpenAiResponses => "OpenAI's responses API",
+            Self::Gemini => "Google's Gemini API",
         }
     }
+}
+
+/// Reads events of an API as its provider sends them, and writes the answer that they are.
+fn fold(
+    provider: ProviderDialect,
+    client: ClientDialect,
+    events: &[Bytes],
+) -> Result<Bytes, Error> {
+    let invalid = |error: DecodeError| {
+        let message = format!("The answer cannot be put together: {error}.");
+        Error::new(ErrorCode::UpstreamInvalid, message)
+    };
+    let (mut decoder, mut fold) = (Decoder::new(provider, ""), Fold::default());
+    for data in events {
+        let result = decoder.push(b"", data, &mut |delta| fold.push(delta));
+        result.map_err(invalid)?;
+    }
+    let result = decoder.finish(&mut |delta| fold.push(delta));
+    result.map_err(invalid)?;
+    let answer = fold.finish().map_err(|broken| match broken {
+        Broken::Fault(fault) => Error::new(ErrorCode::UpstreamError, fault.message),
+        Broken::Cut => invalid(DecodeError::Cut("sent an answer without an end")),
+    })?;
+    let head = ReplyHead {
+        id: String::new(),
+        model: String::new(),
+        created: 0,
+        show_usage: true,
+    };
+    Ok(client.write_answer(&answer, &head))
 }

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::{anthropic, openai_chat};
+use super::{anthropic, gemini, openai_chat, openai_responses};
 use crate::answer::{Answer, Broken, Delta, Fold, Start};
 use crate::ask::{Ask, Field};
 use crate::error::Error;
@@ -16,6 +16,10 @@ pub enum ClientDialect {
     OpenAiChat,
     /// Anthropic's messages.
     Anthropic,
+    /// Google's `generateContent`.
+    Gemini,
+    /// OpenAI's responses.
+    OpenAiResponses,
 }
 
 /// An API that providers speak.
@@ -25,6 +29,10 @@ pub enum ProviderDialect {
     OpenAiChat,
     /// Anthropic's messages.
     Anthropic,
+    /// Google's `generateContent`.
+    Gemini,
+    /// OpenAI's responses.
+    OpenAiResponses,
 }
 
 /// How a provider differs from the one that its dialect comes from: a part of its row in the table
@@ -58,6 +66,13 @@ pub struct Traits {
     pub adaptive_thinking: bool,
     /// `anthropic`: the `max_tokens`, which it has to have, for a request without one.
     pub default_max_tokens: u64,
+    /// `gemini`: the model is of Gemini 3 or later: it takes an effort, else a budget stands for it,
+    /// and wants a signature on the first call of each turn, for which Google has a word where
+    /// another model made the call.
+    pub gemini_3: bool,
+    /// `openai_responses`: the model reasons. It is then asked for the seals of its reasoning, which
+    /// other models refuse.
+    pub sealed_reasoning: bool,
 }
 
 impl Default for Traits {
@@ -73,6 +88,8 @@ impl Default for Traits {
             usage_in_streams: true,
             adaptive_thinking: true,
             default_max_tokens: 8_192,
+            gemini_3: true,
+            sealed_reasoning: true,
         }
     }
 }
@@ -157,6 +174,8 @@ impl ClientDialect {
         match self {
             Self::OpenAiChat => openai_chat::NAME,
             Self::Anthropic => anthropic::NAME,
+            Self::Gemini => gemini::NAME,
+            Self::OpenAiResponses => openai_responses::NAME,
         }
     }
 
@@ -169,6 +188,8 @@ impl ClientDialect {
         match self {
             Self::OpenAiChat => openai_chat::read_request(body),
             Self::Anthropic => anthropic::read_request(body),
+            Self::Gemini => gemini::read_request(body),
+            Self::OpenAiResponses => openai_responses::read_request(body),
         }
     }
 
@@ -177,6 +198,8 @@ impl ClientDialect {
         match self {
             Self::OpenAiChat => openai_chat::path(field),
             Self::Anthropic => anthropic::path(field),
+            Self::Gemini => gemini::path(field),
+            Self::OpenAiResponses => openai_responses::path(field),
         }
     }
 
@@ -185,21 +208,26 @@ impl ClientDialect {
         match self {
             Self::OpenAiChat => openai_chat::write_answer(answer, head),
             Self::Anthropic => anthropic::write_answer(answer, head),
+            Self::Gemini => gemini::write_answer(answer, head),
+            Self::OpenAiResponses => openai_responses::write_answer(answer, head),
         }
     }
 
     /// The body of a response with an error status.
     pub fn write_error(self, fault: &Fault) -> Bytes {
         match self {
-            Self::OpenAiChat => openai_chat::write_error(fault),
+            // One error object for all of OpenAI's API.
+            Self::OpenAiChat | Self::OpenAiResponses => openai_chat::write_error(fault),
             Self::Anthropic => anthropic::write_error(fault),
+            Self::Gemini => gemini::write_error(fault),
         }
     }
 
     /// The event for an error in the middle of a stream, its last one.
     pub fn error_event(self, fault: &Fault) -> SseEvent {
         let name = match self {
-            Self::OpenAiChat => "",
+            Self::OpenAiResponses => return openai_responses::failed(fault),
+            Self::OpenAiChat | Self::Gemini => "",
             Self::Anthropic => "error",
         };
         SseEvent {
@@ -215,6 +243,8 @@ impl ProviderDialect {
         match self {
             Self::OpenAiChat => openai_chat::NAME,
             Self::Anthropic => anthropic::NAME,
+            Self::Gemini => gemini::NAME,
+            Self::OpenAiResponses => openai_responses::NAME,
         }
     }
 
@@ -226,6 +256,8 @@ impl ProviderDialect {
         match self {
             Self::OpenAiChat => openai_chat::write_request(ask, target),
             Self::Anthropic => anthropic::write_request(ask, target),
+            Self::Gemini => gemini::write_request(ask, target),
+            Self::OpenAiResponses => openai_responses::write_request(ask, target),
         }
     }
 
@@ -235,14 +267,18 @@ impl ProviderDialect {
         match self {
             Self::OpenAiChat => openai_chat::read_answer(body, id),
             Self::Anthropic => anthropic::read_answer(body, id),
+            Self::Gemini => gemini::read_answer(body, id),
+            Self::OpenAiResponses => openai_responses::read_answer(body, id),
         }
     }
 
     /// Reads the body of a response with an error status.
     pub fn read_error(self, status: u16, body: &[u8]) -> Fault {
         match self {
-            Self::OpenAiChat => openai_chat::read_error(status, body),
+            // One error object for all of OpenAI's API.
+            Self::OpenAiChat | Self::OpenAiResponses => openai_chat::read_error(status, body),
             Self::Anthropic => anthropic::read_error(status, body),
+            Self::Gemini => gemini::read_error(status, body),
         }
     }
 }
@@ -254,6 +290,10 @@ pub enum Decoder {
     OpenAiChat(openai_chat::Decoder),
     /// Anthropic's messages.
     Anthropic(anthropic::Decoder),
+    /// Google's `generateContent`.
+    Gemini(gemini::Decoder),
+    /// OpenAI's responses.
+    OpenAiResponses(openai_responses::Decoder),
 }
 
 impl Decoder {
@@ -263,6 +303,10 @@ impl Decoder {
         match dialect {
             ProviderDialect::OpenAiChat => Self::OpenAiChat(openai_chat::Decoder::new(id)),
             ProviderDialect::Anthropic => Self::Anthropic(anthropic::Decoder::new(id)),
+            ProviderDialect::Gemini => Self::Gemini(gemini::Decoder::new(id)),
+            ProviderDialect::OpenAiResponses => {
+                Self::OpenAiResponses(openai_responses::Decoder::new(id))
+            }
         }
     }
 
@@ -276,6 +320,8 @@ impl Decoder {
         match self {
             Self::OpenAiChat(decoder) => decoder.push(name, data, out),
             Self::Anthropic(decoder) => decoder.push(name, data, out),
+            Self::Gemini(decoder) => decoder.push(name, data, out),
+            Self::OpenAiResponses(decoder) => decoder.push(name, data, out),
         }
     }
 
@@ -284,6 +330,8 @@ impl Decoder {
         match self {
             Self::OpenAiChat(decoder) => decoder.finish(out),
             Self::Anthropic(decoder) => decoder.finish(out),
+            Self::Gemini(decoder) => decoder.finish(out),
+            Self::OpenAiResponses(decoder) => decoder.finish(out),
         }
     }
 }
@@ -295,6 +343,10 @@ pub enum Renderer {
     OpenAiChat(openai_chat::Renderer),
     /// Anthropic's messages.
     Anthropic(anthropic::Renderer),
+    /// Google's `generateContent`.
+    Gemini(gemini::Renderer),
+    /// OpenAI's responses.
+    OpenAiResponses(openai_responses::Renderer),
 }
 
 impl Renderer {
@@ -303,6 +355,10 @@ impl Renderer {
         match dialect {
             ClientDialect::OpenAiChat => Self::OpenAiChat(openai_chat::Renderer::new(head)),
             ClientDialect::Anthropic => Self::Anthropic(anthropic::Renderer::new(head)),
+            ClientDialect::Gemini => Self::Gemini(gemini::Renderer::new(head)),
+            ClientDialect::OpenAiResponses => {
+                Self::OpenAiResponses(openai_responses::Renderer::new(head))
+            }
         }
     }
 
@@ -311,6 +367,8 @@ impl Renderer {
         match self {
             Self::OpenAiChat(renderer) => renderer.push(delta, out),
             Self::Anthropic(renderer) => renderer.push(delta, out),
+            Self::Gemini(renderer) => renderer.push(delta, out),
+            Self::OpenAiResponses(renderer) => renderer.push(delta, out),
         }
     }
 }

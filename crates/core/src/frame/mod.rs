@@ -2,4 +2,5 @@
 //! the one function that renders an SSE frame. They own no socket and no time.
 
 pub mod http1;
+pub mod json_array;
 pub mod sse;

@@ -1,10 +1,14 @@
 //! Errors of one API in the words of another.
 
+use std::time::Duration;
+
 use everstream_core::dialect::{ClientDialect, ProviderDialect};
 use everstream_core::error::{Error, ErrorCode};
 use everstream_core::fault::{Fault, FaultKind};
 use everstream_core::id::StreamId;
 use serde_json::{Value, json};
+
+use crate::transcripts::{CLIENTS, PROVIDERS};
 
 fn written(client: ClientDialect, fault: &Fault) -> Value {
     serde_json::from_slice(&client.write_error(fault)).unwrap()
@@ -138,11 +142,15 @@ fn the_gateways_own_errors_are_in_every_dialect() {
         let error = Error::new(code, "It broke.").stream(StreamId::from_bits(1));
         let fault = Fault::from(&error);
         assert_eq!(fault.http_status(), code.status());
-        for client in [ClientDialect::OpenAiChat, ClientDialect::Anthropic] {
+        for client in CLIENTS {
             let body = written(client, &fault);
             let message = body["error"]["message"].as_str().unwrap();
             assert!(message.starts_with("It broke"), "{body}");
-            assert!(body["error"]["type"].is_string());
+            let name = match client {
+                ClientDialect::Gemini => "status",
+                _ => "type",
+            };
+            assert!(body["error"][name].is_string());
         }
     }
     let cut = Error::new(ErrorCode::UpstreamCut, "It broke.").stream(StreamId::from_bits(1));
@@ -158,7 +166,79 @@ fn the_gateways_own_errors_are_in_every_dialect() {
 #[test]
 fn an_error_with_status_200_is_no_answer() {
     let body = br#"{"error":{"message":"no","type":"server_error"}}"#;
-    for provider in [ProviderDialect::OpenAiChat, ProviderDialect::Anthropic] {
+    for provider in PROVIDERS {
         assert!(provider.read_answer(body, "x").is_err());
     }
+}
+
+#[test]
+fn googles_errors_keep_their_details() {
+    let detail = |kind: &str, name: &str, value: Value| {
+        let kind = format!("type.googleapis.com/google.rpc.{kind}");
+        json!({"@type": kind, name: value})
+    };
+    let body = |code: u16, status: &str, details: Value| json!({"error": {"code": code, "message": "A reason", "status": status, "details": details}});
+    let quota = json!([
+        detail("QuotaFailure", "violations", json!([])),
+        detail("RetryInfo", "retryDelay", json!("34.5s")),
+    ]);
+    let field = json!([detail(
+        "BadRequest",
+        "fieldViolations",
+        json!([{"field": "contents", "description": "x"}])
+    )]);
+    let key = json!([detail("ErrorInfo", "reason", json!("API_KEY_INVALID"))]);
+    let cases = [
+        (429, "RESOURCE_EXHAUSTED", quota, FaultKind::RateLimit),
+        (400, "INVALID_ARGUMENT", field, FaultKind::Invalid),
+        (400, "INVALID_ARGUMENT", key, FaultKind::Unauthorized),
+        (403, "PERMISSION_DENIED", json!([]), FaultKind::Forbidden),
+        (404, "NOT_FOUND", json!([]), FaultKind::NotFound),
+        (499, "CANCELLED", json!([]), FaultKind::Cancelled),
+        (500, "INTERNAL", json!([]), FaultKind::Server),
+        (503, "UNAVAILABLE", json!([]), FaultKind::Overloaded),
+        (504, "DEADLINE_EXCEEDED", json!([]), FaultKind::Timeout),
+    ];
+    for (status, name, details, kind) in cases {
+        let body = body(status, name, details);
+        // A stream that is an array has its error in one.
+        for body in [body.clone(), json!([body])] {
+            let fault = ProviderDialect::Gemini.read_error(status, body.to_string().as_bytes());
+            assert_eq!(fault.kind, kind, "{body}");
+            assert_eq!(fault.code.as_deref(), Some(name));
+            assert_eq!(fault.message, "A reason");
+            assert_eq!(fault.http_status(), status);
+        }
+    }
+    for body in ["", "[]", "<html>", "{}", "{\"error\":1}"] {
+        let fault = ProviderDialect::Gemini.read_error(502, body.as_bytes());
+        assert_eq!(fault.kind, FaultKind::Server, "{body}");
+    }
+}
+
+#[test]
+fn a_client_of_googles_hears_when_to_retry_and_what_was_wrong() {
+    let fault = Fault {
+        code: Some("overloaded_error".to_owned()),
+        param: Some("contents".to_owned()),
+        retry_after: Some(Duration::from_millis(1_500)),
+        ..Fault::new(FaultKind::RateLimit, "Slowly")
+    };
+    let heard = written(ClientDialect::Gemini, &fault);
+    let google = |name: &str| format!("type.googleapis.com/google.rpc.{name}");
+    let violation = json!({"field": "contents", "description": "Slowly"});
+    let expected = json!({"error": {
+        "code": 429, "message": "Slowly", "status": "RESOURCE_EXHAUSTED", "details": [
+            {"@type": google("RetryInfo"), "retryDelay": "1.5s"},
+            {"@type": google("BadRequest"), "fieldViolations": [violation]},
+            {"@type": google("ErrorInfo"), "reason": "overloaded_error", "domain": "everstream"},
+        ],
+    }});
+    assert_eq!(heard, expected);
+    let body = heard.to_string();
+    let again = ProviderDialect::Gemini.read_error(429, body.as_bytes());
+    assert_eq!(
+        (again.retry_after, again.param),
+        (fault.retry_after, fault.param)
+    );
 }

@@ -5,8 +5,14 @@
 
 mod anthropic_client;
 mod errors;
+mod gemini_client;
+mod gemini_properties;
+mod gemini_requests;
 mod properties;
 mod requests;
+mod responses_client;
+mod responses_properties;
+mod responses_requests;
 mod snapshot;
 mod table;
 mod transcripts;

@@ -13,11 +13,15 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use crate::anthropic_client::listen;
-use crate::transcripts::{CLIENTS, head};
+use crate::transcripts::{CLIENTS, PROVIDERS, head};
+use crate::{gemini_client, responses_client};
 
-const WORDS: &str = "\\PC{1,12}";
+pub(crate) const WORDS: &str = "\\PC{1,12}";
 
-fn seal(makers: &'static [Maker], with_id: bool) -> impl Strategy<Value = Seal<'static>> {
+pub(crate) fn seal(
+    makers: &'static [Maker],
+    with_id: bool,
+) -> impl Strategy<Value = Seal<'static>> {
     let form = prop_oneof![Just(SealForm::Signature), Just(SealForm::Encrypted)];
     let id = option::of("[a-z:_]{1,6}").prop_map(move |id| id.filter(|_| with_id));
     let maker = proptest::sample::select(makers);
@@ -29,10 +33,13 @@ fn seal(makers: &'static [Maker], with_id: bool) -> impl Strategy<Value = Seal<'
     })
 }
 
-const ALL: &[Maker] = &[Maker::Anthropic, Maker::Google, Maker::OpenAi, Maker::Other];
+pub(crate) const ALL: &[Maker] = &[Maker::Anthropic, Maker::Google, Maker::OpenAi, Maker::Other];
 
 /// Reasoning, of which something is seen or sealed.
-fn reasoning(makers: &'static [Maker], with_id: bool) -> impl Strategy<Value = Part<'static>> {
+pub(crate) fn reasoning(
+    makers: &'static [Maker],
+    with_id: bool,
+) -> impl Strategy<Value = Part<'static>> {
     ("\\PC{0,12}", option::of(seal(makers, with_id))).prop_filter_map("empty", |(text, seal)| {
         let some = !text.is_empty() || seal.is_some();
         some.then(|| Part {
@@ -42,7 +49,7 @@ fn reasoning(makers: &'static [Maker], with_id: bool) -> impl Strategy<Value = P
     })
 }
 
-fn google() -> impl Strategy<Value = Option<Seal<'static>>> {
+pub(crate) fn google() -> impl Strategy<Value = Option<Seal<'static>>> {
     option::of("[ -~]{1,12}".prop_map(|data| Seal {
         maker: Maker::Google,
         form: SealForm::Signature,
@@ -51,11 +58,11 @@ fn google() -> impl Strategy<Value = Option<Seal<'static>>> {
     }))
 }
 
-fn text() -> impl Strategy<Value = Part<'static>> {
+pub(crate) fn text() -> impl Strategy<Value = Part<'static>> {
     WORDS.prop_map(Part::text)
 }
 
-fn call() -> impl Strategy<Value = Part<'static>> {
+pub(crate) fn call() -> impl Strategy<Value = Part<'static>> {
     let arguments = prop_oneof![
         Just("{}".to_owned()),
         ("[a-z]{1,4}", WORDS).prop_map(|(name, value)| json!({name: value}).to_string()),
@@ -71,7 +78,7 @@ fn call() -> impl Strategy<Value = Part<'static>> {
 }
 
 /// Gives each call an id of its own.
-fn number(mut parts: Vec<Part<'static>>) -> Vec<Part<'static>> {
+pub(crate) fn number(mut parts: Vec<Part<'static>>) -> Vec<Part<'static>> {
     for (index, part) in parts.iter_mut().enumerate() {
         if let Content::ToolCall(call) = &mut part.content {
             call.id = format!("call_{index}").into();
@@ -80,7 +87,7 @@ fn number(mut parts: Vec<Part<'static>>) -> Vec<Part<'static>> {
     parts
 }
 
-fn usage() -> impl Strategy<Value = Usage> {
+pub(crate) fn usage() -> impl Strategy<Value = Usage> {
     (0..9_u64, 0..9_u64, 0..9_u64, 0..9_u64, 0..9_u64).prop_map(
         |(fresh, cached, written, output, thought)| Usage {
             input_tokens: fresh + cached + written,
@@ -93,7 +100,7 @@ fn usage() -> impl Strategy<Value = Usage> {
     )
 }
 
-fn start(created: Option<u64>) -> impl Strategy<Value = Start<'static>> {
+pub(crate) fn start(created: Option<u64>) -> impl Strategy<Value = Start<'static>> {
     (WORDS, WORDS).prop_map(move |(id, model)| Start {
         id: id.into(),
         model: model.into(),
@@ -102,7 +109,7 @@ fn start(created: Option<u64>) -> impl Strategy<Value = Start<'static>> {
 }
 
 /// An end that is as good as any for these parts.
-fn finish(parts: &[Part<'_>], choice: usize, detail: Option<String>) -> Finish<'static> {
+pub(crate) fn finish(parts: &[Part<'_>], choice: usize, detail: Option<String>) -> Finish<'static> {
     let called = parts
         .iter()
         .any(|p| matches!(p.content, Content::ToolCall(_)));
@@ -211,7 +218,7 @@ fn anthropic_answer() -> impl Strategy<Value = Answer> {
         })
 }
 
-fn render(client: ClientDialect, deltas: &[Delta<'_>]) -> Vec<SseEvent> {
+pub(crate) fn render(client: ClientDialect, deltas: &[Delta<'_>]) -> Vec<SseEvent> {
     let mut renderer = Renderer::new(client, head());
     let mut events = Vec::new();
     for delta in deltas {
@@ -231,7 +238,7 @@ fn decode(provider: ProviderDialect, events: &[SseEvent]) -> Answer {
     fold.finish().unwrap()
 }
 
-fn comes_back(client: ClientDialect, provider: ProviderDialect, answer: &Answer) {
+pub(crate) fn comes_back(client: ClientDialect, provider: ProviderDialect, answer: &Answer) {
     let deltas: Vec<_> = answer.deltas().collect();
     let events = render(client, &deltas);
     assert_eq!(&decode(provider, &events), answer);
@@ -240,13 +247,20 @@ fn comes_back(client: ClientDialect, provider: ProviderDialect, answer: &Answer)
 }
 
 /// The answer's message as a client sends it back.
-fn next_turn(client: ClientDialect, answer: &Answer) -> Vec<Part<'static>> {
+pub(crate) fn next_turn(client: ClientDialect, answer: &Answer) -> Vec<Part<'static>> {
     let body: Value = serde_json::from_slice(&client.write_answer(answer, &head())).unwrap();
     let message = match client {
         ClientDialect::OpenAiChat => body["choices"][0]["message"].clone(),
         ClientDialect::Anthropic => json!({"role": "assistant", "content": body["content"]}),
+        ClientDialect::Gemini => body["candidates"][0]["content"].clone(),
+        ClientDialect::OpenAiResponses => body["output"].clone(),
     };
-    let request = json!({"model": "m", "max_tokens": 1, "messages": [message]}).to_string();
+    let request = match client {
+        ClientDialect::Gemini => json!({"contents": [message]}),
+        ClientDialect::OpenAiResponses => json!({"model": "m", "input": message}),
+        _ => json!({"model": "m", "max_tokens": 1, "messages": [message]}),
+    };
+    let request = request.to_string();
     let ask = client.read_request(request.as_bytes()).unwrap();
     let parts = ask.messages.into_iter().flat_map(|message| message.parts);
     parts.map(owned).collect()
@@ -361,13 +375,23 @@ proptest! {
         }
         listen(&render(ClientDialect::Anthropic, &deltas), ended);
         decode(ProviderDialect::OpenAiChat, &render(ClientDialect::OpenAiChat, &deltas));
+        let events = render(ClientDialect::OpenAiResponses, &deltas);
+        responses_client::listen(&events, ended);
+        if ended {
+            decode(ProviderDialect::OpenAiResponses, &events);
+        }
+        let events = render(ClientDialect::Gemini, &deltas);
+        gemini_client::listen(&events, ended);
+        if ended {
+            decode(ProviderDialect::Gemini, &events);
+        }
     }
 
     #[test]
     fn no_event_is_a_panic(
-        events in vec(("(error)?", "(\\{\"(type|choices|delta|error)\":)?\\PC{0,30}"), 0..4),
+        events in vec(("(error)?", "(\\{\"(type|choices|delta|error|candidates|response)\":)?\\PC{0,30}"), 0..4),
     ) {
-        for provider in [ProviderDialect::OpenAiChat, ProviderDialect::Anthropic] {
+        for provider in PROVIDERS {
             let mut decoder = Decoder::new(provider, "x");
             let mut renderers = CLIENTS.map(|client| Renderer::new(client, head()));
             let mut out = Vec::new();
@@ -382,7 +406,7 @@ proptest! {
     }
 
     #[test]
-    fn no_request_is_a_panic(body in "(\\{\"model\":\"m\",\"messages\":)?\\PC{0,60}") {
+    fn no_request_is_a_panic(body in "(\\{\"(model\":\"m\",\"(messages|input)|contents)\":)?\\PC{0,60}") {
         for client in CLIENTS {
             let _ = client.read_request(body.as_bytes());
         }

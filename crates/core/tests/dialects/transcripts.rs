@@ -9,13 +9,21 @@ use everstream_core::answer::{Answer, Delta, Fold};
 use everstream_core::dialect::{ClientDialect, Decoder, ProviderDialect, Renderer, ReplyHead};
 use everstream_core::frame::sse::{SseDecoder, SseEvent};
 
-use crate::anthropic_client;
 use crate::snapshot::{check, inputs};
+use crate::{anthropic_client, gemini_client, responses_client};
 
-pub(crate) const CLIENTS: [ClientDialect; 2] =
-    [ClientDialect::OpenAiChat, ClientDialect::Anthropic];
-pub(crate) const PROVIDERS: [ProviderDialect; 2] =
-    [ProviderDialect::OpenAiChat, ProviderDialect::Anthropic];
+pub(crate) const CLIENTS: [ClientDialect; 4] = [
+    ClientDialect::OpenAiChat,
+    ClientDialect::Anthropic,
+    ClientDialect::Gemini,
+    ClientDialect::OpenAiResponses,
+];
+pub(crate) const PROVIDERS: [ProviderDialect; 4] = [
+    ProviderDialect::OpenAiChat,
+    ProviderDialect::Anthropic,
+    ProviderDialect::Gemini,
+    ProviderDialect::OpenAiResponses,
+];
 
 pub(crate) fn head() -> ReplyHead {
     ReplyHead {
@@ -129,6 +137,8 @@ fn every_client_hears_what_it_did() {
         }
         let ended = heard.answer.is_some();
         anthropic_client::listen(&heard.events[1], ended);
+        gemini_client::listen(&heard.events[2], ended);
+        responses_client::listen(&heard.events[3], ended);
     });
 }
 
@@ -159,19 +169,24 @@ fn an_answer_without_its_end_has_no_end_for_anybody() {
             return;
         }
         cut += 1;
-        let all = [text(&heard, 0), text(&heard, 1)].concat();
+        let all: String = (0..CLIENTS.len())
+            .map(|client| text(&heard, client))
+            .collect();
         for end in [
             "data: [DONE]",
             "message_stop",
             "message_delta",
+            "event: response.completed",
+            "event: response.incomplete",
             "\"finish_reason\":\"stop\"",
+            "\"finishReason\":\"STOP\"",
         ] {
             assert!(!all.contains(end), "{}: {all}", path.display());
         }
         // The one of these that quotes a key is not to show it.
         assert!(!all.contains("sk-abcdef"), "{}", path.display());
     });
-    assert!(cut >= 6, "{cut}");
+    assert!(cut >= 12, "{cut}");
 }
 
 #[test]
@@ -188,6 +203,12 @@ fn what_is_not_the_api_is_said_without_quoting_it() {
             r#"{"type":"message_delta","usage":"sk-secret"}"#,
         ),
         (ProviderDialect::Anthropic, "sk-secret"),
+        (ProviderDialect::Gemini, r#"{"candidates":"sk-secret"}"#),
+        (ProviderDialect::Gemini, r#"{"candidates":[{"index":128}]}"#),
+        (
+            ProviderDialect::OpenAiResponses,
+            r#"{"type":"response.created","response":"sk-secret"}"#,
+        ),
     ] {
         let mut decoder = Decoder::new(dialect, "x");
         let refused = decoder.push(b"", data.as_bytes(), &mut |_| {}).unwrap_err();

@@ -2,6 +2,7 @@
 //!
 //! All that one read of the socket brought becomes one append, and then one piece for the readers.
 
+use std::borrow::Cow;
 use std::future::Future;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
@@ -30,7 +31,7 @@ const FIRST: Seq = Seq::new(1);
 /// The call that the writer's [`Output::Dial`] makes.
 pub(super) struct Call {
     pub(super) upstream: Arc<Upstream>,
-    pub(super) path: &'static str,
+    pub(super) path: Cow<'static, str>,
     pub(super) headers: Vec<(&'static str, String)>,
     pub(super) body: Bytes,
 }
@@ -205,7 +206,7 @@ impl Driver {
                 upstream
                     .send(upstream::Request {
                         method: "POST",
-                        path,
+                        path: &path,
                         headers,
                         body: Some(body),
                     })

@@ -250,7 +250,7 @@ fn call_of(request: Request) -> driver::Call {
         headers.extend(request.headers);
     }
     driver::Call {
-        path: dialect.path(request.surface),
+        path: dialect.path(request.surface, &request.upstream_model, request.mode),
         upstream: request.upstream,
         headers,
         body: request.upstream_body,

@@ -21,6 +21,8 @@ pub enum Shape {
     OpenAi,
     /// `{"type": "error", "error": {...}}`, as Anthropic's SDKs read it.
     Anthropic,
+    /// `{"error": {"code": ..., "status": ...}}`, as Google's SDKs read it.
+    Gemini,
     /// `application/problem+json`, on Everstream's own paths.
     Problem,
 }
@@ -32,6 +34,8 @@ impl Shape {
         let is_own = own.iter().any(|prefix| path.starts_with(prefix));
         if path.starts_with("/v1/messages") {
             Self::Anthropic
+        } else if path.starts_with("/v1beta/") {
+            Self::Gemini
         } else if path.starts_with("/v1/") && !is_own {
             Self::OpenAi
         } else {
@@ -42,8 +46,12 @@ impl Shape {
     /// The shape of a surface.
     pub const fn of_surface(surface: Surface) -> Self {
         match surface {
-            Surface::ChatCompletions | Surface::Completions | Surface::Embeddings => Self::OpenAi,
+            Surface::ChatCompletions
+            | Surface::Completions
+            | Surface::Embeddings
+            | Surface::Responses => Self::OpenAi,
             Surface::Messages => Self::Anthropic,
+            Surface::GenerateContent => Self::Gemini,
         }
     }
 
@@ -62,6 +70,10 @@ impl IntoResponse for Failure {
                 "application/json",
             ),
             Shape::Anthropic => (Surface::Messages.error_body(&error), "application/json"),
+            Shape::Gemini => (
+                Surface::GenerateContent.error_body(&error),
+                "application/json",
+            ),
             Shape::Problem => (problem::problem_body(&error), "application/problem+json"),
         };
         let status = StatusCode::from_u16(error.code.status());

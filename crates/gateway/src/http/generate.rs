@@ -23,11 +23,12 @@ use crate::read::Reader;
 use crate::store_error;
 
 /// Where each of them is.
-pub(super) const PATHS: [(&str, Surface); 4] = [
+pub(super) const PATHS: [(&str, Surface); 5] = [
     ("/v1/chat/completions", Surface::ChatCompletions),
     ("/v1/completions", Surface::Completions),
     ("/v1/embeddings", Surface::Embeddings),
     ("/v1/messages", Surface::Messages),
+    ("/v1/responses", Surface::Responses),
 ];
 
 /// A `POST` to one of them.

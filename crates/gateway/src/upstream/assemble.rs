@@ -60,7 +60,9 @@ fn spec(config: &UpstreamConfig) -> UpstreamSpec {
     UpstreamSpec {
         dialect: match config.dialect {
             UpstreamDialect::OpenAi => ProviderDialect::OpenAiChat,
+            UpstreamDialect::Responses => ProviderDialect::OpenAiResponses,
             UpstreamDialect::Anthropic => ProviderDialect::Anthropic,
+            UpstreamDialect::Gemini => ProviderDialect::Gemini,
         },
         api_key: config.api_key.clone(),
         headers: headers

@@ -75,7 +75,9 @@ impl Upstream {
         // SDKs are given Anthropic's address without the version, and add it themselves.
         let base = match spec.dialect {
             ProviderDialect::Anthropic => base.versioned("/v1"),
-            ProviderDialect::OpenAiChat => base,
+            ProviderDialect::OpenAiChat
+            | ProviderDialect::OpenAiResponses
+            | ProviderDialect::Gemini => base,
         };
         let fields = standing_fields(&spec, &base).map_err(|error| SpecError::Header {
             name: name(),
@@ -312,10 +314,11 @@ fn standing_fields(spec: &UpstreamSpec, base: &BaseUrl) -> Result<Fields, Reques
     )?;
     push_default("accept-encoding", "identity")?;
     match (&spec.api_key, spec.dialect) {
-        (Some(key), ProviderDialect::OpenAiChat) => {
+        (Some(key), ProviderDialect::OpenAiChat | ProviderDialect::OpenAiResponses) => {
             push_default("authorization", &format!("Bearer {}", key.expose()))?;
         }
         (Some(key), ProviderDialect::Anthropic) => push_default("x-api-key", key.expose())?,
+        (Some(key), ProviderDialect::Gemini) => push_default("x-goog-api-key", key.expose())?,
         (None, _) => {}
     }
     if spec.dialect == ProviderDialect::Anthropic {

@@ -223,9 +223,11 @@ pub(super) async fn fetch_models(upstream: &Arc<Upstream>) -> Result<ModelList, 
     let request = Request {
         method: "GET",
         path: match upstream.spec().dialect {
-            ProviderDialect::OpenAiChat => "/models",
+            ProviderDialect::OpenAiChat | ProviderDialect::OpenAiResponses => "/models",
             // Else it gives twenty.
             ProviderDialect::Anthropic => "/models?limit=1000",
+            // Else it gives fifty.
+            ProviderDialect::Gemini => "/models?pageSize=1000",
         },
         headers: &[("accept", "application/json")],
         body: None,
@@ -244,16 +246,23 @@ pub(super) async fn fetch_models(upstream: &Arc<Upstream>) -> Result<ModelList, 
     parse_models(&text).ok_or(ModelsError::NotAList)
 }
 
-/// OpenAI's form, or the bare array that some providers send. `data` may be null: Ollama without
-/// a model says so.
+/// OpenAI's form, Google's, or the bare array that some providers send. `data` may be null: Ollama
+/// without a model says so.
 fn parse_models(text: &[u8]) -> Option<ModelList> {
     #[derive(Deserialize)]
     struct Model {
         id: String,
     }
     #[derive(Deserialize)]
+    struct GoogleModel {
+        name: String,
+    }
+    #[derive(Deserialize)]
     #[serde(untagged)]
     enum Answer {
+        Google {
+            models: Vec<GoogleModel>,
+        },
         List {
             #[serde(default)]
             object: Option<String>,
@@ -263,6 +272,16 @@ fn parse_models(text: &[u8]) -> Option<ModelList> {
         Bare(Vec<Model>),
     }
     let (models, openai) = match serde_json::from_slice(text).ok()? {
+        Answer::Google { models } => {
+            let names = models.into_iter().map(|model| {
+                let name = model.name.strip_prefix("models/");
+                name.map_or_else(|| model.name.clone(), str::to_owned)
+            });
+            return Some(ModelList {
+                models: names.collect(),
+                openai: false,
+            });
+        }
         Answer::List { object, data } => {
             (data.unwrap_or_default(), object.as_deref() == Some("list"))
         }

@@ -2,7 +2,7 @@
 //!
 //! What the API has no place for:
 //! - A seal of another maker's is the signature of a `thinking` block, or the data of a
-//!   `redacted_thinking` block, which clients send back untouched as they must: see [`token`].
+//!   `redacted_thinking` block, which clients send back untouched as they must: see `token`.
 //! - A refusal is a text, and the reason for the end `refusal`.
 //! - What a model made that is no text is a block as in a request, `image` or `document`.
 //! - `provider_fields`, on the message: see [`EXTENSION`](crate::answer::EXTENSION).
@@ -21,11 +21,12 @@ mod observe;
 mod path;
 mod request;
 mod stream;
-mod token;
 mod unseal;
 mod usage;
 mod whole;
 mod wire;
+
+use super::token;
 
 pub(super) use error::{read_error, write_error};
 pub(super) use fold::fold;

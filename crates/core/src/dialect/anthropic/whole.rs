@@ -1,5 +1,4 @@
 use std::borrow::Cow;
-use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use serde::Serialize;
@@ -10,8 +9,9 @@ use super::stream::Decoder;
 use super::token::On;
 use super::usage::UsageOut;
 use super::wire::MessageIn;
-use crate::answer::{Answer, Choice, Delta, Extra, Fold};
-use crate::content::{Content, Json, Part};
+use crate::answer::{Answer, Choice, Delta, Fold};
+use crate::content::{Content, Part};
+use crate::dialect::extension::{FieldsOut, fields};
 use crate::dialect::json_line;
 use crate::dialect::openai::fault_from_event;
 use crate::dialect::translate::{DecodeError, ReplyHead, whole};
@@ -72,26 +72,6 @@ struct Body<'a> {
     usage: UsageOut,
     #[serde(skip_serializing_if = "FieldsOut::is_empty")]
     provider_fields: FieldsOut<'a>,
-}
-
-/// What only other APIs know, by their names.
-pub(super) type FieldsOut<'a> = BTreeMap<&'static str, Vec<FieldOut<'a>>>;
-
-#[derive(Serialize)]
-pub(super) struct FieldOut<'a> {
-    name: &'a str,
-    value: &'a Json<'static>,
-}
-
-pub(super) fn fields<'a>(extras: &'a [Extra<'static>]) -> FieldsOut<'a> {
-    let mut fields = FieldsOut::new();
-    for extra in extras {
-        fields.entry(extra.dialect).or_default().push(FieldOut {
-            name: &extra.name,
-            value: &extra.value,
-        });
-    }
-    fields
 }
 
 fn blocks<'a>(part: &'a Part<'static>, out: &mut Vec<BlockOut<'a>>) {

@@ -4,6 +4,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use serde::de::IgnoredAny;
 use serde_json::error::Category;
 
+use crate::dialect::ProviderDialect;
 use crate::dialect::json::{Member, for_each_member, text_of};
 use crate::error::{Error, ErrorCode};
 use crate::event::Surface;
@@ -179,7 +180,7 @@ impl Reader {
                 once("stream_options", &mut self.options, options)?;
             }
             // What these say when they are wrong is the upstream's to judge.
-            "n" if surface != Surface::Messages => {
+            "n" if surface.native() == ProviderDialect::OpenAiChat => {
                 once("n", &mut self.n, value.parse().unwrap_or(1).max(1))?;
             }
             "prompt" if surface == Surface::Completions => {
@@ -203,8 +204,8 @@ impl Reader {
         if stream && surface == Surface::Embeddings {
             return Err(invalid("stream", "Embeddings cannot be streamed."));
         }
-        if background && !matches!(surface, Surface::ChatCompletions | Surface::Messages) {
-            let message = "Only chat completions and messages can run in the background.";
+        if background && matches!(surface, Surface::Completions | Surface::Embeddings) {
+            let message = "Completions and embeddings cannot run in the background.";
             return Err(invalid("background", message));
         }
         Ok(Envelope {

@@ -13,7 +13,7 @@
 //!
 //! Approximated, in answers: texts before and behind a tool call are one text. In requests to
 //! providers: what a tool's result has beside text follows the results in a message of the
-//! user's; a result is not marked as an error; a document of plain text is a text; a budget for
+//! user's; what the model says in several messages in a row is one; a result is not marked as an error; a document of plain text is a text; a budget for
 //! thinking is an effort.
 
 mod error;

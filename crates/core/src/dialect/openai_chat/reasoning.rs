@@ -86,6 +86,11 @@ pub(super) struct DetailOut<'a> {
 }
 
 impl<'a> DetailOut<'a> {
+    /// Gives it another place.
+    pub(super) fn number(&mut self, index: u32) {
+        self.index = index;
+    }
+
     pub(super) fn new(index: u32, text: Option<&'a str>, seal: Option<&'a Seal<'_>>) -> Self {
         let data_of = |form| {
             seal.filter(|seal| seal.form == form)

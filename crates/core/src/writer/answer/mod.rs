@@ -76,7 +76,7 @@ enum Reading {
 impl Reading {
     fn new(plan: &Plan, now: UnixMillis) -> Self {
         match plan.surface.client() {
-            Some(client) if plan.surface.native() != plan.provider => {
+            Some(client) if !plan.surface.passes_through(plan.provider) => {
                 Self::Translated(Box::new(Translation::new(plan, client, now)))
             }
             _ if plan.surface == Surface::Messages => {

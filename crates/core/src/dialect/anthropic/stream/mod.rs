@@ -1,4 +1,3 @@
-mod balance;
 mod decode;
 mod render;
 

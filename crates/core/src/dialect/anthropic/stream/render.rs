@@ -3,14 +3,14 @@ use std::mem;
 
 use serde::Serialize;
 
-use super::balance::Balance;
 use crate::answer::{Delta, Extra, Finish, Piece, Reason};
 use crate::content::{Seal, SealForm};
 use crate::dialect::anthropic::block::{BlockOut, InputOut, signature};
 use crate::dialect::anthropic::token::On;
 use crate::dialect::anthropic::usage::UsageOut;
-use crate::dialect::anthropic::whole::{FieldsOut, fields};
 use crate::dialect::anthropic::{finish, write_error};
+use crate::dialect::balance::Balance;
+use crate::dialect::extension::{FieldsOut, fields};
 use crate::dialect::translate::ReplyHead;
 use crate::dialect::wire::EventWriter;
 use crate::event::Usage;

@@ -1,3 +1,4 @@
+mod merge;
 mod read;
 mod read_message;
 mod write;

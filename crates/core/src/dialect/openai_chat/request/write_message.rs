@@ -17,36 +17,36 @@ const CALL_ID_BYTES: usize = 40;
 
 #[derive(Default, Serialize)]
 pub(super) struct MessageOut<'a> {
-    role: &'static str,
+    pub(super) role: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
-    name: Option<&'a str>,
+    pub(super) name: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    tool_call_id: Option<Cow<'a, str>>,
+    pub(super) tool_call_id: Option<Cow<'a, str>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    content: Option<ContentOut<'a>>,
+    pub(super) content: Option<ContentOut<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    refusal: Option<String>,
+    pub(super) refusal: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    reasoning_content: Option<String>,
+    pub(super) reasoning_content: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    reasoning: Option<String>,
+    pub(super) reasoning: Option<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    reasoning_details: Vec<DetailOut<'a>>,
+    pub(super) reasoning_details: Vec<DetailOut<'a>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    tool_calls: Vec<AssistantCall<'a>>,
+    pub(super) tool_calls: Vec<AssistantCall<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    extra_content: Option<ExtraOut<'a>>,
+    pub(super) extra_content: Option<ExtraOut<'a>>,
 }
 
 #[derive(Serialize)]
 #[serde(untagged)]
-enum ContentOut<'a> {
+pub(super) enum ContentOut<'a> {
     Text(Cow<'a, str>),
     Parts(Vec<PartOut<'a>>),
 }
 
 #[derive(Serialize)]
-struct PartOut<'a> {
+pub(super) struct PartOut<'a> {
     #[serde(flatten)]
     kind: KindOut<'a>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -101,7 +101,7 @@ impl<'a> From<&'a CacheMark<'_>> for CacheOut<'a> {
 
 /// A call with an id that the provider takes.
 #[derive(Serialize)]
-struct AssistantCall<'a> {
+pub(super) struct AssistantCall<'a> {
     id: Cow<'a, str>,
     #[serde(flatten)]
     call: CallOut<'a>,
@@ -163,7 +163,10 @@ impl<'a> Writer<'a, '_> {
                 self.flush();
                 let mut said = self.assistant(index, message)?;
                 said.name = name;
-                self.out.push(said);
+                match self.out.last_mut() {
+                    Some(last) if last.role == "assistant" && last.name == name => last.add(said),
+                    _ => self.out.push(said),
+                }
                 return Ok(());
             }
             Role::System => {

@@ -1,17 +1,17 @@
-//! Seals of other makers in the fields that this API has for its own.
+//! Seals of other makers in the fields that an API has for its own.
 
 use std::borrow::Cow;
 
 use crate::content::{Maker, Seal, SealForm};
 
-/// What a seal is on, where the block that holds it is not the part itself.
+/// What a seal is on, where what holds it is not the part itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum On {
-    /// The reasoning that the block shows or hides.
+    /// The reasoning of the part that holds it, or that part itself.
     Reasoning,
-    /// The part before the block.
+    /// The part before.
     Before,
-    /// The part behind the block.
+    /// The part behind.
     Behind,
 }
 
@@ -47,7 +47,7 @@ pub(super) fn write(seal: &Seal<'_>, on: On) -> String {
     )
 }
 
-/// Reads such a text. `None` for any other: it is Anthropic's own.
+/// Reads such a text. `None` for any other: it is of the API's own maker.
 pub(super) fn read(token: &str) -> Option<(Seal<'_>, On)> {
     let mut fields = token
         .strip_prefix(PREFIX)?
@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn anthropics_own_are_left_alone() {
+    fn what_others_wrote_is_left_alone() {
         for own in [
             "",
             "EqQBCgIYAhIM1gbcDa9GJwZA2b3hGgxBdjrkzLoky3dl1pk",
