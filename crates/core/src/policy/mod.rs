@@ -1,7 +1,9 @@
 //! Decisions: names, lists and counts in, a verdict out.
 
+pub mod attempt;
 pub mod backoff;
 pub mod breaker;
+pub mod connection;
 pub mod disconnect;
 pub mod retry_after;
 pub mod route;
