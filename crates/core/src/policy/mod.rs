@@ -7,3 +7,4 @@ pub mod connection;
 pub mod disconnect;
 pub mod retry_after;
 pub mod route;
+pub mod select;
