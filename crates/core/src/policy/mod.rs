@@ -5,6 +5,7 @@ pub mod backoff;
 pub mod breaker;
 pub mod connection;
 pub mod disconnect;
+pub mod overload;
 pub mod retry_after;
 pub mod route;
 pub mod select;
