@@ -7,12 +7,14 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from harness import ROOT
 
 GOLDEN = ROOT / "crates/core/tests/golden"
+# Those of answers that are no whole ones.
+BROKEN = ["cut", "error_midstream", "error_openrouter", "done_without_finish"]
 
 
 def transcripts(dialect, ending=".sse"):
-    """The names of all, but for those of answers that are no whole ones."""
+    """The names of all whole answers."""
     names = (path.name.removesuffix(ending) for path in (GOLDEN / dialect).glob(f"*{ending}") if ".to_" not in path.name)
-    return sorted(name for name in names if name not in ("cut", "error_midstream", "error_openrouter", "done_without_finish"))
+    return sorted(name for name in names if name not in BROKEN)
 
 
 def transcript(dialect, name, ending):
@@ -39,10 +41,13 @@ class GoldenProvider:
                 if body["model"] in provider.answers:
                     return self.reply("application/json", json.dumps(provider.answers[body["model"]]).encode())
                 kind, ending = ("text/event-stream", ".sse") if body.get("stream") else ("application/json", ".json")
+                if body["model"] not in transcripts(dialect, ending) + BROKEN:
+                    error = {"type": "not_found_error", "code": "model_not_found", "message": "There is no such model."}
+                    return self.reply("application/json", json.dumps({"type": "error", "error": error}).encode(), 404)
                 self.reply(kind, transcript(dialect, body["model"], ending))
 
-            def reply(self, kind, body):
-                self.send_response(200)
+            def reply(self, kind, body, status=200):
+                self.send_response(status)
                 self.send_header("Content-Type", kind)
                 self.send_header("Content-Length", str(len(body)))
                 self.end_headers()

@@ -10,6 +10,7 @@ mod balance;
 mod extension;
 pub mod gemini;
 mod json;
+pub mod observe;
 pub mod openai;
 pub mod openai_chat;
 pub mod openai_responses;

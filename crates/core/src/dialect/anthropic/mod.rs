@@ -31,7 +31,7 @@ use super::token;
 pub(super) use error::{read_error, write_error};
 pub(super) use fold::fold;
 pub(super) use observe::END;
-pub use observe::{Kind, Observation, Observer};
+pub use observe::Observer;
 pub(super) use path::path;
 pub(super) use request::{read_request, write_request};
 pub use stream::{Decoder, Renderer};

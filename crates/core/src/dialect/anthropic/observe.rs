@@ -4,46 +4,20 @@ use bytes::Bytes;
 
 use super::usage::{Totals, UsageIn};
 use crate::dialect::json::{Scanner, scan, text_of};
+use crate::dialect::observe::{Closing, Kind, Observation};
 use crate::dialect::openai::fault_from_event;
 use crate::event::Usage;
-use crate::fault::Fault;
 use crate::frame::sse::SseEvent;
 
 /// The type of the event that ends a stream.
 pub(in crate::dialect) const END: &str = "message_stop";
 
-/// What an event, or a body, of an upstream's answer means to a gateway that passes it through.
-#[derive(Debug)]
-pub struct Observation {
-    /// What it is.
-    pub kind: Kind,
-    /// It says why the answer ends.
-    pub finish: bool,
-    /// The figures so far, if it has any.
-    pub usage: Option<Usage>,
-}
-
-/// What an event is.
-#[derive(Debug, PartialEq)]
-pub enum Kind {
-    /// `message_stop`.
-    Done,
-    /// `ping`: the upstream lives, and says nothing.
-    Ping,
-    /// Nothing that a reader would miss if another upstream had to answer instead.
-    Preamble,
-    /// A part of the answer, or the reason for its end.
-    Content,
-    /// The upstream reports a failure.
-    Error(Fault),
-    /// Not one whole JSON object.
-    Malformed,
-}
-
 /// Looks at the events of one answer, in order.
 #[derive(Debug, Default)]
 pub struct Observer {
     totals: Totals,
+    /// It was said why the answer ends.
+    finished: bool,
 }
 
 impl Observer {
@@ -60,9 +34,15 @@ impl Observer {
         if seen.failed || &*event.name == b"error" {
             return Kind::Error(fault_from_event(&data).into()).into();
         }
+        self.finished |= seen.finish;
         Observation {
-            kind: seen.event_kind(),
-            finish: seen.finish,
+            kind: match seen.event_kind() {
+                Kind::Done if !self.finished => {
+                    Kind::Cut("sent message_stop without a stop_reason")
+                }
+                kind => kind,
+            },
+            finished: u32::from(seen.finish),
             usage: self.take(seen.usage),
         }
     }
@@ -77,8 +57,20 @@ impl Observer {
         }
         Observation {
             kind: Kind::Content,
-            finish: seen.finish,
+            finished: u32::from(seen.finish),
             usage: self.take(seen.usage),
+        }
+    }
+
+    /// What the end of the upstream's stream makes of the answer.
+    pub fn close(&self) -> Closing {
+        if self.finished {
+            Closing::Lacks(SseEvent {
+                name: Bytes::from_static(END.as_bytes()),
+                data: Bytes::from_static(br#"{"type":"message_stop"}"#),
+            })
+        } else {
+            Closing::Cut("ended its answer without a stop_reason")
         }
     }
 
@@ -86,16 +78,6 @@ impl Observer {
         // Figures that cannot be read count as absent.
         let usage: UsageIn = serde_json::from_str(usage?).ok()?;
         self.totals.take(&usage)
-    }
-}
-
-impl From<Kind> for Observation {
-    fn from(kind: Kind) -> Self {
-        Self {
-            kind,
-            finish: false,
-            usage: None,
-        }
     }
 }
 
@@ -196,7 +178,10 @@ mod tests {
     #[test]
     fn events_are_what_their_types_say() {
         let cases = [
-            (r#"{"type":"message_stop"}"#, Kind::Done),
+            (
+                r#"{"type":"message_stop"}"#,
+                Kind::Cut("sent message_stop without a stop_reason"),
+            ),
             (r#"{"type": "ping"}"#, Kind::Ping),
             (r#"{"type":"message_start","message":{}}"#, Kind::Preamble),
             (
@@ -219,7 +204,7 @@ mod tests {
         for (data, kind) in cases {
             let seen = observe(&mut Observer::default(), "", data).0;
             assert_eq!(seen.kind, kind, "{data}");
-            assert!(!seen.finish);
+            assert_eq!(seen.finished, 0);
         }
     }
 
@@ -243,12 +228,17 @@ mod tests {
         assert_eq!(usage.map(|usage| usage.input_tokens), Some(8));
         let delta = r#"{"type":"message_delta","delta":{"stop_reason":"end_turn"},"usage":{"output_tokens":7}}"#;
         let seen = observe(&mut observer, "message_delta", delta).0;
-        assert!(seen.finish);
+        assert_eq!(seen.finished, 1);
         let usage = seen.usage.unwrap();
         assert_eq!(
             (usage.input_tokens, usage.cached_tokens, usage.output_tokens),
             (8, 5, 7)
         );
+        let stop = observe(&mut observer, "", r#"{"type":"message_stop"}"#).0;
+        assert_eq!(stop.kind, Kind::Done);
+        assert!(matches!(observer.close(), Closing::Lacks(end) if &*end.name == END.as_bytes()));
+        let cut = Observer::default().close();
+        assert!(matches!(cut, Closing::Cut(_)), "{cut:?}");
     }
 
     #[test]

@@ -9,7 +9,8 @@
 //! - `native_finish_reason`: the provider's word, where it says more than the API's; and
 //!   `stop_reason`, the stop sequence, as in vLLM.
 //! - `images`, in OpenRouter's form.
-//! - `provider_fields`: see [`EXTENSION`](crate::answer::EXTENSION).
+//! - `provider_fields`: see [`EXTENSION`](crate::answer::EXTENSION). In streams each of its entries
+//!   has an `index`, as has each image: OpenAI's clients put lists together by it.
 //!
 //! Approximated, in answers: texts before and behind a tool call are one text. In requests to
 //! providers: what a tool's result has beside text follows the results in a message of the

@@ -116,6 +116,9 @@ impl<'a> ExtraOut<'a> {
 
 #[derive(Debug, Serialize)]
 pub(super) struct ImageOut<'a> {
+    /// In streams, as for [`NamedOut`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    index: Option<u32>,
     #[serde(rename = "type")]
     kind: &'static str,
     image_url: UrlOut<'a>,
@@ -128,8 +131,9 @@ struct UrlOut<'a> {
 
 impl<'a> ImageOut<'a> {
     /// `None` for what has no URL.
-    pub(super) fn of(source: &'a Source<'_>) -> Option<Self> {
+    pub(super) fn of(source: &'a Source<'_>, index: Option<u32>) -> Option<Self> {
         Some(Self {
+            index,
             kind: "image_url",
             image_url: UrlOut {
                 url: source.to_url()?,
@@ -138,8 +142,12 @@ impl<'a> ImageOut<'a> {
     }
 }
 
+/// One of the provider's own fields.
 #[derive(Serialize)]
 pub(super) struct NamedOut<'a> {
+    /// In streams: OpenAI's clients put the pieces of any list together by it, and fail without.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) index: Option<u32>,
     pub(super) name: &'a str,
     pub(super) value: &'a Json<'a>,
 }

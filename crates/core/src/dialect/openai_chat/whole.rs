@@ -153,13 +153,16 @@ impl<'a> MessageOut<'a> {
                 }
                 Content::Image { source, .. }
                 | Content::Audio(source)
-                | Content::Document { source, .. } => message.images.extend(ImageOut::of(source)),
+                | Content::Document { source, .. } => {
+                    message.images.extend(ImageOut::of(source, None));
+                }
                 Content::ToolResult(_) => {}
             }
         }
         for extra in &choice.extras {
             let list = message.provider_fields.entry(extra.dialect).or_default();
             list.push(NamedOut {
+                index: None,
                 name: &extra.name,
                 value: &extra.value,
             });

@@ -6,7 +6,7 @@ use super::refusal::excerpt;
 use super::translation::Heard;
 use super::{Answer, Reading, Step};
 use crate::dialect::DecodeError;
-use crate::dialect::anthropic;
+use crate::dialect::observe::{self, Closing, Observation};
 use crate::dialect::openai::{self, Kind};
 use crate::error::{Error, ErrorCode};
 use crate::frame::sse::SseEvent;
@@ -17,10 +17,10 @@ impl Answer {
     pub(super) fn take_event(&mut self, plan: &Plan, event: SseEvent, step: &mut Step) {
         match &mut self.reading {
             Reading::OpenAi => self.openai_event(plan, event, step),
-            Reading::Anthropic(observer) => {
+            Reading::Observed(observer) => {
                 let mut event = event;
                 let seen = observer.observe(&mut event);
-                self.anthropic_event(plan, event, seen, step);
+                self.observed_event(plan, event, seen, step);
             }
             Reading::Translated(translation) => {
                 let heard = translation.push(plan, &event);
@@ -32,32 +32,31 @@ impl Answer {
     /// The upstream's stream is over: gives what its answer lacks but for its content, or says that
     /// it was cut.
     pub(super) fn close(&mut self, plan: &Plan, step: &mut Step) {
-        let end = match &mut self.reading {
+        let closing = match &mut self.reading {
             Reading::Translated(translation) => {
                 let heard = translation.finish(plan);
                 return self.hear(plan, heard, step);
             }
-            Reading::OpenAi => SseEvent {
+            Reading::OpenAi if self.finished >= plan.choices.max(1) => Closing::Lacks(SseEvent {
                 name: Bytes::new(),
                 data: Bytes::from_static(b"[DONE]"),
-            },
-            Reading::Anthropic(_) => SseEvent {
-                name: Bytes::from_static(b"message_stop"),
-                data: Bytes::from_static(br#"{"type":"message_stop"}"#),
-            },
+            }),
+            Reading::OpenAi => Closing::Cut("ended its answer without a finish_reason"),
+            Reading::Observed(observer) => observer.close(plan.choices),
         };
-        step.outcome = Some(if self.is_whole(plan) {
-            step.progress = true;
-            step.events.push(end);
-            Outcome::completed()
-        } else {
-            Outcome::cut(
-                plan,
-                match self.reading {
-                    Reading::Anthropic(_) => "ended its answer without a stop_reason",
-                    _ => "ended its answer without a finish_reason",
-                },
-            )
+        step.outcome = Some(match closing {
+            Closing::Cut(what) => Outcome::cut(plan, what),
+            Closing::Whole => {
+                step.progress = true;
+                self.commit(step);
+                Outcome::completed()
+            }
+            Closing::Lacks(end) => {
+                step.progress = true;
+                self.commit(step);
+                step.events.push(end);
+                Outcome::completed()
+            }
         });
     }
 
@@ -106,40 +105,31 @@ impl Answer {
         }
     }
 
-    fn anthropic_event(
-        &mut self,
-        plan: &Plan,
-        event: SseEvent,
-        seen: anthropic::Observation,
-        step: &mut Step,
-    ) {
+    fn observed_event(&mut self, plan: &Plan, event: SseEvent, seen: Observation, step: &mut Step) {
         self.usage = seen.usage.or(self.usage.take());
-        self.finished += u32::from(seen.finish);
+        self.finished += seen.finished;
         // Somebody lives there, and gets on with nothing.
-        step.progress |= seen.kind != anthropic::Kind::Ping;
+        step.progress |= seen.kind != observe::Kind::Ping;
         match seen.kind {
-            anthropic::Kind::Ping | anthropic::Kind::Preamble if !self.has_content() => {
+            observe::Kind::Ping | observe::Kind::Preamble if !self.has_content() => {
                 self.hold(&event, step);
             }
-            anthropic::Kind::Ping | anthropic::Kind::Preamble => step.events.push(event),
-            anthropic::Kind::Content => {
+            observe::Kind::Ping | observe::Kind::Preamble => step.events.push(event),
+            observe::Kind::Content => {
                 self.commit(step);
                 self.content_events += 1;
                 step.events.push(event);
             }
-            anthropic::Kind::Done if self.finished > 0 => {
+            observe::Kind::Done => {
                 self.commit(step);
                 step.events.push(event);
                 step.outcome = Some(Outcome::completed());
             }
-            anthropic::Kind::Done => {
-                let what = "sent message_stop without a stop_reason";
-                step.outcome = Some(Outcome::cut(plan, what));
-            }
-            anthropic::Kind::Error(fault) => {
+            observe::Kind::Cut(what) => step.outcome = Some(Outcome::cut(plan, what)),
+            observe::Kind::Error(fault) => {
                 step.outcome = Some(self.fault(plan, fault, Some(event)));
             }
-            anthropic::Kind::Malformed => step.outcome = Some(malformed(plan, &event.data)),
+            observe::Kind::Malformed => step.outcome = Some(malformed(plan, &event.data)),
         }
     }
 

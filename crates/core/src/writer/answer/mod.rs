@@ -14,9 +14,9 @@ use bytes::{Bytes, BytesMut};
 
 use super::outcome::Outcome;
 use super::{Breakage, Plan, UpstreamHead};
-use crate::dialect::anthropic;
+use crate::dialect::observe::Observer;
 use crate::error::{Error, ErrorCode};
-use crate::event::{Mode, Surface, Usage};
+use crate::event::{Mode, Usage};
 use crate::frame::sse::{SseDecoder, SseError, SseEvent};
 use crate::id::UnixMillis;
 use crate::limits;
@@ -65,10 +65,10 @@ pub(super) struct Answer {
 /// How the upstream's answer is understood.
 #[derive(Debug)]
 enum Reading {
-    /// One of OpenAI's APIs, passed through.
+    /// One of OpenAI's older APIs, passed through.
     OpenAi,
-    /// Anthropic's, passed through.
-    Anthropic(anthropic::Observer),
+    /// Any other API, passed through.
+    Observed(Observer),
     /// From the upstream's dialect to the client's.
     Translated(Box<Translation>),
 }
@@ -79,10 +79,7 @@ impl Reading {
             Some(client) if !plan.surface.passes_through(plan.provider) => {
                 Self::Translated(Box::new(Translation::new(plan, client, now)))
             }
-            _ if plan.surface == Surface::Messages => {
-                Self::Anthropic(anthropic::Observer::default())
-            }
-            _ => Self::OpenAi,
+            _ => Observer::new(plan.surface.native()).map_or(Self::OpenAi, Self::Observed),
         }
     }
 }
@@ -123,11 +120,6 @@ impl Answer {
 
     pub(super) fn has_content(&self) -> bool {
         self.content_events > 0
-    }
-
-    /// Whether every choice has its end, so that only `[DONE]` can be missing.
-    fn is_whole(&self, plan: &Plan) -> bool {
-        self.finished >= plan.choices.max(1)
     }
 
     pub(super) fn head(&mut self, plan: &Plan, head: UpstreamHead) -> Result<(), Box<Outcome>> {

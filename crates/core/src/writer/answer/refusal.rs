@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::{Answer, Body, Reading, Step};
 use crate::dialect::openai::{self, UpstreamFault};
-use crate::dialect::{ClientDialect, anthropic, redact};
+use crate::dialect::{ClientDialect, redact};
 use crate::error::{Error, ErrorCode};
 use crate::fault::{Fault, FaultKind};
 use crate::frame::sse::SseEvent;
@@ -28,7 +28,7 @@ impl Answer {
             Reading::OpenAi => {
                 self.openai_fault(plan, openai::fault_from_body(status, &body), None)
             }
-            Reading::Anthropic(_) | Reading::Translated(_) => {
+            Reading::Observed(_) | Reading::Translated(_) => {
                 self.fault(plan, plan.provider.read_error(status, &body), None)
             }
         })
@@ -42,9 +42,13 @@ impl Answer {
                 _ => self.not_the_api(plan, body),
             };
         }
-        // Both APIs have their errors in a member of that name.
-        match anthropic::Observer::default().observe_body(body).kind {
-            anthropic::Kind::Error(fault) => self.fault(plan, fault, None),
+        // All APIs have their errors in a member of that name.
+        match openai::observe_body(body).kind {
+            openai::Kind::Error(plain) => {
+                let fault = plan.provider.read_error(self.head.status, body);
+                let status = plain.status;
+                self.fault(plan, Fault { status, ..fault }, None)
+            }
             _ => self.not_the_api(plan, body),
         }
     }

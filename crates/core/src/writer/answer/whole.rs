@@ -3,7 +3,7 @@
 use bytes::{Bytes, BytesMut};
 
 use super::{Answer, Body, Reading, Step, estimate};
-use crate::dialect::{DecodeError, anthropic, openai};
+use crate::dialect::{DecodeError, observe, openai};
 use crate::event::Event;
 use crate::frame::sse::SseEvent;
 use crate::limits::UNARY_PIECE_BYTES;
@@ -60,13 +60,14 @@ impl Answer {
                     openai::Kind::Content | openai::Kind::Preamble => (seen.usage, rest),
                 }
             }
-            Reading::Anthropic(observer) => {
+            Reading::Observed(observer) => {
                 let seen = observer.observe_body(&rest);
                 match seen.kind {
-                    anthropic::Kind::Error(fault) => {
+                    observe::Kind::Error(fault) => {
                         return Step::end(self.fault(plan, fault, None));
                     }
-                    anthropic::Kind::Malformed => return Step::end(self.not_the_api(plan, &rest)),
+                    observe::Kind::Malformed => return Step::end(self.not_the_api(plan, &rest)),
+                    observe::Kind::Cut(what) => return Step::end(Outcome::cut(plan, what)),
                     _ => (seen.usage, rest),
                 }
             }

@@ -35,6 +35,10 @@ struct State {
     detail: u32,
     /// The call that began last.
     call: u32,
+    /// How many images there are so far.
+    images: u32,
+    /// How many of the provider's own fields.
+    extras: u32,
     refused: bool,
 }
 
@@ -226,14 +230,18 @@ impl State {
             }
             Piece::Media(source) => {
                 self.open(Open::None);
-                delta.images = Some([ImageOut::of(source)?]);
+                delta.images = Some([ImageOut::of(source, Some(self.images))?]);
+                self.images += 1;
             }
             Piece::Seal(seal) => self.seal(seal, &mut delta),
             Piece::Close => {
                 self.open(Open::None);
                 return None;
             }
-            Piece::Extra(extra) => delta.provider_fields = Some(named(extra)),
+            Piece::Extra(extra) => {
+                delta.provider_fields = Some(named(extra, self.extras));
+                self.extras += 1;
+            }
             Piece::Logprobs(_) => return None,
         }
         Some(delta)
@@ -266,8 +274,9 @@ impl State {
     }
 }
 
-fn named<'a>(extra: &'a Extra<'_>) -> BTreeMap<&'static str, [NamedOut<'a>; 1]> {
+fn named<'a>(extra: &'a Extra<'_>, index: u32) -> BTreeMap<&'static str, [NamedOut<'a>; 1]> {
     let named = NamedOut {
+        index: Some(index),
         name: &extra.name,
         value: &extra.value,
     };

@@ -1,0 +1,101 @@
+//! What is read of an answer that goes through as it is: how it gets on, and when it is whole.
+//!
+//! All APIs but OpenAI's chat completions, which have [`openai::observe`](super::openai::observe).
+
+use super::anthropic;
+use super::translate::ProviderDialect;
+use crate::event::Usage;
+use crate::fault::Fault;
+use crate::frame::sse::SseEvent;
+
+/// What an event, or a body, of an upstream's answer means to a gateway that passes it through.
+#[derive(Debug)]
+pub struct Observation {
+    /// What it is.
+    pub kind: Kind,
+    /// How many choices it says the end of.
+    pub finished: u32,
+    /// The figures so far, if it has any.
+    pub usage: Option<Usage>,
+}
+
+/// What an event is.
+#[derive(Debug, PartialEq)]
+pub enum Kind {
+    /// The API's own end of a whole answer.
+    Done,
+    /// The upstream lives, and says nothing.
+    Ping,
+    /// Nothing that a reader would miss if another upstream had to answer instead.
+    Preamble,
+    /// A part of the answer, or the reason for its end.
+    Content,
+    /// The upstream reports a failure.
+    Error(Fault),
+    /// The API's own end of an answer that is not whole. The words follow "the upstream".
+    Cut(&'static str),
+    /// Not one whole JSON object.
+    Malformed,
+}
+
+/// How an upstream that is done with its stream leaves an answer.
+#[derive(Debug, PartialEq)]
+pub enum Closing {
+    /// Whole, as the API marks no end.
+    Whole,
+    /// Whole but for the API's end mark, which this is.
+    Lacks(SseEvent),
+    /// Cut. The words follow "the upstream".
+    Cut(&'static str),
+}
+
+/// Looks at the events of one answer, in order.
+#[derive(Debug)]
+pub enum Observer {
+    /// Anthropic's messages.
+    Anthropic(anthropic::Observer),
+}
+
+impl Observer {
+    /// An observer at the start of an answer. `None` for the API that has its own.
+    pub fn new(provider: ProviderDialect) -> Option<Self> {
+        match provider {
+            ProviderDialect::Anthropic => Some(Self::Anthropic(anthropic::Observer::default())),
+            ProviderDialect::OpenAiChat
+            | ProviderDialect::OpenAiResponses
+            | ProviderDialect::Gemini => None,
+        }
+    }
+
+    /// Looks at an event, and gives it the name that its readers know it by.
+    pub fn observe(&mut self, event: &mut SseEvent) -> Observation {
+        match self {
+            Self::Anthropic(observer) => observer.observe(event),
+        }
+    }
+
+    /// Looks at the whole body of an answer that is not streamed.
+    pub fn observe_body(&mut self, body: &[u8]) -> Observation {
+        match self {
+            Self::Anthropic(observer) => observer.observe_body(body),
+        }
+    }
+
+    /// What the end of the upstream's stream makes of the answer, given how many choices it was
+    /// asked for.
+    pub fn close(&self, _choices: u32) -> Closing {
+        match self {
+            Self::Anthropic(observer) => observer.close(),
+        }
+    }
+}
+
+impl From<Kind> for Observation {
+    fn from(kind: Kind) -> Self {
+        Self {
+            kind,
+            finished: 0,
+            usage: None,
+        }
+    }
+}
