@@ -6,6 +6,7 @@
 
 use std::time::Duration;
 
+use crate::fault::{Fault, FaultKind};
 use crate::id::UnixMillis;
 use crate::policy::breaker::Verdict;
 
@@ -54,6 +55,41 @@ impl FailureKind {
         Self::Broken,
         Self::Invalid,
     ];
+
+    /// Its name, in audit records and metrics.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Unreachable => "unreachable",
+            Self::RateLimited => "rate_limited",
+            Self::Overloaded => "overloaded",
+            Self::ServerError => "server_error",
+            Self::KeyRefused => "key_refused",
+            Self::ModelMissing => "model_missing",
+            Self::ContextLength => "context_length",
+            Self::ContentFilter => "content_filter",
+            Self::BadRequest => "bad_request",
+            Self::Silent => "silent",
+            Self::Broken => "broken",
+            Self::Invalid => "invalid",
+        }
+    }
+
+    /// What a provider's own words come to.
+    pub fn of(fault: &Fault) -> Self {
+        match fault.kind {
+            FaultKind::Unauthorized | FaultKind::Billing | FaultKind::Forbidden => Self::KeyRefused,
+            FaultKind::NotFound => Self::ModelMissing,
+            FaultKind::RateLimit => Self::RateLimited,
+            FaultKind::ContentFilter => Self::ContentFilter,
+            FaultKind::Overloaded => Self::Overloaded,
+            FaultKind::Invalid | FaultKind::TooLarge if is_too_long(fault) => Self::ContextLength,
+            FaultKind::Invalid | FaultKind::TooLarge => Self::BadRequest,
+            FaultKind::Timeout
+            | FaultKind::Interrupted
+            | FaultKind::Cancelled
+            | FaultKind::Server => Self::ServerError,
+        }
+    }
 
     /// What it says about the deployment. A rate limit is not its failure: it is left alone until
     /// its time, see [`Next`].
@@ -168,7 +204,8 @@ pub enum Next {
 impl AttemptPolicy {
     /// Decides. Another deployment comes before a pause, as somebody waits.
     pub fn decide(&self, now: UnixMillis, failure: Failure, standing: &Standing) -> Next {
-        if failure.kind.blames_request() || standing.made >= self.attempts {
+        let late = standing.deadline.is_some_and(|deadline| deadline <= now);
+        if failure.kind.blames_request() || late || standing.made >= self.attempts {
             return Next::GiveUp;
         }
         if failure.kind == FailureKind::ContextLength {
@@ -196,6 +233,23 @@ impl AttemptPolicy {
             Next::GiveUp
         }
     }
+}
+
+/// Only OpenAI has a code for it; of the others only the words tell (looked up on 2026-11-23).
+fn is_too_long(fault: &Fault) -> bool {
+    const WORDS: [&str; 8] = [
+        "context length",
+        "context window",
+        "prompt is too long",
+        "input is too long",
+        "input token count",
+        "too many tokens",
+        "too many input tokens",
+        "maximum number of tokens",
+    ];
+    let message = fault.message.to_ascii_lowercase();
+    fault.code.as_deref() == Some("context_length_exceeded")
+        || WORDS.iter().any(|words| message.contains(words))
 }
 
 #[cfg(test)]

@@ -35,6 +35,8 @@ pub enum Record {
     Dialled(Dialled),
     /// Audit: the upstream answered.
     Head(Head),
+    /// Audit: an attempt came to nothing, and another is made.
+    Abandoned(Abandoned),
     /// What readers get.
     Event(Event),
     /// Audit: a new epoch began, because the former writer died.
@@ -112,6 +114,24 @@ pub struct Head {
     pub request_id: Option<String>,
 }
 
+/// Audit: an attempt that came to nothing before anybody heard of it. What it may have cost is not in
+/// the usage of the answer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Abandoned {
+    /// Which attempt.
+    pub attempt: u32,
+    /// The upstream that was asked.
+    pub upstream: String,
+    /// Why, as the name of a [`FailureKind`](crate::policy::attempt::FailureKind).
+    pub reason: String,
+    /// The status that the upstream's failure had, or stands for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub http_status: Option<u16>,
+    /// True when the provider surely ran nothing.
+    #[serde(default)]
+    pub nothing_ran: bool,
+}
+
 /// The terminal record of a generation.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct End {
@@ -170,7 +190,7 @@ impl Tail {
                 }
                 Record::Event(event) => self.seq = event.seq,
                 Record::End(_) => self.ended = true,
-                Record::Dialled(_) | Record::Head(_) | Record::Leased => {}
+                Record::Dialled(_) | Record::Head(_) | Record::Abandoned(_) | Record::Leased => {}
             }
             self.position = self.position.plus(1);
         }

@@ -7,15 +7,14 @@
 //! [`Input::Appended`] or [`Input::AppendFailed`].
 
 mod answer;
+mod attempts;
 mod outcome;
 mod signals;
 #[cfg(test)]
 mod tests;
 
-use std::sync::Arc;
-use std::time::Duration;
-
 use bytes::Bytes;
+use std::sync::Arc;
 
 use crate::dialect::hide;
 use crate::error::{Error, ErrorCode};
@@ -23,11 +22,12 @@ use crate::event::{Event, Status};
 use crate::frame::sse::SseEvent;
 use crate::id::{Seq, UnixMillis};
 use crate::policy::disconnect::OnDisconnect;
-use crate::record::{Dialled, End, Head, Record};
+use crate::record::{End, Head, Record};
 use answer::{Answer, Step};
+use attempts::Attempts;
 use outcome::Outcome;
 
-pub use signals::{Breakage, Input, Output, Plan, UpstreamHead};
+pub use signals::{Advice, Breakage, Input, Judgement, Leg, Output, Plan, Route, UpstreamHead};
 
 /// The state machine.
 #[derive(Debug)]
@@ -40,6 +40,7 @@ pub struct Writer {
     acknowledged: Seq,
     bytes: u64,
     answer: Answer,
+    attempts: Attempts,
     /// The last sign of progress; heartbeats are none.
     progress_at: UnixMillis,
     /// When the linger time of an unread stream is over.
@@ -60,6 +61,12 @@ enum Phase {
     Asked,
     /// The head was 2xx.
     Answering,
+    /// An attempt failed, and the driver is asked who else there is.
+    Consulting,
+    /// The same deployment is asked again, later.
+    Pausing {
+        until: UnixMillis,
+    },
     /// The terminal record is being appended.
     Ending,
     Over,
@@ -71,6 +78,7 @@ impl Writer {
         Self {
             answer: Answer::new(&plan, now),
             plan,
+            attempts: Attempts::default(),
             phase: Phase::Idle,
             seq: Seq::ZERO,
             acknowledged: Seq::ZERO,
@@ -86,9 +94,10 @@ impl Writer {
     /// When the next [`Input::Tick`] is due, if nothing else comes before.
     pub fn wake_at(&self) -> Option<UnixMillis> {
         let silence = match self.phase {
-            Phase::Idle | Phase::Ending | Phase::Over => return None,
+            Phase::Idle | Phase::Consulting | Phase::Ending | Phase::Over => return None,
             Phase::Dialling => None,
-            Phase::Asked | Phase::Answering => Some(self.progress_at.plus(self.patience())),
+            Phase::Asked | Phase::Answering => Some(self.patience_until()),
+            Phase::Pausing { until } => Some(until),
         };
         silence.into_iter().chain(self.unread_until).min()
     }
@@ -121,6 +130,7 @@ impl Writer {
                 self.unread_until = None;
             }
             Input::Readers(count) => self.on_readers(now, count, outputs),
+            Input::Advice(advice) => self.on_advice(now, &advice, outputs),
         }
     }
 
@@ -128,12 +138,7 @@ impl Writer {
         if self.phase != Phase::Idle {
             return;
         }
-        self.phase = Phase::Dialling;
-        outputs.push(Output::Append(vec![Record::Dialled(Dialled {
-            attempt: 1,
-            upstream: self.plan.upstream.clone(),
-            model: self.plan.model.clone(),
-        })]));
+        self.dial(outputs);
     }
 
     fn on_head(&mut self, now: UnixMillis, head: UpstreamHead, outputs: &mut Vec<Output>) {
@@ -143,7 +148,7 @@ impl Writer {
         self.phase = Phase::Answering;
         self.progress_at = now;
         let shown = |id: &String| {
-            let id = hide(id.clone().into(), &self.plan.secrets);
+            let id = hide(id.clone().into(), &self.plan.leg().secrets);
             String::from_utf8_lossy(&id).into_owned()
         };
         let record = Record::Head(Head {
@@ -153,7 +158,7 @@ impl Writer {
         match self.answer.head(&self.plan, head) {
             // It goes out with the first events: nobody waits for it, and it saves a write.
             Ok(()) => self.answer.pending.push(record),
-            Err(outcome) => self.end_with(now, &outcome, vec![record], outputs),
+            Err(outcome) => self.conclude(now, *outcome, vec![record], outputs),
         }
     }
 
@@ -194,7 +199,7 @@ impl Writer {
             }
         }
         match outcome {
-            Some(outcome) => self.end_with(now, &outcome, records, outputs),
+            Some(outcome) => self.conclude(now, outcome, records, outputs),
             None if records.is_empty() => {}
             None => outputs.push(Output::Append(records)),
         }
@@ -226,7 +231,7 @@ impl Writer {
     fn end_with(
         &mut self,
         now: UnixMillis,
-        outcome: &Outcome,
+        outcome: Outcome,
         mut records: Vec<Record>,
         outputs: &mut Vec<Output>,
     ) {
@@ -261,19 +266,24 @@ impl Writer {
         match self.phase {
             Phase::Dialling if let Some(code) = self.stop_wanted => {
                 // Nothing was sent yet, so nothing can have been charged.
-                let outcome = Outcome::stopped(code, true);
-                self.end_with(now, &outcome, Vec::new(), outputs);
+                let outcome = Outcome::stopped(code, self.none_ran());
+                self.end_with(now, outcome, Vec::new(), outputs);
             }
             Phase::Dialling => {
                 self.phase = Phase::Asked;
                 self.progress_at = now;
-                outputs.push(Output::Dial);
+                outputs.push(Output::Dial(self.plan.route.at()));
             }
             Phase::Ending => {
                 self.phase = Phase::Over;
                 outputs.push(Output::Done(self.end.clone()));
             }
-            Phase::Idle | Phase::Asked | Phase::Answering | Phase::Over => {}
+            Phase::Idle
+            | Phase::Asked
+            | Phase::Answering
+            | Phase::Consulting
+            | Phase::Pausing { .. }
+            | Phase::Over => {}
         }
     }
 
@@ -291,10 +301,10 @@ impl Writer {
         self.answer.pending.clear();
         let message = "The stream log could not be written, so the answer was stopped.";
         let mut outcome = Outcome::failed(Error::new(code, message));
-        outcome.nothing_ran = self.phase == Phase::Dialling;
+        outcome.nothing_ran = self.phase == Phase::Dialling && self.none_ran();
         // An end that was under way did not happen.
         self.phase = Phase::Answering;
-        self.end_with(now, &outcome, Vec::new(), outputs);
+        self.end_with(now, outcome, Vec::new(), outputs);
     }
 
     fn on_tick(&mut self, now: UnixMillis, outputs: &mut Vec<Output>) {
@@ -306,10 +316,14 @@ impl Writer {
             self.on_stop(now, ErrorCode::Cancelled, outputs);
             return;
         }
-        let asked = matches!(self.phase, Phase::Asked | Phase::Answering);
-        if asked && self.progress_at.plus(self.patience()) <= now {
-            let outcome = self.answer.silent(&self.plan, self.patience());
-            self.end_with(now, &outcome, Vec::new(), outputs);
+        match self.phase {
+            Phase::Asked | Phase::Answering if self.patience_until() <= now => {
+                let patience = self.patience_until().since(self.progress_at);
+                let outcome = self.answer.silent(&self.plan, patience);
+                self.conclude(now, outcome, Vec::new(), outputs);
+            }
+            Phase::Pausing { until } if until <= now => self.dial(outputs),
+            _ => {}
         }
     }
 
@@ -318,9 +332,13 @@ impl Writer {
             Phase::Idle | Phase::Dialling => self.stop_wanted = Some(code),
             Phase::Asked | Phase::Answering => {
                 let outcome = Outcome::stopped(code, false);
-                self.end_with(now, &outcome, Vec::new(), outputs);
+                self.conclude(now, outcome, Vec::new(), outputs);
             }
-            Phase::Ending | Phase::Over => {}
+            Phase::Pausing { .. } => {
+                let outcome = Outcome::stopped(code, self.none_ran());
+                self.end_with(now, outcome, Vec::new(), outputs);
+            }
+            Phase::Consulting | Phase::Ending | Phase::Over => {}
         }
     }
 
@@ -336,12 +354,21 @@ impl Writer {
         }
     }
 
-    fn patience(&self) -> Duration {
+    /// When the upstream is given up if it says nothing.
+    fn patience_until(&self) -> UnixMillis {
+        let leg = self.plan.leg();
         if self.answer.has_content() {
-            self.plan.event_timeout
-        } else {
-            self.plan.first_event_timeout
+            return self.progress_at.plus(leg.event_timeout);
         }
+        let until = self.progress_at.plus(leg.first_event_timeout);
+        self.plan
+            .deadline
+            .map_or(until, |deadline| until.min(deadline))
+    }
+
+    /// Whether an upstream has the request.
+    const fn was_asked(&self) -> bool {
+        matches!(self.phase, Phase::Asked | Phase::Answering)
     }
 }
 

@@ -6,7 +6,8 @@ use crate::error::{Error, ErrorCode};
 use crate::event::{Status, Usage};
 use crate::frame::sse::{SseError, SseEvent};
 use crate::id::UnixMillis;
-use crate::record::End;
+use crate::policy::attempt::{Failure, FailureKind};
+use crate::record::{Abandoned, End};
 
 /// An end that was decided but not logged yet.
 #[derive(Debug)]
@@ -21,6 +22,8 @@ pub(super) struct Outcome {
     pub(super) nothing_ran: bool,
     /// The upstream may still be sending.
     pub(super) hang_up: bool,
+    /// What of the upstream's failed. `None` where another one would not do better.
+    pub(super) failure: Option<FailureKind>,
 }
 
 impl Outcome {
@@ -31,6 +34,7 @@ impl Outcome {
             http_status: None,
             nothing_ran: false,
             hang_up: false,
+            failure: None,
         }
     }
 
@@ -39,6 +43,14 @@ impl Outcome {
             error: Some(error),
             hang_up: true,
             ..Self::completed()
+        }
+    }
+
+    /// The upstream failed.
+    pub(super) fn upstream_failed(error: Error, failure: FailureKind) -> Self {
+        Self {
+            failure: Some(failure),
+            ..Self::failed(error)
         }
     }
 
@@ -70,25 +82,49 @@ impl Outcome {
     pub(super) fn cut(plan: &Plan, what: &str) -> Self {
         let message = format!(
             "Upstream `{}` {what}; what came is not the whole answer.",
-            plan.upstream
+            plan.leg().upstream
         );
-        Self::failed(Error::new(ErrorCode::UpstreamCut, message))
+        Self::upstream_failed(
+            Error::new(ErrorCode::UpstreamCut, message),
+            FailureKind::Broken,
+        )
     }
 
     pub(super) fn unreadable(plan: &Plan, error: SseError) -> Self {
         let message = format!(
             "Upstream `{}` sent an unreadable event: {error}.",
-            plan.upstream
+            plan.leg().upstream
         );
         let code = match error {
             SseError::EventTooLarge { .. } => ErrorCode::EventTooLarge,
         };
-        Self::failed(Error::new(code, message))
+        Self::upstream_failed(Error::new(code, message), FailureKind::Invalid)
     }
 
     /// Whether the answer is whole.
     pub(super) fn is_whole(&self) -> bool {
         self.error.is_none()
+    }
+
+    /// The failure as it goes into the log when another attempt is made.
+    pub(super) fn abandoned(&self, attempt: u32, upstream: &str) -> Abandoned {
+        let code = self.error.as_ref().map(|error| error.code);
+        Abandoned {
+            attempt,
+            upstream: upstream.to_owned(),
+            reason: self.failure.map_or("", FailureKind::as_str).to_owned(),
+            http_status: self.http_status.or(code.map(ErrorCode::status)),
+            nothing_ran: self.nothing_ran,
+        }
+    }
+
+    /// What decides about the next attempt; `None` where there is none to be made.
+    pub(super) fn failure(&self) -> Option<Failure> {
+        Some(Failure {
+            kind: self.failure?,
+            nothing_ran: self.nothing_ran,
+            retry_after: self.error.as_ref().and_then(|error| error.retry_after),
+        })
     }
 
     /// The last event, if the outcome has one of its own.
@@ -102,7 +138,7 @@ impl Outcome {
         Some(SseEvent {
             name: event.name,
             // Providers quote the key that they refuse.
-            data: hide(event.data, &plan.secrets),
+            data: hide(event.data, &plan.leg().secrets),
         })
     }
 
@@ -117,7 +153,7 @@ impl Outcome {
                 .as_ref()
                 .and_then(|e| e.retry_after)
                 .map(|d| d.as_secs()),
-            upstream: Some(plan.upstream.clone()),
+            upstream: Some(plan.leg().upstream.clone()),
             usage,
             release_claim: self.nothing_ran,
             at: now,

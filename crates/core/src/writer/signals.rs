@@ -8,11 +8,15 @@ use bytes::Bytes;
 use crate::dialect::ProviderDialect;
 use crate::error::ErrorCode;
 use crate::event::{Mode, Surface};
-use crate::id::StreamId;
+use crate::id::{StreamId, UnixMillis};
 use crate::limits::StreamLimits;
+use crate::policy::attempt::{AttemptPolicy, FailureKind};
+use crate::policy::breaker::Verdict;
 use crate::policy::disconnect::OnDisconnect;
 use crate::record::{End, Record};
 use crate::secret::Secret;
+
+use super::outcome::Outcome;
 
 /// What a writer needs to know before it starts.
 #[derive(Clone, Debug)]
@@ -27,26 +31,79 @@ pub struct Plan {
     pub show_usage: bool,
     /// How many choices a whole answer has.
     pub choices: u32,
-    /// The configured name of the upstream to call.
+    /// The model as the client named it.
+    pub asked_model: String,
+    /// Who may be asked.
+    pub route: Route,
+    /// How often, and when it is enough.
+    pub attempts: AttemptPolicy,
+    /// When the client wants to have heard something.
+    pub deadline: Option<UnixMillis>,
+    /// Size of the request, for an estimate of its tokens.
+    pub request_bytes: usize,
+    /// What happens when nobody reads.
+    pub on_disconnect: OnDisconnect,
+    /// Bounds of the stream.
+    pub limits: StreamLimits,
+}
+
+impl Plan {
+    /// Who is asked, or was asked last.
+    pub fn leg(&self) -> &Leg {
+        &self.route.legs[self.route.at]
+    }
+}
+
+/// The deployments of a model in the order in which they are asked.
+#[derive(Clone, Debug)]
+pub struct Route {
+    legs: Vec<Leg>,
+    at: usize,
+}
+
+impl Route {
+    /// A route that begins at `first`.
+    pub fn new(first: Leg, others: impl IntoIterator<Item = Leg>) -> Self {
+        let mut legs = vec![first];
+        legs.extend(others);
+        Self { legs, at: 0 }
+    }
+
+    /// The place of the one that is asked, from 0.
+    pub const fn at(&self) -> usize {
+        self.at
+    }
+
+    /// All of them.
+    pub fn legs(&self) -> &[Leg] {
+        &self.legs
+    }
+
+    /// Goes on to another one. Places that are not there change nothing.
+    pub(super) fn turn_to(&mut self, place: usize) {
+        if place < self.legs.len() {
+            self.at = place;
+        }
+    }
+}
+
+/// One deployment on a route.
+#[derive(Clone, Debug)]
+pub struct Leg {
+    /// The configured name of its upstream.
     pub upstream: String,
     /// The API that it speaks.
     pub provider: ProviderDialect,
     /// The model's name there.
     pub model: String,
-    /// The model as the client named it.
-    pub asked_model: String,
-    /// What it was called with and nobody else may see.
+    /// What it is called with and nobody else may see.
     pub secrets: Arc<[Secret]>,
-    /// Size of the request, for an estimate of its tokens.
-    pub request_bytes: usize,
-    /// What happens when nobody reads.
-    pub on_disconnect: OnDisconnect,
     /// Longest silence before the first event.
     pub first_event_timeout: Duration,
     /// Longest silence between two events.
     pub event_timeout: Duration,
-    /// Bounds of the stream.
-    pub limits: StreamLimits,
+    /// How many tokens the model takes, if that is known.
+    pub context_window: Option<u64>,
 }
 
 /// What happened.
@@ -74,6 +131,19 @@ pub enum Input {
     Keep,
     /// The number of readers changed.
     Readers(usize),
+    /// What is known of the route after a failure: the answer to [`Output::Consult`].
+    Advice(Advice),
+}
+
+/// What the driver knows of a route.
+#[derive(Clone, Debug, Default)]
+pub struct Advice {
+    /// The places of the route that take requests just now.
+    pub open: Vec<usize>,
+    /// The retry budget of the upstream that failed has one left.
+    pub in_budget: bool,
+    /// A random number, for the pause.
+    pub random: u64,
 }
 
 /// What the writer needs of an upstream's response head.
@@ -85,8 +155,8 @@ pub struct UpstreamHead {
     pub content_type: Option<String>,
     /// `Content-Encoding`, as sent; anything but `identity` is refused, as none was asked for.
     pub content_encoding: Option<String>,
-    /// `Retry-After` in seconds.
-    pub retry_after: Option<u64>,
+    /// When it wants to be asked again.
+    pub retry_after: Option<Duration>,
     /// The provider's id of the request.
     pub request_id: Option<String>,
 }
@@ -102,13 +172,44 @@ pub struct Breakage {
     pub nothing_ran: bool,
 }
 
+/// What an attempt says of the deployment that was asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Judgement {
+    /// What failed, if anything did.
+    pub failure: Option<FailureKind>,
+    /// For its breaker.
+    pub verdict: Verdict,
+    /// How long it wants to be left alone.
+    pub retry_after: Option<Duration>,
+}
+
+impl Judgement {
+    pub(super) fn of(outcome: &Outcome) -> Self {
+        let failure = outcome.failure();
+        let verdict = match failure {
+            Some(failure) => failure.kind.verdict(),
+            None if outcome.is_whole() => Verdict::Success,
+            None => Verdict::Neutral,
+        };
+        Self {
+            failure: failure.map(|failure| failure.kind),
+            verdict,
+            retry_after: failure.and_then(|failure| failure.retry_after),
+        }
+    }
+}
+
 /// What to do, in order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Output {
     /// Append these at the tail, then feed [`Input::Appended`].
     Append(Vec<Record>),
-    /// Send the request to the upstream.
-    Dial,
+    /// Send the request to this place of the route.
+    Dial(usize),
+    /// The attempt is over, and this is what it says of the deployment.
+    Judge(Judgement),
+    /// It failed before anything was delivered: feed [`Input::Advice`].
+    Consult,
     /// Drop the connection to the upstream: its answer is not wanted any more.
     HangUp,
     /// It is over. `None` when the log refused the terminal record.

@@ -10,6 +10,7 @@ use crate::dialect::observe::{self, Closing, Observation};
 use crate::dialect::openai::{self, Kind};
 use crate::error::{Error, ErrorCode};
 use crate::frame::sse::SseEvent;
+use crate::policy::attempt::FailureKind;
 use crate::writer::Plan;
 use crate::writer::outcome::Outcome;
 
@@ -156,9 +157,12 @@ impl Answer {
             error @ (DecodeError::Malformed { .. } | DecodeError::TooMany(_)) => {
                 let message = format!(
                     "Upstream `{}` cannot be understood: {error}.",
-                    plan.upstream
+                    plan.leg().upstream
                 );
-                Outcome::failed(Error::new(ErrorCode::UpstreamInvalid, message))
+                Outcome::upstream_failed(
+                    Error::new(ErrorCode::UpstreamInvalid, message),
+                    FailureKind::Invalid,
+                )
             }
         }
     }
@@ -167,8 +171,11 @@ impl Answer {
 fn malformed(plan: &Plan, data: &[u8]) -> Outcome {
     let message = format!(
         "Upstream `{}` sent an event that is not JSON: {}",
-        plan.upstream,
+        plan.leg().upstream,
         excerpt(data),
     );
-    Outcome::failed(Error::new(ErrorCode::UpstreamInvalid, message))
+    Outcome::upstream_failed(
+        Error::new(ErrorCode::UpstreamInvalid, message),
+        FailureKind::Invalid,
+    )
 }

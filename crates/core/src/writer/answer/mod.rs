@@ -20,6 +20,7 @@ use crate::event::{Mode, Usage};
 use crate::frame::sse::{SseDecoder, SseError, SseEvent};
 use crate::id::UnixMillis;
 use crate::limits;
+use crate::policy::attempt::FailureKind;
 use crate::record::Record;
 use crate::units::show_duration;
 use refusal::excerpt;
@@ -76,7 +77,7 @@ enum Reading {
 impl Reading {
     fn new(plan: &Plan, now: UnixMillis) -> Self {
         match plan.surface.client() {
-            Some(client) if !plan.surface.passes_through(plan.provider) => {
+            Some(client) if !plan.surface.passes_through(plan.leg().provider) => {
                 Self::Translated(Box::new(Translation::new(plan, client, now)))
             }
             _ => Observer::new(plan.surface.native()).map_or(Self::OpenAi, Self::Observed),
@@ -118,6 +119,11 @@ impl Answer {
         }
     }
 
+    /// Whether a reader may have heard of it, so that nobody else can answer instead.
+    pub(super) const fn is_delivered(&self) -> bool {
+        self.delivered
+    }
+
     pub(super) fn has_content(&self) -> bool {
         self.content_events > 0
     }
@@ -127,10 +133,11 @@ impl Answer {
         if !encoding.eq_ignore_ascii_case("identity") {
             let message = format!(
                 "Upstream `{}` answered with Content-Encoding: {}, which was not asked for.",
-                plan.upstream,
+                plan.leg().upstream,
                 excerpt(encoding.as_bytes()),
             );
-            return Err(Outcome::failed(Error::new(ErrorCode::UpstreamInvalid, message)).into());
+            let error = Error::new(ErrorCode::UpstreamInvalid, message);
+            return Err(Outcome::upstream_failed(error, FailureKind::Invalid).into());
         }
         let success = (200..300).contains(&head.status);
         let kind = head.content_type.as_deref().unwrap_or_default();
@@ -207,7 +214,13 @@ impl Answer {
 
     /// The connection broke, or was never made.
     pub(super) fn broken(&mut self, plan: &Plan, breakage: Breakage) -> Step {
-        let mut outcome = Outcome::failed(Error::new(breakage.code, breakage.message));
+        let kind = if breakage.nothing_ran {
+            FailureKind::Unreachable
+        } else {
+            FailureKind::Broken
+        };
+        let error = Error::new(breakage.code, breakage.message);
+        let mut outcome = Outcome::upstream_failed(error, kind);
         outcome.nothing_ran = breakage.nothing_ran;
         match &self.body {
             Body::Events { .. } => {
@@ -232,10 +245,11 @@ impl Answer {
         };
         let message = format!(
             "Upstream `{}` was silent for {} {what}; it was given up.",
-            plan.upstream,
+            plan.leg().upstream,
             show_duration(patience),
         );
-        Outcome::failed(Error::new(ErrorCode::UpstreamTimeout, message))
+        let error = Error::new(ErrorCode::UpstreamTimeout, message);
+        Outcome::upstream_failed(error, FailureKind::Silent)
     }
 
     /// The provider's figures, or an estimate that says so.

@@ -1,7 +1,5 @@
 //! What an upstream says instead of an answer.
 
-use std::time::Duration;
-
 use bytes::Bytes;
 
 use super::{Answer, Body, Reading, Step};
@@ -10,6 +8,7 @@ use crate::dialect::{ClientDialect, redact};
 use crate::error::{Error, ErrorCode};
 use crate::fault::{Fault, FaultKind};
 use crate::frame::sse::SseEvent;
+use crate::policy::attempt::FailureKind;
 use crate::writer::Plan;
 use crate::writer::outcome::{Outcome, status_says_not_run};
 
@@ -29,7 +28,7 @@ impl Answer {
                 self.openai_fault(plan, openai::fault_from_body(status, &body), None)
             }
             Reading::Observed(_) | Reading::Translated(_) => {
-                self.fault(plan, plan.provider.read_error(status, &body), None)
+                self.fault(plan, plan.leg().provider.read_error(status, &body), None)
             }
         })
     }
@@ -45,7 +44,7 @@ impl Answer {
         // All APIs have their errors in a member of that name.
         match openai::observe_body(body).kind {
             openai::Kind::Error(plain) => {
-                let fault = plan.provider.read_error(self.head.status, body);
+                let fault = plan.leg().provider.read_error(self.head.status, body);
                 let status = plain.status;
                 self.fault(plan, Fault { status, ..fault }, None)
             }
@@ -67,7 +66,8 @@ impl Answer {
             name: Bytes::new(),
             data: openai::fault_body(&fault, ErrorCode::UpstreamError),
         });
-        self.passed_on(plan, status, fault.message, event)
+        fault.status = Some(status);
+        self.passed_on(plan, status, &fault.into(), event)
     }
 
     /// The same for other APIs than OpenAI's, in the client's own words. An event that is of the
@@ -82,7 +82,7 @@ impl Answer {
         fault.message = explained(plan, status, fault.message);
         let event = event.filter(|_| self.delivered);
         let event = event.unwrap_or_else(|| client.error_event(&fault));
-        self.passed_on(plan, status, fault.message, event)
+        self.passed_on(plan, status, &fault, event)
     }
 
     /// The status of a failure: what its words name, or the head's.
@@ -91,28 +91,31 @@ impl Answer {
         named.or(head).filter(|status| (400..600).contains(status))
     }
 
-    fn passed_on(&self, plan: &Plan, status: u16, message: String, event: SseEvent) -> Outcome {
-        let mut error = Error::new(ErrorCode::UpstreamError, message);
-        error.retry_after = self.head.retry_after.map(Duration::from_secs);
+    fn passed_on(&self, plan: &Plan, status: u16, fault: &Fault, event: SseEvent) -> Outcome {
+        let mut error = Error::new(ErrorCode::UpstreamError, &fault.message);
+        error.retry_after = self.head.retry_after;
+        error.retry_after = fault.retry_after.or(error.retry_after);
         let mut outcome = Outcome::passed_on(error, event);
+        outcome.failure = Some(FailureKind::of(fault));
         outcome.http_status = Some(status);
-        outcome.nothing_ran = !self.delivered && status_says_not_run(status, plan.provider);
+        outcome.nothing_ran = !self.delivered && status_says_not_run(status, plan.leg().provider);
         outcome
     }
 
     pub(super) fn not_the_api(&self, plan: &Plan, body: &[u8]) -> Outcome {
         let message = format!(
             "Upstream `{}` answered {} with `{}`, which is not {}: {} Check its base_url.",
-            plan.upstream,
+            plan.leg().upstream,
             self.head.status,
             self.head
                 .content_type
                 .as_deref()
                 .map_or("no Content-Type", |kind| kind),
-            plan.provider.title(),
+            plan.leg().provider.title(),
             excerpt(body),
         );
-        Outcome::failed(Error::new(ErrorCode::UpstreamInvalid, message))
+        let error = Error::new(ErrorCode::UpstreamInvalid, message);
+        Outcome::upstream_failed(error, FailureKind::Invalid)
     }
 }
 
@@ -121,7 +124,7 @@ fn explained(plan: &Plan, status: u16, reason: String) -> String {
     if matches!(status, 401 | 403) {
         return format!(
             "Upstream `{}` refused this gateway's key: {reason}",
-            plan.upstream
+            plan.leg().upstream
         );
     }
     reason

@@ -51,7 +51,7 @@ impl Translation {
         Self {
             client,
             head: head.clone(),
-            decoder: Decoder::new(plan.provider, &id),
+            decoder: Decoder::new(plan.leg().provider, &id),
             renderer: Renderer::new(client, head),
             pieces: 0,
             counted: false,

@@ -72,7 +72,7 @@ impl Answer {
                 }
             }
             Reading::Translated(translation) => {
-                match plan.provider.read_answer(&rest, &translation.head.id) {
+                match plan.leg().provider.read_answer(&rest, &translation.head.id) {
                     Ok(mut answer) => {
                         let parts = answer
                             .choices

@@ -1,3 +1,5 @@
+mod attempts;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,6 +11,7 @@ use crate::dialect::ProviderDialect;
 use crate::event::{Mode, Surface};
 use crate::id::StreamId;
 use crate::limits::StreamLimits;
+use crate::policy::attempt::AttemptPolicy;
 use crate::record::{Accepted, Tail};
 
 const NOW: UnixMillis = UnixMillis(1_000_000);
@@ -20,20 +23,29 @@ fn plan(mode: Mode) -> Plan {
         mode,
         show_usage: false,
         choices: 1,
-        upstream: "fake".to_owned(),
-        provider: ProviderDialect::OpenAiChat,
-        model: "m".to_owned(),
         asked_model: "m".to_owned(),
-        secrets: Arc::new([]),
+        route: Route::new(leg("fake"), []),
+        attempts: AttemptPolicy::default(),
+        deadline: None,
         request_bytes: 400,
         on_disconnect: OnDisconnect::Linger(Duration::from_mins(1)),
-        first_event_timeout: Duration::from_mins(10),
-        event_timeout: Duration::from_mins(2),
         limits: StreamLimits {
             event_bytes: 4096,
             stream_bytes: 1 << 20,
             stream_events: 1000,
         },
+    }
+}
+
+fn leg(upstream: &str) -> Leg {
+    Leg {
+        upstream: upstream.to_owned(),
+        provider: ProviderDialect::OpenAiChat,
+        model: "m".to_owned(),
+        secrets: Arc::new([]),
+        first_event_timeout: Duration::from_mins(10),
+        event_timeout: Duration::from_mins(2),
+        context_window: None,
     }
 }
 
@@ -48,7 +60,10 @@ struct Bench {
     writer: Writer,
     tail: Tail,
     records: Vec<Record>,
-    dialled: bool,
+    /// The places that were dialled, and whether the last one has its judgement.
+    dialled: Vec<usize>,
+    judged: Vec<Judgement>,
+    advice: Advice,
     hung_up: bool,
     done: Option<Ending>,
     /// The appends (counted from 0) that fail.
@@ -64,7 +79,7 @@ impl Bench {
             project: "p".parse().unwrap(),
             surface: plan.surface,
             mode: plan.mode,
-            model: plan.model.clone(),
+            model: plan.asked_model.clone(),
             created_at: NOW,
             claim: None,
             include_usage: false,
@@ -78,7 +93,9 @@ impl Bench {
             writer: Writer::new(plan, NOW),
             tail,
             records: vec![accepted],
-            dialled: false,
+            dialled: Vec::new(),
+            judged: Vec::new(),
+            advice: Advice::default(),
             hung_up: false,
             done: None,
             failing: Vec::new(),
@@ -108,13 +125,26 @@ impl Bench {
                     };
                     self.writer.step(self.now, answer, &mut outputs);
                 }
-                Output::Dial => {
-                    let announced = matches!(self.records.last(), Some(Record::Dialled(_)));
-                    assert!(
-                        announced && !self.dialled,
-                        "dialled before it was logged, or twice"
+                Output::Dial(place) => {
+                    let announced = match self.records.last() {
+                        Some(Record::Dialled(dialled)) => dialled.attempt as usize,
+                        _ => 0,
+                    };
+                    self.dialled.push(place);
+                    assert_eq!(
+                        announced,
+                        self.dialled.len(),
+                        "dialled before it was logged"
                     );
-                    self.dialled = true;
+                    assert!(self.judged.len() < self.dialled.len());
+                }
+                Output::Judge(judgement) => {
+                    self.judged.push(judgement);
+                    assert_eq!(self.judged.len(), self.dialled.len(), "judged twice");
+                }
+                Output::Consult => {
+                    let advice = Input::Advice(self.advice.clone());
+                    self.writer.step(self.now, advice, &mut outputs);
                 }
                 Output::HangUp => self.hung_up = true,
                 Output::Done(end) => {
@@ -339,7 +369,7 @@ fn a_cancellation_before_the_call_calls_nobody() {
     let mut bench = Bench::new(plan(Mode::Stream));
     bench.step(Input::Stop(ErrorCode::Cancelled));
     bench.step(Input::Start);
-    assert!(!bench.dialled);
+    assert!(bench.dialled.is_empty());
     bench.ended(Status::Cancelled, ErrorCode::Cancelled);
     assert!(bench.end().release_claim);
 }
