@@ -317,3 +317,26 @@ proptest! {
         prop_assert_eq!(abandoned.count(), bench.dialled.len() - 1);
     }
 }
+
+#[test]
+fn a_translated_preamble_commits_nothing_either() {
+    const START: &str = r#"{"type":"message_start","message":{"id":"a","type":"message","role":"assistant","model":"m","content":[],"usage":{"input_tokens":5,"output_tokens":1}}}"#;
+    const OVERLOADED: &str =
+        r#"{"type":"error","error":{"type":"overloaded_error","message":"Overloaded"}}"#;
+    let anthropic = Leg {
+        provider: ProviderDialect::Anthropic,
+        ..leg("one")
+    };
+    let mut bench = Bench::new(Plan {
+        route: Route::new(anthropic, [leg("two")]),
+        ..plan(Mode::Stream)
+    });
+    bench.advice.open = vec![0, 1];
+    bench.step(Input::Start);
+    bench.head(200, "text/event-stream");
+    bench.bytes(&format!("event: message_start\ndata: {START}\n\n"));
+    assert!(bench.events().is_empty(), "{:?}", bench.events());
+    bench.bytes(&format!("event: error\ndata: {OVERLOADED}\n\n"));
+    bench.answer();
+    assert_eq!(bench.events(), [HELLO, STOP, "[DONE]"]);
+}
