@@ -155,18 +155,19 @@ impl Breaker {
         }
     }
 
-    /// Whether [`admit`](Self::admit) would let a request through.
-    pub fn admits(&self, now: UnixMillis) -> bool {
-        match self.phase {
-            Phase::Closed { .. } => true,
-            Phase::Open { until, .. } => until <= now,
+    /// Until when [`admit`](Self::admit) refuses; `None` if it would let a request through.
+    pub fn refuses_until(&self, now: UnixMillis) -> Option<UnixMillis> {
+        let until = match self.phase {
+            Phase::Closed { .. } => return None,
+            Phase::Open { until, .. } => until,
             Phase::HalfOpen {
                 under_way,
                 succeeded,
-                patience_until,
                 ..
-            } => under_way + succeeded < self.settings.probes || patience_until <= now,
-        }
+            } if under_way + succeeded < self.settings.probes => return None,
+            Phase::HalfOpen { patience_until, .. } => patience_until,
+        };
+        (now < until).then_some(until)
     }
 
     /// Lets a request through, or says when to ask again.
@@ -174,10 +175,10 @@ impl Breaker {
     /// # Errors
     /// The time from which the answer may be another one.
     pub fn admit(&mut self, now: UnixMillis) -> Result<Permit, UnixMillis> {
-        if let Phase::Open { until, for_now } = self.phase {
-            if now < until {
-                return Err(until);
-            }
+        if let Some(until) = self.refuses_until(now) {
+            return Err(until);
+        }
+        if let Phase::Open { for_now, .. } = self.phase {
             self.change(Phase::HalfOpen {
                 under_way: 0,
                 succeeded: 0,
@@ -187,7 +188,6 @@ impl Breaker {
         }
         if let Phase::HalfOpen {
             under_way,
-            succeeded,
             patience_until,
             ..
         } = &mut self.phase
@@ -196,9 +196,6 @@ impl Breaker {
                 // Who began a probe and never came back is not waited for.
                 *under_way = 0;
                 *patience_until = now.plus(self.settings.probe_patience);
-            }
-            if *under_way + *succeeded >= self.settings.probes {
-                return Err(*patience_until);
             }
             *under_way += 1;
         }

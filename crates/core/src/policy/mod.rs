@@ -4,6 +4,7 @@ pub mod attempt;
 pub mod backoff;
 pub mod breaker;
 pub mod connection;
+pub mod deployment;
 pub mod disconnect;
 pub mod overload;
 pub mod retry_after;

@@ -7,7 +7,7 @@ use crate::record::{Dialled, Record};
 
 use super::answer::Answer;
 use super::outcome::Outcome;
-use super::{Advice, Judgement, Output, Phase, Writer};
+use super::{Advice, Output, Phase, Writer};
 
 /// The attempts of one generation.
 #[derive(Debug)]
@@ -77,11 +77,12 @@ impl Writer {
             return;
         }
         if self.was_asked() {
-            outputs.push(Output::Judge(Judgement::of(&outcome)));
+            let took = self.content_at.map(|at| at.since(self.asked_at));
+            outputs.push(Output::Judge(outcome.report(took)));
         }
         let failure = outcome.failure().filter(|_| !self.answer.is_delivered());
         let Some(failure) = failure else {
-            return self.end_with(now, outcome, records, outputs);
+            return self.end_with(now, &outcome, records, outputs);
         };
         if outcome.hang_up {
             outputs.push(Output::HangUp);
@@ -171,6 +172,6 @@ impl Writer {
         told.outcome.nothing_ran = none_ran;
         told.outcome.hang_up = false;
         let records = std::mem::take(&mut self.attempts.audit);
-        self.end_with(now, told.outcome, records, outputs);
+        self.end_with(now, &told.outcome, records, outputs);
     }
 }

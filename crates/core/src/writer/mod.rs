@@ -27,7 +27,7 @@ use answer::{Answer, Step};
 use attempts::Attempts;
 use outcome::Outcome;
 
-pub use signals::{Advice, Breakage, Input, Judgement, Leg, Output, Plan, Route, UpstreamHead};
+pub use signals::{Advice, Breakage, Input, Leg, Output, Plan, Route, UpstreamHead};
 
 /// The state machine.
 #[derive(Debug)]
@@ -41,6 +41,10 @@ pub struct Writer {
     bytes: u64,
     answer: Answer,
     attempts: Attempts,
+    /// When the upstream was asked.
+    asked_at: UnixMillis,
+    /// When it first said something that counts.
+    content_at: Option<UnixMillis>,
     /// The last sign of progress; heartbeats are none.
     progress_at: UnixMillis,
     /// When the linger time of an unread stream is over.
@@ -79,6 +83,8 @@ impl Writer {
             answer: Answer::new(&plan, now),
             plan,
             attempts: Attempts::default(),
+            asked_at: now,
+            content_at: None,
             phase: Phase::Idle,
             seq: Seq::ZERO,
             acknowledged: Seq::ZERO,
@@ -182,6 +188,9 @@ impl Writer {
         if step.progress {
             self.progress_at = now;
         }
+        if self.content_at.is_none() && self.answer.has_content() {
+            self.content_at = Some(now);
+        }
         let mut records = Vec::new();
         let mut outcome = step.outcome;
         for event in step.events {
@@ -231,7 +240,7 @@ impl Writer {
     fn end_with(
         &mut self,
         now: UnixMillis,
-        outcome: Outcome,
+        outcome: &Outcome,
         mut records: Vec<Record>,
         outputs: &mut Vec<Output>,
     ) {
@@ -267,11 +276,13 @@ impl Writer {
             Phase::Dialling if let Some(code) = self.stop_wanted => {
                 // Nothing was sent yet, so nothing can have been charged.
                 let outcome = Outcome::stopped(code, self.none_ran());
-                self.end_with(now, outcome, Vec::new(), outputs);
+                self.end_with(now, &outcome, Vec::new(), outputs);
             }
             Phase::Dialling => {
                 self.phase = Phase::Asked;
                 self.progress_at = now;
+                self.asked_at = now;
+                self.content_at = None;
                 outputs.push(Output::Dial(self.plan.route.at()));
             }
             Phase::Ending => {
@@ -304,7 +315,7 @@ impl Writer {
         outcome.nothing_ran = self.phase == Phase::Dialling && self.none_ran();
         // An end that was under way did not happen.
         self.phase = Phase::Answering;
-        self.end_with(now, outcome, Vec::new(), outputs);
+        self.end_with(now, &outcome, Vec::new(), outputs);
     }
 
     fn on_tick(&mut self, now: UnixMillis, outputs: &mut Vec<Output>) {
@@ -336,7 +347,7 @@ impl Writer {
             }
             Phase::Pausing { .. } => {
                 let outcome = Outcome::stopped(code, self.none_ran());
-                self.end_with(now, outcome, Vec::new(), outputs);
+                self.end_with(now, &outcome, Vec::new(), outputs);
             }
             Phase::Consulting | Phase::Ending | Phase::Over => {}
         }

@@ -1,5 +1,7 @@
 //! How a generation ends, and what its last event says.
 
+use std::time::Duration;
+
 use super::Plan;
 use crate::dialect::{ProviderDialect, hide};
 use crate::error::{Error, ErrorCode};
@@ -7,6 +9,8 @@ use crate::event::{Status, Usage};
 use crate::frame::sse::{SseError, SseEvent};
 use crate::id::UnixMillis;
 use crate::policy::attempt::{Failure, FailureKind};
+use crate::policy::breaker::Verdict;
+use crate::policy::deployment::Report;
 use crate::record::{Abandoned, End};
 
 /// An end that was decided but not logged yet.
@@ -115,6 +119,21 @@ impl Outcome {
             reason: self.failure.map_or("", FailureKind::as_str).to_owned(),
             http_status: self.http_status.or(code.map(ErrorCode::status)),
             nothing_ran: self.nothing_ran,
+        }
+    }
+
+    /// What it says of the deployment, which took so long to say something.
+    pub(super) fn report(&self, first_content: Option<Duration>) -> Report {
+        let failure = self.failure();
+        Report {
+            verdict: match failure {
+                Some(failure) => failure.kind.verdict(),
+                None if self.is_whole() => Verdict::Success,
+                None => Verdict::Neutral,
+            },
+            failure: failure.map(|failure| failure.kind),
+            retry_after: failure.and_then(|failure| failure.retry_after),
+            first_content,
         }
     }
 

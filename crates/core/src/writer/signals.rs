@@ -10,13 +10,11 @@ use crate::error::ErrorCode;
 use crate::event::{Mode, Surface};
 use crate::id::{StreamId, UnixMillis};
 use crate::limits::StreamLimits;
-use crate::policy::attempt::{AttemptPolicy, FailureKind};
-use crate::policy::breaker::Verdict;
+use crate::policy::attempt::AttemptPolicy;
+use crate::policy::deployment::Report;
 use crate::policy::disconnect::OnDisconnect;
 use crate::record::{End, Record};
 use crate::secret::Secret;
-
-use super::outcome::Outcome;
 
 /// What a writer needs to know before it starts.
 #[derive(Clone, Debug)]
@@ -172,33 +170,6 @@ pub struct Breakage {
     pub nothing_ran: bool,
 }
 
-/// What an attempt says of the deployment that was asked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Judgement {
-    /// What failed, if anything did.
-    pub failure: Option<FailureKind>,
-    /// For its breaker.
-    pub verdict: Verdict,
-    /// How long it wants to be left alone.
-    pub retry_after: Option<Duration>,
-}
-
-impl Judgement {
-    pub(super) fn of(outcome: &Outcome) -> Self {
-        let failure = outcome.failure();
-        let verdict = match failure {
-            Some(failure) => failure.kind.verdict(),
-            None if outcome.is_whole() => Verdict::Success,
-            None => Verdict::Neutral,
-        };
-        Self {
-            failure: failure.map(|failure| failure.kind),
-            verdict,
-            retry_after: failure.and_then(|failure| failure.retry_after),
-        }
-    }
-}
-
 /// What to do, in order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Output {
@@ -207,7 +178,7 @@ pub enum Output {
     /// Send the request to this place of the route.
     Dial(usize),
     /// The attempt is over, and this is what it says of the deployment.
-    Judge(Judgement),
+    Judge(Report),
     /// It failed before anything was delivered: feed [`Input::Advice`].
     Consult,
     /// Drop the connection to the upstream: its answer is not wanted any more.

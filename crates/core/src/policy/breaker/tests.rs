@@ -35,8 +35,8 @@ fn opened(millis: u64) -> Breaker {
 #[test]
 fn failures_in_a_row_open_it() {
     let breaker = opened(0);
-    assert!(!breaker.admits(at(999)));
-    assert!(breaker.admits(at(SECOND)));
+    assert_eq!(breaker.refuses_until(at(999)), Some(at(SECOND)));
+    assert_eq!(breaker.refuses_until(at(SECOND)), None);
 }
 
 #[test]
@@ -137,8 +137,8 @@ fn a_probe_that_never_ends_is_not_waited_for() {
     for _ in 0..settings().probes {
         let _lost = breaker.admit(at(SECOND)).unwrap();
     }
-    assert!(!breaker.admits(at(30 * SECOND)));
-    assert!(breaker.admits(at(31 * SECOND)));
+    assert!(breaker.refuses_until(at(30 * SECOND)).is_some());
+    assert_eq!(breaker.refuses_until(at(31 * SECOND)), None);
     assert!(breaker.admit(at(31 * SECOND)).is_ok());
 }
 
@@ -150,7 +150,7 @@ fn what_began_before_it_opened_says_nothing_after() {
         ask(&mut breaker, 0, Verdict::Failure);
     }
     breaker.report(at(500), old, Verdict::Failure);
-    assert!(breaker.admits(at(SECOND)));
+    assert_eq!(breaker.refuses_until(at(SECOND)), None);
     let _probe = breaker.admit(at(SECOND)).unwrap();
     breaker.report(at(SECOND), old, Verdict::Success);
     assert_eq!(breaker.state(at(SECOND)), BreakerState::HalfOpen);
@@ -195,14 +195,14 @@ proptest! {
                 Step::Wait(millis) => now += millis,
                 Step::Admit => {
                     let state = breaker.state(at(now));
-                    let admits = breaker.admits(at(now));
+                    let refused = breaker.refuses_until(at(now));
                     match breaker.admit(at(now)) {
                         Ok(permit) => {
-                            prop_assert!(admits && state != BreakerState::Open);
+                            prop_assert!(refused.is_none() && state != BreakerState::Open);
                             permits.push(permit);
                         }
                         Err(until) => {
-                            prop_assert!(!admits && state != BreakerState::Closed);
+                            prop_assert!(refused == Some(until) && state != BreakerState::Closed);
                             prop_assert!(until > at(now) && until.since(at(now)) <= most);
                         }
                     }

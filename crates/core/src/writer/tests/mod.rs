@@ -12,6 +12,7 @@ use crate::event::{Mode, Surface};
 use crate::id::StreamId;
 use crate::limits::StreamLimits;
 use crate::policy::attempt::AttemptPolicy;
+use crate::policy::deployment::Report;
 use crate::record::{Accepted, Tail};
 
 const NOW: UnixMillis = UnixMillis(1_000_000);
@@ -62,7 +63,7 @@ struct Bench {
     records: Vec<Record>,
     /// The places that were dialled, and whether the last one has its judgement.
     dialled: Vec<usize>,
-    judged: Vec<Judgement>,
+    judged: Vec<Report>,
     advice: Advice,
     hung_up: bool,
     done: Option<Ending>,
