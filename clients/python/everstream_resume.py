@@ -21,6 +21,8 @@ import time
 _HTTPX = [importlib.import_module(name) for name in ("httpx2", "httpx") if importlib.util.find_spec(name)]
 _CUTS = tuple(module.TransportError for module in _HTTPX)
 _STREAM_PATH = re.compile(r"/v1/streams/[0-9a-z]+")
+# The last frame of a stream: OpenAI's chat completions and responses, Anthropic's messages.
+_END = re.compile(rb'^(data: (\[DONE\]|\{"error")|event: (error|message_stop|response\.(completed|incomplete|failed))$)', re.MULTILINE)
 _LONGEST_PAUSE = 8
 
 
@@ -142,8 +144,7 @@ class _Resume:
         self._failures, self._error = 0, None
         if (at := whole.rfind(b"\nid: ")) >= 0:
             self._id = whole[at + 5 : whole.index(b"\n", at + 5)]
-        last = b"\n" + whole[:-2].rpartition(b"\n\n")[2]
-        self._ended = b"\ndata: [DONE]" in last or b'\ndata: {"error"' in last
+        self._ended = bool(_END.search(whole[:-2].rpartition(b"\n\n")[2]))
         return whole
 
     def broke(self, error=None):
