@@ -26,7 +26,8 @@ _END = re.compile(rb'^(data: (\[DONE\]|\{"error")|event: (error|message_stop|res
 _LONGEST_PAUSE = 8
 
 
-class ResumingTransport(*(module.BaseTransport for module in _HTTPX)):
+# The transports have no base class: SDKs on httpx2 refuse what has one of httpx, and neither asks for one.
+class ResumingTransport:
     """A transport around `inner` (a plain `HTTPTransport` if none is given) for `httpx.Client`.
 
     `tries`: reconnects in a row that may bring nothing new before the error that cut the stream is raised.
@@ -47,8 +48,14 @@ class ResumingTransport(*(module.BaseTransport for module in _HTTPX)):
         if self._inner:
             self._inner.close()
 
+    def __enter__(self):
+        return self
 
-class AsyncResumingTransport(*(module.AsyncBaseTransport for module in _HTTPX)):
+    def __exit__(self, *_):
+        self.close()
+
+
+class AsyncResumingTransport:
     """The same for `httpx.AsyncClient` on asyncio."""
 
     def __init__(self, inner=None, *, tries=8, backoff=0.25):
@@ -65,6 +72,12 @@ class AsyncResumingTransport(*(module.AsyncBaseTransport for module in _HTTPX)):
     async def aclose(self):
         if self._inner:
             await self._inner.aclose()
+
+    async def __aenter__(self):
+        return self
+
+    async def __aexit__(self, *_):
+        await self.aclose()
 
 
 class _Body(*(module.SyncByteStream for module in _HTTPX)):

@@ -5,8 +5,9 @@ import json
 import anthropic
 import openai
 import pytest
+from everstream_resume import ResumingTransport
 from golden import transcript, transcripts
-from harness import ALICE
+from harness import ALICE, CuttingProxy
 from pydantic import BaseModel
 
 ASK = [{"role": "user", "content": "hi"}]
@@ -146,6 +147,42 @@ def test_tools_and_their_results_go_to_the_other_dialect(claude, goldens):
     assert [message["role"] for message in sent["messages"]] == ["system", "user", "assistant", "tool"]
     assert sent["messages"][2]["tool_calls"][0]["id"] == sent["messages"][3]["tool_call_id"] == "c1"
     assert sent["tools"][0]["function"]["parameters"] == TOOL["input_schema"]
+
+
+@pytest.mark.parametrize(("upstream", "name"), [("anthropic", "get_weather"), ("openai", "lookup")])
+def test_the_tool_runner_answers_with_what_the_tool_said(claude, goldens, upstream, name):
+    def run(**arguments):
+        """Looks."""
+        return f"sunny: {sorted(arguments.values())}"
+
+    looks = anthropic.beta_tool(run, name=name, input_schema={"type": "object"})
+    # Threads are kept by Anthropic's own servers.
+    runner = claude.beta.messages.tool_runner(model=f"{upstream}/text_then_tool+text", max_tokens=99, messages=ASK, tools=[looks], thread=False)
+    asked, answered = list(runner)
+    assert (asked.stop_reason, answered.stop_reason) == ("tool_use", "end_turn")
+    result = str(goldens[upstream].calls[-1][2]["messages"][-1])
+    assert "sunny" in result and asked.content[-1].id in result
+
+
+@pytest.mark.parametrize("name", ["thinking", "redacted_thinking"])
+def test_thinking_goes_back_byte_for_byte(claude, goldens, name):
+    ask = {"model": f"anthropic/{name}+text", "max_tokens": 2048, "thinking": {"type": "enabled", "budget_tokens": 1024}}
+    with claude.messages.stream(messages=ASK, **ask) as stream:
+        said = stream.get_final_message().content
+    results = [{"type": "tool_result", "tool_use_id": block.id, "content": "yes"} for block in said if block.type == "tool_use"]
+    claude.messages.create(messages=[*ASK, {"role": "assistant", "content": said}, {"role": "user", "content": results or "and then?"}], **ask)
+    assert goldens["anthropic"].calls[-1][2]["messages"][1]["content"] == [dump(block) for block in said]
+
+
+@pytest.mark.parametrize("upstream", ["anthropic", "openai"])
+def test_the_resuming_transport_heals_cuts(claude, dialect_gateway, goldens, upstream):
+    model = f"{upstream}/text_then_tool"
+    expected, before = heard(claude, model), len(goldens[upstream].calls)
+    with CuttingProxy(dialect_gateway.port, [700, 800, 900]) as proxy, anthropic.DefaultHttpxClient(transport=ResumingTransport(backoff=0.01)) as client:
+        message = heard(anthropic.Anthropic(base_url=proxy.root, api_key=ALICE, max_retries=0, http_client=client), model)
+        assert proxy.connections == 4
+    assert dump(message) == dump(expected)
+    assert len(goldens[upstream].calls) == before + 1
 
 
 def test_tokens_are_counted(claude):
