@@ -38,6 +38,8 @@ mod process;
 mod proxy;
 mod readers;
 mod refusals;
+mod responses;
+mod responses_conversation;
 mod restart;
 mod resume;
 mod retry;
