@@ -40,6 +40,7 @@ mod readers;
 mod refusals;
 mod responses;
 mod responses_conversation;
+mod responses_life;
 mod restart;
 mod resume;
 mod retry;
