@@ -62,7 +62,7 @@ impl Surface {
 
     /// Whether the events of an upstream of `provider` go through as they are.
     pub fn passes_through(self, provider: ProviderDialect) -> bool {
-        let known = !matches!(self, Self::Responses | Self::GenerateContent);
+        let known = !matches!(self, Self::GenerateContent);
         known && self.native() == provider
     }
 

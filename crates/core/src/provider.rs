@@ -25,7 +25,10 @@ fn openai_chat(host: &str) -> Traits {
         prefix.is_some_and(|prefix| prefix.is_empty() || prefix.ends_with('.'))
     };
     if at("openai.com") || at("openai.azure.com") {
-        return Traits::default();
+        return Traits {
+            responses: at("openai.com"),
+            ..Traits::default()
+        };
     }
     let compatible = Traits {
         max_tokens: true,
@@ -105,7 +108,8 @@ mod tests {
     #[test]
     fn a_host_is_known_by_its_domain() {
         let of = |host| traits(ProviderDialect::OpenAiChat, host, "m");
-        assert!(!of("api.openai.com").max_tokens);
+        assert!(!of("api.openai.com").max_tokens && of("api.openai.com").responses);
+        assert!(!of("127.0.0.1").responses && !of("notopenai.com").responses);
         assert!(of("notopenai.com").max_tokens);
         assert!(of("127.0.0.1").top_k && !of("127.0.0.1").hints);
         assert!(of("openrouter.ai").reasoning_details);

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use everstream_core::config::{Config, key_hash};
 use everstream_core::cursor::Cursor;
 use everstream_core::dialect::openai::{self, Envelope};
-use everstream_core::dialect::{ProviderDialect, Target, upstream_body};
+use everstream_core::dialect::{ProviderDialect, Target, Traits, continued_body, upstream_body};
 use everstream_core::error::{Error, ErrorCode};
 use everstream_core::event::{Mode, Surface};
 use everstream_core::id::ProjectId;
@@ -135,6 +135,15 @@ pub struct Generation {
     pub is_retry: bool,
 }
 
+/// A request of OpenAI's responses that continues a conversation.
+#[derive(Debug)]
+pub struct Continuation {
+    /// The request with all of the conversation: what is logged, and run by whoever has to have it.
+    pub body: Bytes,
+    /// The upstream that answered before, and its own id for that response, if it has it still.
+    pub before: Option<(String, String)>,
+}
+
 /// Understands and routes a request of an authenticated caller.
 pub fn plan(
     models: &ModelDirectory,
@@ -143,23 +152,28 @@ pub fn plan(
     path: &str,
     headers: &HeaderMap,
     body: &Bytes,
+    continuation: Option<Continuation>,
 ) -> Result<Planned, Error> {
     if let Some(cursor) = last_event_id(headers)? {
         return Ok(Planned::Resume(cursor));
     }
-    let envelope = Envelope::parse(body, surface)?;
+    let logged = continuation.as_ref().map_or(body, |all| &all.body).clone();
+    let envelope = Envelope::parse(&logged, surface)?;
     let claim = claim(caller, path, headers, body)?;
     let on_disconnect = on_disconnect(headers, caller, claim.is_some() || envelope.background)?;
     let (stream, background) = (envelope.stream, envelope.background);
     let project = caller.project.clone();
-    let mut request = request(
-        models,
-        envelope,
-        surface,
-        project,
-        body.clone(),
-        on_disconnect,
-    )?;
+    let mut request = request(models, envelope, surface, project, logged, on_disconnect)?;
+    let before = continuation.and_then(|all| all.before);
+    if let Some((_, id)) = before.filter(|(upstream, _)| upstream == request.upstream.name())
+        && request.upstream.dialect_for(surface) == surface.native()
+    {
+        // It has the conversation itself.
+        let envelope = Envelope::parse(body, surface)?;
+        let traits = request.upstream.traits(&request.upstream_model);
+        let target = target(&request.upstream_model, request.mode, &traits);
+        request.upstream_body = continued_body(&envelope, &id, &target);
+    }
     request.claim = claim;
     let retry_count = retry_count(headers);
     request.retry_digest = retry_count.map(|_| openai::repeat_key(&caller.project, path, body));
@@ -223,12 +237,9 @@ fn request(
     } else {
         Mode::Unary
     };
-    let target = Target {
-        model: &model,
-        stream: mode == Mode::Stream,
-        traits: &upstream.traits(&model),
-    };
-    let upstream_body = upstream_body(&envelope, upstream.spec().dialect, &target)?;
+    let traits = upstream.traits(&model);
+    let target = target(&model, mode, &traits);
+    let upstream_body = upstream_body(&envelope, upstream.dialect_for(surface), &target)?;
     Ok(generate::Request {
         project,
         surface,
@@ -246,6 +257,14 @@ fn request(
         headers: Vec::new(),
         model: envelope.model,
     })
+}
+
+fn target<'a>(model: &'a str, mode: Mode, traits: &'a Traits) -> Target<'a> {
+    Target {
+        model,
+        stream: mode == Mode::Stream,
+        traits,
+    }
 }
 
 /// The headers of a request that say what its provider is to do.

@@ -7,6 +7,7 @@
 
 pub mod anthropic;
 mod balance;
+mod change;
 mod extension;
 pub mod gemini;
 mod json;
@@ -23,10 +24,11 @@ mod token;
 mod translate;
 mod wire;
 
-pub use prepare::upstream_body;
+pub use prepare::{continued_body, upstream_body};
 pub use redact::{hide, redact};
 pub use translate::{
-    ClientDialect, DecodeError, Decoder, ProviderDialect, Renderer, ReplyHead, Target, Traits,
+    ClientDialect, DecodeError, Decoder, Place, ProviderDialect, Renderer, ReplyHead, Target,
+    Traits,
 };
 
 /// A value of ours as JSON on one line.

@@ -2,8 +2,10 @@
 //!
 //! All APIs but OpenAI's chat completions, which have [`openai::observe`](super::openai::observe).
 
-use super::anthropic;
-use super::translate::ProviderDialect;
+use bytes::Bytes;
+
+use super::translate::{ProviderDialect, ReplyHead};
+use super::{anthropic, openai_responses};
 use crate::event::Usage;
 use crate::fault::Fault;
 use crate::frame::sse::SseEvent;
@@ -54,16 +56,20 @@ pub enum Closing {
 pub enum Observer {
     /// Anthropic's messages.
     Anthropic(anthropic::Observer),
+    /// OpenAI's responses.
+    OpenAiResponses(openai_responses::Observer),
 }
 
 impl Observer {
-    /// An observer at the start of an answer. `None` for the API that has its own.
-    pub fn new(provider: ProviderDialect) -> Option<Self> {
+    /// An observer at the start of an answer, given what the gateway knows of that. `None` for the API
+    /// that has its own.
+    pub fn new(provider: ProviderDialect, head: &ReplyHead) -> Option<Self> {
         match provider {
             ProviderDialect::Anthropic => Some(Self::Anthropic(anthropic::Observer::default())),
-            ProviderDialect::OpenAiChat
-            | ProviderDialect::OpenAiResponses
-            | ProviderDialect::Gemini => None,
+            ProviderDialect::OpenAiResponses => {
+                Some(Self::OpenAiResponses(openai_responses::Observer::new(head)))
+            }
+            ProviderDialect::OpenAiChat | ProviderDialect::Gemini => None,
         }
     }
 
@@ -71,6 +77,7 @@ impl Observer {
     pub fn observe(&mut self, event: &mut SseEvent) -> Observation {
         match self {
             Self::Anthropic(observer) => observer.observe(event),
+            Self::OpenAiResponses(observer) => observer.observe(event),
         }
     }
 
@@ -78,7 +85,22 @@ impl Observer {
     pub fn observe_body(&mut self, body: &[u8]) -> Observation {
         match self {
             Self::Anthropic(observer) => observer.observe_body(body),
+            Self::OpenAiResponses(_) => openai_responses::Observer::observe_body(body),
         }
+    }
+
+    /// The whole body as the client gets it: with the id that the gateway has for it, where clients
+    /// come back by that.
+    pub fn name_body(&self, body: Bytes) -> Bytes {
+        match self {
+            Self::OpenAiResponses(observer) => observer.name_body(body),
+            Self::Anthropic(_) => body,
+        }
+    }
+
+    /// Whether the whole body is needed before any of it can be passed on.
+    pub const fn needs_whole(&self) -> bool {
+        matches!(self, Self::OpenAiResponses(_))
     }
 
     /// What the end of the upstream's stream makes of the answer, given how many choices it was
@@ -86,6 +108,7 @@ impl Observer {
     pub fn close(&self, _choices: u32) -> Closing {
         match self {
             Self::Anthropic(observer) => observer.close(),
+            Self::OpenAiResponses(_) => openai_responses::Observer::close(),
         }
     }
 }

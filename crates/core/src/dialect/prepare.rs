@@ -4,6 +4,7 @@ use bytes::Bytes;
 
 use super::anthropic;
 use super::openai::Envelope;
+use super::openai_responses;
 use super::translate::{ProviderDialect, Target};
 use crate::error::{Error, ErrorCode};
 use crate::event::Surface;
@@ -29,6 +30,7 @@ pub fn upstream_body(
         let body = envelope.upstream_body(target.model, ask_usage, target.stream);
         return Ok(match surface {
             Surface::Messages => anthropic::unseal(&body),
+            Surface::Responses => openai_responses::unseal(&body),
             _ => body,
         });
     }
@@ -44,4 +46,11 @@ pub fn upstream_body(
     let body = envelope.upstream_body(&envelope.model, false, false);
     let ask = client.read_request(&body)?;
     provider.write_request(&ask, target)
+}
+
+/// The body of a request of OpenAI's responses for the upstream that has the response before it, and
+/// knows that as `previous`.
+pub fn continued_body(envelope: &Envelope, previous: &str, target: &Target<'_>) -> Bytes {
+    let body = envelope.upstream_body(target.model, false, target.stream);
+    openai_responses::continued(&body, previous)
 }

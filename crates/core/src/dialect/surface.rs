@@ -4,14 +4,15 @@ use std::borrow::Cow;
 
 use bytes::Bytes;
 
-use super::translate::{ClientDialect, ProviderDialect};
+use super::translate::{ClientDialect, Place, ProviderDialect};
 use super::translate::{DecodeError, Decoder, ReplyHead};
-use super::{anthropic, gemini, openai};
+use super::{anthropic, gemini, openai, openai_responses};
 use crate::answer::{Broken, Fold};
 use crate::error::{Error, ErrorCode};
 use crate::event::{Event, Mode, Surface, Usage};
 use crate::fault::Fault;
 use crate::frame::sse::SseEvent;
+use crate::id::Seq;
 
 impl Surface {
     /// The dialect by which it is translated for upstreams of other APIs; `None` for surfaces that
@@ -51,15 +52,40 @@ impl Surface {
     }
 
     /// The same as the last event of a stream.
-    pub fn error_event(self, error: &Error) -> SseEvent {
+    pub fn error_event(self, error: &Error, place: &Place) -> SseEvent {
         match self {
             Self::ChatCompletions | Self::Completions | Self::Embeddings => SseEvent {
                 name: Bytes::new(),
                 data: openai::error_body(error),
             },
-            Self::Messages => ClientDialect::Anthropic.error_event(&Fault::from(error)),
-            Self::Responses => ClientDialect::OpenAiResponses.error_event(&Fault::from(error)),
-            Self::GenerateContent => ClientDialect::Gemini.error_event(&Fault::from(error)),
+            Self::Messages => ClientDialect::Anthropic.error_event(&Fault::from(error), place),
+            Self::Responses => {
+                ClientDialect::OpenAiResponses.error_event(&Fault::from(error), place)
+            }
+            Self::GenerateContent => ClientDialect::Gemini.error_event(&Fault::from(error), place),
+        }
+    }
+
+    /// An error that is no part of the stream: what `seen` is the end of is not over, but cannot be
+    /// read any further here.
+    pub fn lost_event(self, error: &Error, seen: Seq) -> SseEvent {
+        if self == Self::Responses {
+            return openai_responses::lost(&Fault::from(error), seen.get());
+        }
+        let place = Place {
+            before: seen.get(),
+            head: ReplyHead::default(),
+            output: None,
+        };
+        self.error_event(error, &place)
+    }
+
+    /// The body of a response with an error status, from the one event of a stream that has nothing
+    /// else.
+    pub fn refusal(self, event: Bytes) -> Bytes {
+        match self {
+            Self::Responses => openai_responses::refusal(event),
+            _ => event,
         }
     }
 
@@ -90,11 +116,7 @@ impl Surface {
                 openai::fold(self, shown.iter().chain(events).map(AsRef::as_ref))
             }
             Self::Messages => anthropic::fold(events.iter().map(AsRef::as_ref)),
-            Self::Responses => fold(
-                ProviderDialect::OpenAiResponses,
-                ClientDialect::OpenAiResponses,
-                events,
-            ),
+            Self::Responses => openai_responses::fold(events),
             Self::GenerateContent => fold(ProviderDialect::Gemini, ClientDialect::Gemini, events),
         }
     }
@@ -151,6 +173,7 @@ fn fold(
         model: String::new(),
         created: 0,
         show_usage: true,
+        echo: Bytes::new(),
     };
     Ok(client.write_answer(&answer, &head))
 }

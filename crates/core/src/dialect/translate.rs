@@ -5,9 +5,13 @@ use bytes::Bytes;
 use super::{anthropic, gemini, openai_chat, openai_responses};
 use crate::answer::{Answer, Broken, Delta, Fold, Start};
 use crate::ask::{Ask, Field};
+use crate::content::Json;
 use crate::error::Error;
+use crate::event::Surface;
 use crate::fault::Fault;
 use crate::frame::sse::SseEvent;
+use crate::id::StreamId;
+use crate::record::Accepted;
 
 /// An API that clients speak to the gateway.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -70,6 +74,8 @@ pub struct Traits {
     /// and wants a signature on the first call of each turn, for which Google has a word where
     /// another model made the call.
     pub gemini_3: bool,
+    /// `openai_chat`: has OpenAI's responses beside its chat completions.
+    pub responses: bool,
     /// `openai_responses`: the model reasons. It is then asked for the seals of its reasoning, which
     /// other models refuse.
     pub sealed_reasoning: bool,
@@ -89,6 +95,7 @@ impl Default for Traits {
             adaptive_thinking: true,
             default_max_tokens: 8_192,
             gemini_3: true,
+            responses: false,
             sealed_reasoning: true,
         }
     }
@@ -106,7 +113,7 @@ pub struct Target<'a> {
 }
 
 /// What of an answer the gateway says where the provider says nothing.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct ReplyHead {
     /// The answer's id: the stream's.
     pub id: String,
@@ -116,6 +123,19 @@ pub struct ReplyHead {
     pub created: u64,
     /// The client asked for usage in its events, or its API always shows it.
     pub show_usage: bool,
+    /// For OpenAI's responses: what of the request they repeat, as [`openai_responses::echo`] gives it.
+    pub echo: Bytes,
+}
+
+/// The place in a stream at which an error is told, for the API whose last event repeats its answer.
+#[derive(Clone, Debug)]
+pub struct Place {
+    /// How many events come before.
+    pub before: u64,
+    /// What the gateway knows of the answer.
+    pub head: ReplyHead,
+    /// The items so far, as a list of OpenAI's responses; without, none is told.
+    pub output: Option<Json<'static>>,
 }
 
 /// Why a provider's events are no answer.
@@ -140,6 +160,20 @@ pub enum DecodeError {
 }
 
 impl ReplyHead {
+    /// What is known of the answer of a logged stream.
+    pub fn of(stream: StreamId, accepted: &Accepted) -> Self {
+        Self {
+            id: stream.to_string(),
+            model: accepted.model.clone(),
+            created: accepted.created_at.0 / 1000,
+            show_usage: accepted.include_usage,
+            echo: match accepted.surface {
+                Surface::Responses => openai_responses::echo(&accepted.request),
+                _ => Bytes::new(),
+            },
+        }
+    }
+
     /// Takes what the provider says over what the gateway would.
     pub(super) fn take(&mut self, start: &Start<'_>) {
         if !start.id.is_empty() {
@@ -224,9 +258,9 @@ impl ClientDialect {
     }
 
     /// The event for an error in the middle of a stream, its last one.
-    pub fn error_event(self, fault: &Fault) -> SseEvent {
+    pub fn error_event(self, fault: &Fault, place: &Place) -> SseEvent {
         let name = match self {
-            Self::OpenAiResponses => return openai_responses::failed(fault),
+            Self::OpenAiResponses => return openai_responses::failed(fault, place),
             Self::OpenAiChat | Self::Gemini => "",
             Self::Anthropic => "error",
         };
@@ -359,6 +393,14 @@ impl Renderer {
             ClientDialect::OpenAiResponses => {
                 Self::OpenAiResponses(openai_responses::Renderer::new(head))
             }
+        }
+    }
+
+    /// The items so far, for the [`Place`] of an error.
+    pub fn output(&self) -> Option<Json<'static>> {
+        match self {
+            Self::OpenAiResponses(renderer) => renderer.output(),
+            Self::OpenAiChat(_) | Self::Anthropic(_) | Self::Gemini(_) => None,
         }
     }
 

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::dialect::ProviderDialect;
+use crate::dialect::{ProviderDialect, ReplyHead};
 use crate::error::ErrorCode;
 use crate::event::{Mode, Surface};
-use crate::id::StreamId;
+use crate::id::{StreamId, UnixMillis};
 use crate::limits::StreamLimits;
 use crate::policy::disconnect::OnDisconnect;
 use crate::record::{End, Record};
@@ -47,6 +47,21 @@ pub struct Plan {
     pub event_timeout: Duration,
     /// Bounds of the stream.
     pub limits: StreamLimits,
+    /// For OpenAI's responses: what of the request they repeat. Else empty.
+    pub echo: Bytes,
+}
+
+impl Plan {
+    /// What the gateway knows of an answer that begins at `now`.
+    pub(super) fn head(&self, now: UnixMillis) -> ReplyHead {
+        ReplyHead {
+            id: self.stream.to_string(),
+            model: self.asked_model.clone(),
+            created: now.0 / 1000,
+            show_usage: self.show_usage,
+            echo: self.echo.clone(),
+        }
+    }
 }
 
 /// What happened.

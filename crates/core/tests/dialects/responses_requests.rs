@@ -6,6 +6,7 @@ use everstream_core::fault::{Fault, FaultKind};
 use serde_json::{Value, json};
 
 use crate::requests::send;
+use crate::transcripts::place;
 
 #[test]
 fn what_is_wrong_or_of_this_api_alone_says_where() {
@@ -54,11 +55,6 @@ fn what_is_wrong_or_of_this_api_alone_says_where() {
             with("truncation", json!("auto")),
             Untranslatable,
             "truncation",
-        ),
-        (
-            with("previous_response_id", json!("resp_1")),
-            Untranslatable,
-            "previous_response_id",
         ),
         (
             with("conversation", json!("conv_1")),
@@ -135,11 +131,12 @@ fn what_the_api_has_no_word_for_is_refused_by_name() {
 #[test]
 fn an_error_ends_a_response_as_its_api_says() {
     let fault = Fault::new(FaultKind::Overloaded, "Too much");
-    let event = ClientDialect::OpenAiResponses.error_event(&fault);
+    let event = ClientDialect::OpenAiResponses.error_event(&fault, &place());
     assert_eq!(&*event.name, b"response.failed");
     let data: Value = serde_json::from_slice(&event.data).unwrap();
     assert_eq!(data["type"], "response.failed");
     assert_eq!(data["response"]["status"], "failed");
+    assert_eq!(data["sequence_number"], 7);
     let error = json!({"code": "server_error", "message": "Too much"});
     assert_eq!(data["response"]["error"], error);
 }

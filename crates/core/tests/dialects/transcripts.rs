@@ -6,7 +6,9 @@ use std::path::Path;
 
 use bytes::Bytes;
 use everstream_core::answer::{Answer, Delta, Fold};
-use everstream_core::dialect::{ClientDialect, Decoder, ProviderDialect, Renderer, ReplyHead};
+use everstream_core::dialect::{
+    ClientDialect, Decoder, Place, ProviderDialect, Renderer, ReplyHead,
+};
 use everstream_core::frame::sse::{SseDecoder, SseEvent};
 
 use crate::snapshot::{check, inputs};
@@ -25,8 +27,18 @@ pub(crate) const PROVIDERS: [ProviderDialect; 4] = [
     ProviderDialect::OpenAiResponses,
 ];
 
+/// Where an error comes behind seven events.
+pub(crate) fn place() -> Place {
+    Place {
+        before: 7,
+        head: head(),
+        output: None,
+    }
+}
+
 pub(crate) fn head() -> ReplyHead {
     ReplyHead {
+        echo: bytes::Bytes::new(),
         id: "0000000000001".to_owned(),
         model: "asked-for".to_owned(),
         created: 1_700_000_000,

@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
+use everstream_core::dialect::{Place, ReplyHead};
 use everstream_core::error::{Error, ErrorCode};
-use everstream_core::event::{Event, Status, Usage};
+use everstream_core::event::{Event, Status, Surface, Usage};
 use everstream_core::id::{Seq, StreamId};
 use everstream_core::limits;
 use everstream_core::record::{Accepted, End, Position, Record, Tail};
@@ -11,6 +12,7 @@ use everstream_store::{Lease, LogError, ReadLimit, Stat};
 
 use super::live::Live;
 use super::registry::Lost;
+use super::snapshot::snapshot;
 use super::{Generator, Request};
 
 /// Understands and routes a logged request once more; `None` when that cannot be done any more.
@@ -160,7 +162,8 @@ async fn end(
     let mut records = Vec::new();
     if let Some(code) = verdict {
         let error = Error::new(code, message(code)).stream(id);
-        let event = stat.info.surface.error_event(&error);
+        let place = place(generator, stat).await?;
+        let event = stat.info.surface.error_event(&error, &place);
         let event = Event {
             seq: seq.next(),
             time: now,
@@ -186,6 +189,19 @@ async fn end(
     })));
     generator.log.append(id, lease, &records).await?;
     Ok(status)
+}
+
+/// Where the error of a stream comes. The last event of a response repeats what came before.
+async fn place(generator: &Generator, stat: &Stat) -> Result<Place, LogError> {
+    let mut place = Place {
+        before: stat.tail.seq.get(),
+        head: ReplyHead::of(stat.info.id, &stat.accepted),
+        output: None,
+    };
+    if stat.info.surface == Surface::Responses {
+        place.output = snapshot(&*generator.log, stat).await?.output();
+    }
+    Ok(place)
 }
 
 fn message(code: ErrorCode) -> &'static str {

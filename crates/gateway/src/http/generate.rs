@@ -16,9 +16,10 @@ use super::body::read_body;
 use super::error::Shape;
 use super::open::{Opened, open};
 use super::respond::{self, About};
+use super::responses::{self, continue_from};
 use crate::app::App;
 use crate::generate::Started;
-use crate::pipeline::{self, Caller, Generation, Planned};
+use crate::pipeline::{self, Caller, Continuation, Generation, Planned};
 use crate::read::Reader;
 use crate::store_error;
 
@@ -41,7 +42,12 @@ async fn try_answer(app: &App, surface: Surface, request: Request) -> Result<Res
     let (parts, body) = request.into_parts();
     let caller = app.keys.authenticate(&parts.headers)?;
     let body = read_body(body, &app.config.limits).await?;
-    match plan(app, &caller, surface, &parts, &body)? {
+    let resumes = parts.headers.contains_key("last-event-id");
+    let continuation = match surface {
+        Surface::Responses if !resumes => Box::pin(continue_from(app, &caller, &body)).await?,
+        _ => None,
+    };
+    match plan(app, &caller, surface, &parts, &body, continuation)? {
         Planned::Resume(cursor) => resume(app, &caller, cursor).await,
         Planned::Generate(generation) => generate(app, &caller, *generation).await,
     }
@@ -53,6 +59,7 @@ fn plan(
     surface: Surface,
     parts: &Parts,
     body: &Bytes,
+    continuation: Option<Continuation>,
 ) -> Result<Planned, Error> {
     pipeline::plan(
         &app.models,
@@ -61,6 +68,7 @@ fn plan(
         parts.uri.path(),
         &parts.headers,
         body,
+        continuation,
     )
 }
 
@@ -192,6 +200,22 @@ async fn respond(
     about: &About,
 ) -> Result<Response, Error> {
     match (wanted, mode) {
+        (
+            Wanted {
+                surface: Surface::Responses,
+                background: true,
+                stream: false,
+            },
+            _,
+        ) => responses::in_background(app, reader.stream(), about).await,
+        (
+            Wanted {
+                surface: Surface::Responses,
+                stream: true,
+                ..
+            },
+            Mode::Stream,
+        ) => respond::held_sse(app, reader, wanted.surface, about).await,
         (
             Wanted {
                 background: true, ..

@@ -59,7 +59,8 @@ pub(super) async fn held_sse(
         Err(_) => Bytes::from_static(HEARTBEAT),
         Ok(Read::Events(batch, before)) => {
             if let Some(end) = refusal(&reader) {
-                return Ok(refused(&reader, about, &end, last_data(&batch.events)));
+                let data = surface.refusal(last_data(&batch.events));
+                return Ok(refused(&reader, about, &end, data));
             }
             batch.frames_after(before)
         }
@@ -129,12 +130,8 @@ pub(super) async fn whole(
         }
     };
     if end.status != Status::Completed {
-        return Ok(refused(
-            &reader,
-            about,
-            &end,
-            data.pop().unwrap_or_default(),
-        ));
+        let data = surface.refusal(data.pop().unwrap_or_default());
+        return Ok(refused(&reader, about, &end, data));
     }
     let body = match mode {
         Mode::Unary => data.pop().unwrap_or_default(),

@@ -59,7 +59,7 @@ impl Body for SseBody {
                 // Not logged, so it has no id: a reader that comes back gets what the log says.
                 self.over = true;
                 let error = error.stream(self.reader.stream());
-                let SseEvent { name, data } = self.surface.error_event(&error);
+                let SseEvent { name, data } = self.surface.lost_event(&error, self.reader.seen());
                 let message = SseMessage::new().data(data);
                 match str::from_utf8(&name) {
                     Ok(name) if !name.is_empty() => message.event(name).to_bytes(),

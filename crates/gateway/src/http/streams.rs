@@ -178,7 +178,8 @@ async fn try_cancel(app: &App, id: &str, headers: &HeaderMap) -> Result<Response
     Ok(axum::Json(page::summary(&found)).into_response())
 }
 
-async fn stop(app: &App, project: &ProjectId, stream: StreamId) -> Result<Stat, Error> {
+/// Stops a stream that runs, and waits for its end.
+pub(super) async fn stop(app: &App, project: &ProjectId, stream: StreamId) -> Result<Stat, Error> {
     if let Some(live) = app.generator.registry.get(stream) {
         live.stop(ErrorCode::Cancelled);
     } else if !app.peers.cancel(stream).await {

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use everstream_core::dialect::{ProviderDialect, Traits};
+use everstream_core::event::Surface;
 use everstream_core::frame::http1::{
     Decoded, Fields, HeadDecoder, RequestError, ResponseHead, request_head,
 };
@@ -130,6 +131,24 @@ impl Upstream {
     /// What it was made from: timeouts, models, abilities.
     pub fn spec(&self) -> &UpstreamSpec {
         &self.spec
+    }
+
+    /// The API in which it is asked for answers of this surface: its own, or the surface's if it has
+    /// that beside its own.
+    pub fn dialect_for(&self, surface: Surface) -> ProviderDialect {
+        if self.speaks(surface.native()) {
+            surface.native()
+        } else {
+            self.spec.dialect
+        }
+    }
+
+    /// Whether it takes requests of this API.
+    pub fn speaks(&self, dialect: ProviderDialect) -> bool {
+        let own = self.spec.dialect;
+        let also =
+            own == ProviderDialect::OpenAiChat && dialect == ProviderDialect::OpenAiResponses;
+        own == dialect || (also && self.traits("").responses)
     }
 
     /// How it differs from the API that its dialect comes from, for this model.

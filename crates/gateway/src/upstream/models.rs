@@ -155,7 +155,7 @@ impl ModelDirectory {
             .map(|(listing, models)| Candidate {
                 name: listing.upstream.name(),
                 models: models.as_ref().map(|models| models.as_slice()),
-                native: listing.upstream.spec().dialect == native,
+                native: listing.upstream.speaks(native),
             });
         decide(&candidates.collect::<Vec<_>>())
     }

@@ -14,11 +14,12 @@ use bytes::{Bytes, BytesMut};
 
 use super::outcome::Outcome;
 use super::{Breakage, Plan, UpstreamHead};
+use crate::dialect::Place;
 use crate::dialect::observe::Observer;
 use crate::error::{Error, ErrorCode};
 use crate::event::{Mode, Usage};
 use crate::frame::sse::{SseDecoder, SseError, SseEvent};
-use crate::id::UnixMillis;
+use crate::id::{Seq, UnixMillis};
 use crate::limits;
 use crate::record::Record;
 use crate::units::show_duration;
@@ -52,6 +53,7 @@ pub(super) struct Answer {
     pub(super) pending: Vec<Record>,
     body: Body,
     reading: Reading,
+    began: UnixMillis,
     head: UpstreamHead,
     usage: Option<Usage>,
     /// Content events, which stand for tokens when the provider counts none.
@@ -79,7 +81,8 @@ impl Reading {
             Some(client) if !plan.surface.passes_through(plan.provider) => {
                 Self::Translated(Box::new(Translation::new(plan, client, now)))
             }
-            _ => Observer::new(plan.surface.native()).map_or(Self::OpenAi, Self::Observed),
+            _ => Observer::new(plan.surface.native(), &plan.head(now))
+                .map_or(Self::OpenAi, Self::Observed),
         }
     }
 }
@@ -110,11 +113,24 @@ impl Answer {
             pending: Vec::new(),
             body: Body::Unknown,
             reading: Reading::new(plan, now),
+            began: now,
             head: UpstreamHead::default(),
             usage: None,
             content_events: 0,
             finished: 0,
             delivered: false,
+        }
+    }
+
+    /// Where an error comes behind `before` events.
+    pub(super) fn place(&self, plan: &Plan, before: Seq) -> Place {
+        match &self.reading {
+            Reading::Translated(translation) => translation.place(before.get()),
+            Reading::OpenAi | Reading::Observed(_) => Place {
+                before: before.get(),
+                head: plan.head(self.began),
+                output: None,
+            },
         }
     }
 

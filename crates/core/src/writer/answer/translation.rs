@@ -1,6 +1,6 @@
 use super::estimate;
 use crate::answer::{Delta, Piece};
-use crate::dialect::{ClientDialect, DecodeError, Decoder, Renderer, ReplyHead};
+use crate::dialect::{ClientDialect, DecodeError, Decoder, Place, Renderer, ReplyHead};
 use crate::event::Usage;
 use crate::fault::Fault;
 use crate::frame::sse::SseEvent;
@@ -41,20 +41,23 @@ pub(super) struct Heard {
 
 impl Translation {
     pub(super) fn new(plan: &Plan, client: ClientDialect, now: UnixMillis) -> Self {
-        let id = plan.stream.to_string();
-        let head = ReplyHead {
-            id: id.clone(),
-            model: plan.asked_model.clone(),
-            created: now.0 / 1000,
-            show_usage: plan.show_usage,
-        };
+        let head = plan.head(now);
         Self {
             client,
             head: head.clone(),
-            decoder: Decoder::new(plan.provider, &id),
+            decoder: Decoder::new(plan.provider, &head.id),
             renderer: Renderer::new(client, head),
             pieces: 0,
             counted: false,
+        }
+    }
+
+    /// Where an error comes behind `before` events.
+    pub(super) fn place(&self, before: u64) -> Place {
+        Place {
+            before,
+            head: self.head.clone(),
+            output: self.renderer.output(),
         }
     }
 
