@@ -7,6 +7,7 @@
 
 pub mod anthropic;
 mod balance;
+mod edit;
 mod extension;
 pub mod gemini;
 mod json;

@@ -2,8 +2,8 @@
 //!
 //! All APIs but OpenAI's chat completions, which have [`openai::observe`](super::openai::observe).
 
-use super::anthropic;
 use super::translate::ProviderDialect;
+use super::{anthropic, gemini};
 use crate::event::Usage;
 use crate::fault::Fault;
 use crate::frame::sse::SseEvent;
@@ -54,6 +54,8 @@ pub enum Closing {
 pub enum Observer {
     /// Anthropic's messages.
     Anthropic(anthropic::Observer),
+    /// Google's `generateContent`.
+    Gemini(gemini::Observer),
 }
 
 impl Observer {
@@ -61,9 +63,8 @@ impl Observer {
     pub fn new(provider: ProviderDialect) -> Option<Self> {
         match provider {
             ProviderDialect::Anthropic => Some(Self::Anthropic(anthropic::Observer::default())),
-            ProviderDialect::OpenAiChat
-            | ProviderDialect::OpenAiResponses
-            | ProviderDialect::Gemini => None,
+            ProviderDialect::Gemini => Some(Self::Gemini(gemini::Observer::default())),
+            ProviderDialect::OpenAiChat | ProviderDialect::OpenAiResponses => None,
         }
     }
 
@@ -71,6 +72,7 @@ impl Observer {
     pub fn observe(&mut self, event: &mut SseEvent) -> Observation {
         match self {
             Self::Anthropic(observer) => observer.observe(event),
+            Self::Gemini(observer) => observer.observe(event),
         }
     }
 
@@ -78,14 +80,23 @@ impl Observer {
     pub fn observe_body(&mut self, body: &[u8]) -> Observation {
         match self {
             Self::Anthropic(observer) => observer.observe_body(body),
+            Self::Gemini(observer) => observer.observe_body(body),
         }
     }
 
-    /// What the end of the upstream's stream makes of the answer, given how many choices it was
-    /// asked for.
-    pub fn close(&self, _choices: u32) -> Closing {
+    /// What the proper end of the upstream's stream makes of the answer.
+    pub fn close(&self) -> Closing {
         match self {
             Self::Anthropic(observer) => observer.close(),
+            Self::Gemini(observer) => observer.close(),
+        }
+    }
+
+    /// What a connection that breaks makes of it, given how many choices it was asked for.
+    pub fn abandon(&self, choices: u32) -> Closing {
+        match self {
+            Self::Anthropic(observer) => observer.close(),
+            Self::Gemini(observer) => observer.abandon(choices),
         }
     }
 }

@@ -63,8 +63,17 @@ impl Surface {
         }
     }
 
-    /// Whether this is the dialect's own end of a stream.
-    pub fn is_end(self, event: &Event) -> bool {
+    /// Whether these, the last events of a stream, at least two if it has so many, are the end of a
+    /// whole answer to `request` in the dialect's own words.
+    pub fn is_whole(self, request: &[u8], last: &[Event]) -> bool {
+        match self {
+            Self::GenerateContent => gemini::is_over(request, last),
+            _ => last.last().is_some_and(|event| self.is_end(event)),
+        }
+    }
+
+    /// Whether this is the dialect's own mark of an end.
+    fn is_end(self, event: &Event) -> bool {
         match self {
             Self::ChatCompletions | Self::Completions | Self::Embeddings => {
                 openai::is_done(&event.data)
@@ -95,7 +104,7 @@ impl Surface {
                 ClientDialect::OpenAiResponses,
                 events,
             ),
-            Self::GenerateContent => fold(ProviderDialect::Gemini, ClientDialect::Gemini, events),
+            Self::GenerateContent => gemini::fold(events.iter().map(AsRef::as_ref)),
         }
     }
 }
