@@ -5,7 +5,7 @@
 use bytes::Bytes;
 
 use super::translate::{ProviderDialect, ReplyHead};
-use super::{anthropic, openai_responses};
+use super::{anthropic, gemini, openai_responses};
 use crate::event::Usage;
 use crate::fault::Fault;
 use crate::frame::sse::SseEvent;
@@ -58,6 +58,8 @@ pub enum Observer {
     Anthropic(anthropic::Observer),
     /// OpenAI's responses.
     OpenAiResponses(openai_responses::Observer),
+    /// Google's `generateContent`.
+    Gemini(gemini::Observer),
 }
 
 impl Observer {
@@ -69,7 +71,8 @@ impl Observer {
             ProviderDialect::OpenAiResponses => {
                 Some(Self::OpenAiResponses(openai_responses::Observer::new(head)))
             }
-            ProviderDialect::OpenAiChat | ProviderDialect::Gemini => None,
+            ProviderDialect::Gemini => Some(Self::Gemini(gemini::Observer::default())),
+            ProviderDialect::OpenAiChat => None,
         }
     }
 
@@ -78,6 +81,7 @@ impl Observer {
         match self {
             Self::Anthropic(observer) => observer.observe(event),
             Self::OpenAiResponses(observer) => observer.observe(event),
+            Self::Gemini(observer) => observer.observe(event),
         }
     }
 
@@ -86,6 +90,7 @@ impl Observer {
         match self {
             Self::Anthropic(observer) => observer.observe_body(body),
             Self::OpenAiResponses(_) => openai_responses::Observer::observe_body(body),
+            Self::Gemini(observer) => observer.observe_body(body),
         }
     }
 
@@ -94,7 +99,7 @@ impl Observer {
     pub fn name_body(&self, body: Bytes) -> Bytes {
         match self {
             Self::OpenAiResponses(observer) => observer.name_body(body),
-            Self::Anthropic(_) => body,
+            Self::Anthropic(_) | Self::Gemini(_) => body,
         }
     }
 
@@ -103,12 +108,21 @@ impl Observer {
         matches!(self, Self::OpenAiResponses(_))
     }
 
-    /// What the end of the upstream's stream makes of the answer, given how many choices it was
-    /// asked for.
-    pub fn close(&self, _choices: u32) -> Closing {
+    /// What the proper end of the upstream's stream makes of the answer.
+    pub fn close(&self) -> Closing {
         match self {
             Self::Anthropic(observer) => observer.close(),
             Self::OpenAiResponses(_) => openai_responses::Observer::close(),
+            Self::Gemini(observer) => observer.close(),
+        }
+    }
+
+    /// What a connection that breaks makes of it, given how many choices it was asked for.
+    pub fn abandon(&self, choices: u32) -> Closing {
+        match self {
+            Self::Anthropic(observer) => observer.close(),
+            Self::OpenAiResponses(_) => openai_responses::Observer::close(),
+            Self::Gemini(observer) => observer.abandon(choices),
         }
     }
 }
