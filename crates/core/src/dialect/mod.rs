@@ -25,7 +25,8 @@ mod wire;
 pub use prepare::upstream_body;
 pub use redact::{hide, redact};
 pub use translate::{
-    ClientDialect, DecodeError, Decoder, ProviderDialect, Renderer, ReplyHead, Target, Traits,
+    ClientDialect, DecodeError, Decoder, ProviderDialect, Renderer, ReplyHead, Target,
+    ThinkingWords, ToolChoices, Traits,
 };
 
 /// A value of ours as JSON on one line.

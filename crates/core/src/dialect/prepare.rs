@@ -3,14 +3,14 @@
 use bytes::Bytes;
 
 use super::anthropic;
-use super::openai::Envelope;
+use super::openai::{Envelope, without};
 use super::translate::{ProviderDialect, Target};
 use crate::error::{Error, ErrorCode};
 use crate::event::Surface;
 
 /// The body of a request for an upstream that speaks `provider`: the client's bytes where it is the
 /// same API, but for the model's name and what [`Envelope::upstream_body`] lists, else a
-/// translation. Usage is asked for if the upstream knows how.
+/// translation. Usage is asked for if the upstream knows how; if not, `stream_options` is left out.
 ///
 /// # Errors
 /// Of a request that has to be translated, all that [`ClientDialect::read_request`] and
@@ -29,6 +29,10 @@ pub fn upstream_body(
         let body = envelope.upstream_body(target.model, ask_usage, target.stream);
         return Ok(match surface {
             Surface::Messages => anthropic::unseal(&body),
+            // It would refuse the request for a member that clients send to everybody.
+            _ if surface.is_completion() && !target.traits.usage_in_streams => {
+                without(&body, "stream_options")
+            }
             _ => body,
         });
     }
