@@ -1,4 +1,7 @@
+use std::borrow::Cow;
+
 use super::{Provider, Shape};
+use crate::percent::segment;
 
 /// What of a customer's own is in an address.
 #[derive(Clone, Copy, Debug, Default)]
@@ -55,4 +58,19 @@ impl Provider {
             }
         }
     }
+}
+
+/// Where `path`, which is below an upstream's address, is asked of `model`: on Azure with an
+/// `api-version` below the model's deployment.
+pub fn path(
+    path: Cow<'static, str>,
+    model: &str,
+    azure_version: Option<&str>,
+) -> Cow<'static, str> {
+    let Some(version) = azure_version else {
+        return path;
+    };
+    let separator = if path.contains('?') { '&' } else { '?' };
+    let deployment = segment(model);
+    format!("/deployments/{deployment}{path}{separator}api-version={version}").into()
 }

@@ -9,7 +9,7 @@ mod tests;
 
 use std::fmt;
 
-pub use address::{Place, Unplaced};
+pub use address::{Place, Unplaced, path};
 pub use table::PROVIDERS;
 
 use crate::dialect::{ProviderDialect, Traits};

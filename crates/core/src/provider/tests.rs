@@ -94,6 +94,12 @@ fn an_address_has_what_is_the_customers_own() {
         let classic = of("azure", place).unwrap();
         assert_eq!(classic, "https://r.openai.azure.com/openai");
     }
+    let chat = |version| path("/chat/completions".into(), "gpt 4/o", version);
+    assert_eq!(chat(None), "/chat/completions");
+    assert_eq!(
+        chat(Some("2024-10-21")),
+        "/deployments/gpt%204%2Fo/chat/completions?api-version=2024-10-21"
+    );
     assert_eq!(of("azure", Place::default()), Err(Unplaced("base_url")));
 
     assert_eq!(of("vertex", Place::default()), Err(Unplaced("project")));

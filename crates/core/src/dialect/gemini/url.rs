@@ -1,21 +1,11 @@
 use crate::event::Mode;
+use crate::percent::segment;
 
 /// Where a model is asked, below the version of the API. A stream is asked for as server-sent
 /// events; without `alt` it would be one JSON array.
 pub(in crate::dialect) fn url(model: &str, mode: Mode) -> String {
     let model = model.strip_prefix("models/").unwrap_or(model);
-    let mut path = String::from("/models/");
-    for byte in model.bytes() {
-        match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
-                path.push(char::from(byte));
-            }
-            _ => {
-                use std::fmt::Write as _;
-                let _infallible = write!(path, "%{byte:02X}");
-            }
-        }
-    }
+    let mut path = format!("/models/{}", segment(model));
     path.push_str(match mode {
         Mode::Stream => ":streamGenerateContent?alt=sse",
         Mode::Unary => ":generateContent",
