@@ -1,10 +1,15 @@
 //! What the models of a provider differ in, by their names.
 
-use crate::dialect::{ProviderDialect, Traits};
+use crate::dialect::{ProviderDialect, ThinkingWords, Traits};
 
 /// `traits`, as they are for this model.
 pub(super) fn of_model(traits: Traits, dialect: ProviderDialect, model: &str) -> Traits {
     match dialect {
+        // It always thinks, and is told only how much.
+        ProviderDialect::OpenAiChat if model.starts_with("kimi-k3") => Traits {
+            thinking: ThinkingWords::Effort,
+            ..traits
+        },
         ProviderDialect::OpenAiChat => traits,
         ProviderDialect::Anthropic => anthropic(traits, model),
         ProviderDialect::Gemini => Traits {

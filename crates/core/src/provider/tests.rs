@@ -42,6 +42,9 @@ fn a_model_says_how_it_thinks() {
     }
     assert!(of("claude-opus-4-6").adaptive_thinking && of("m").adaptive_thinking);
     assert_eq!(of("claude-3-haiku-20240307").default_max_tokens, 4_096);
+    let of = |model| traits(find("moonshot"), ProviderDialect::OpenAiChat, model).thinking;
+    assert_eq!(of("kimi-k2.5"), ThinkingWords::Switch);
+    assert_eq!(of("kimi-k3"), ThinkingWords::Effort);
     let of = |model| traits(None, ProviderDialect::Gemini, model).gemini_3;
     assert!(of("gemini-3-pro") && !of("gemini-2.5-flash"));
 }
