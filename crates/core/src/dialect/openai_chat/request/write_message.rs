@@ -14,6 +14,8 @@ use crate::error::Error;
 
 /// Longest id of a call that OpenAI takes.
 const CALL_ID_BYTES: usize = 40;
+/// The length of the ids that Mistral takes.
+const SHORT_ID_BYTES: usize = 9;
 
 #[derive(Default, Serialize)]
 pub(super) struct MessageOut<'a> {
@@ -36,6 +38,12 @@ pub(super) struct MessageOut<'a> {
     pub(super) tool_calls: Vec<AssistantCall<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) extra_content: Option<ExtraOut<'a>>,
+    /// Marks the beginning of the answer, at Mistral.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    prefix: bool,
+    /// The same at Moonshot and DashScope.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    partial: bool,
 }
 
 #[derive(Serialize)]
@@ -144,6 +152,10 @@ pub(super) fn messages<'a>(
             "the provider cannot go on from the beginning of an answer",
         ));
     }
+    if prefilled && let Some(last) = writer.out.last_mut() {
+        last.prefix = target.traits.prefill_mark == Some("prefix");
+        last.partial = target.traits.prefill_mark == Some("partial");
+    }
     Ok(writer.out)
 }
 
@@ -158,6 +170,10 @@ struct Writer<'a, 't> {
 impl<'a> Writer<'a, '_> {
     fn message(&mut self, index: usize, message: &'a Message<'_>) -> Result<(), Error> {
         let name = message.name.as_deref();
+        if name.is_some() && !self.traits.speakers {
+            let why = "the provider knows no names of speakers";
+            return Err(self.ask.refuse(Field::Message(index), why));
+        }
         let role = match message.role {
             Role::Assistant => {
                 self.flush();
@@ -218,7 +234,7 @@ impl<'a> Writer<'a, '_> {
         }
         self.out.push(MessageOut {
             role: "tool",
-            tool_call_id: Some(call_id(&result.id)),
+            tool_call_id: Some(self.call_id(&result.id)),
             content: Some(from_parts(texts)),
             ..MessageOut::default()
         });
@@ -360,7 +376,7 @@ impl<'a> Writer<'a, '_> {
             &*call.arguments
         };
         AssistantCall {
-            id: call_id(&call.id),
+            id: self.call_id(&call.id),
             call: CallOut {
                 kind: Some("function"),
                 function: Some(FunctionOut {
@@ -373,19 +389,27 @@ impl<'a> Writer<'a, '_> {
         }
     }
 
+    /// An id that the provider takes, and the same for the call and its result.
+    fn call_id(&self, id: &'a str) -> Cow<'a, str> {
+        if self.traits.short_call_ids {
+            let fits = id.len() == SHORT_ID_BYTES && id.bytes().all(|b| b.is_ascii_alphanumeric());
+            return if fits {
+                Cow::Borrowed(id)
+            } else {
+                Cow::Owned(short_hash(id).chars().take(SHORT_ID_BYTES).collect())
+            };
+        }
+        if id.len() <= CALL_ID_BYTES {
+            Cow::Borrowed(id)
+        } else {
+            Cow::Owned(format!("call_{}", short_hash(id)))
+        }
+    }
+
     /// Google's seals, for Google's own version of the API and those who pass them on.
     fn google(&self, seal: Option<&'a Seal<'_>>) -> Option<ExtraOut<'a>> {
         let seal = seal.filter(|seal| seal.maker == Maker::Google);
         ExtraOut::of(seal.filter(|_| self.traits.reasoning_details))
-    }
-}
-
-/// An id that is short enough, and the same for the call and its result.
-fn call_id(id: &str) -> Cow<'_, str> {
-    if id.len() <= CALL_ID_BYTES {
-        Cow::Borrowed(id)
-    } else {
-        Cow::Owned(format!("call_{}", short_hash(id)))
     }
 }
 
