@@ -8,6 +8,7 @@
 pub mod anthropic;
 mod balance;
 mod extension;
+pub mod figures;
 pub mod gemini;
 mod json;
 pub mod openai;
