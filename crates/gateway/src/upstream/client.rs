@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use everstream_core::dialect::{ProviderDialect, Traits};
 use everstream_core::frame::http1::{
-    Decoded, Fields, HeadDecoder, RequestError, ResponseHead, request_head,
+    BodyLength, Decoded, Fields, HeadDecoder, RequestError, ResponseHead, request_head,
 };
 use everstream_core::provider;
 use everstream_core::secret::Secret;
@@ -17,9 +17,10 @@ use tokio::net::TcpStream;
 use tokio::time::Instant;
 
 use super::body::Body;
-use super::connection::{Connection, Io, Outgoing};
+use super::connection::{Connection, Io, Outgoing, Payload, Unwritten};
 use super::pool::Pool;
 use super::tls::{Tls, TlsError};
+use super::upload::Upload;
 use super::{BaseUrl, SpecError, UpstreamError, UpstreamErrorKind, UpstreamSpec};
 
 /// The only version of its API that Anthropic lists as current; looked up on 2026-11-22.
@@ -150,22 +151,50 @@ impl Upstream {
     ///
     /// The request is written a second time only when the first connection came from the pool and
     /// took no part of it.
-    pub async fn send(self: &Arc<Self>, request: Request<'_>) -> Result<Response, UpstreamError> {
-        let mut outgoing = self.outgoing(&request)?;
-        if let Some(connection) = self.pool.take() {
-            let result = self
-                .exchange(connection, request.method, &mut outgoing)
-                .await;
-            if !matches!(&result, Err(error) if error.nothing_was_sent()) {
-                return result.map(|answer| self.response(answer, outgoing));
+    pub fn send<'a>(
+        self: &'a Arc<Self>,
+        request: Request<'a>,
+    ) -> impl Future<Output = Result<Response, UpstreamError>> + Send + 'a {
+        let (body, length) = match &request.body {
+            Some(body) => (body.clone(), BodyLength::Known(body.len() as u64)),
+            None => (Bytes::new(), BodyLength::None),
+        };
+        let outgoing = self.outgoing(&request, length, Payload::Whole(body));
+        self.transfer(request.method, outgoing)
+    }
+
+    /// Sends a request with a body that is on its way itself; that of `request` does not count. Of
+    /// the body no more is taken than the upstream takes, and while its answer is read, it goes on
+    /// being sent.
+    pub fn upload<'a>(
+        self: &'a Arc<Self>,
+        request: Request<'a>,
+        body: Upload,
+    ) -> impl Future<Output = Result<Response, UpstreamError>> + Send + 'a {
+        let length = body.length();
+        let outgoing = self.outgoing(&request, length, Payload::Streamed(Box::new(body)));
+        self.transfer(request.method, outgoing)
+    }
+
+    fn transfer<'a>(
+        self: &'a Arc<Self>,
+        method: &'a str,
+        outgoing: Result<Outgoing, UpstreamError>,
+    ) -> impl Future<Output = Result<Response, UpstreamError>> + Send + 'a {
+        // An `async fn` would hold the request twice.
+        async move {
+            let mut outgoing = outgoing?;
+            if let Some(connection) = self.pool.take() {
+                let result = self.exchange(connection, method, &mut outgoing).await;
+                if !matches!(&result, Err(error) if error.nothing_was_sent()) {
+                    return result.map(|answer| self.response(answer, outgoing));
+                }
             }
+            // Boxed, as it is large and rare beside all that waits in a pooled exchange.
+            let connection = Box::pin(self.connect()).await?;
+            let result = self.exchange(connection, method, &mut outgoing).await;
+            result.map(|answer| self.response(answer, outgoing))
         }
-        // Boxed, as it is large and rare beside all that waits in a pooled exchange.
-        let connection = Box::pin(self.connect()).await?;
-        let result = self
-            .exchange(connection, request.method, &mut outgoing)
-            .await;
-        result.map(|answer| self.response(answer, outgoing))
     }
 
     /// Closes connections that nobody used for too long; requests do so in passing.
@@ -178,20 +207,23 @@ impl Upstream {
         self.pool.len()
     }
 
-    fn outgoing(&self, request: &Request<'_>) -> Result<Outgoing, UpstreamError> {
+    fn outgoing(
+        &self,
+        request: &Request<'_>,
+        length: BodyLength,
+        body: Payload,
+    ) -> Result<Outgoing, UpstreamError> {
         let refused = |error| self.unsent(UpstreamErrorKind::Request(error));
         let mut own = Fields::default();
         for (name, value) in request.headers {
             own.push(name, value).map_err(refused)?;
         }
         let target = format!("{}{}", self.base.prefix(), request.path);
-        let length = request.body.as_ref().map(Bytes::len);
         let head = request_head(request.method, &target, &[&self.fields, &own], length);
-        let body = request.body.clone().unwrap_or_default();
         Ok(Outgoing::new(head.map_err(refused)?, body))
     }
 
-    async fn connect(&self) -> Result<Connection, UpstreamError> {
+    pub(super) async fn connect(&self) -> Result<Connection, UpstreamError> {
         let limit = self.spec.connect_timeout;
         let result = tokio::time::timeout(limit, self.dial(Instant::now() + limit)).await;
         let result = result.unwrap_or(Err(UpstreamErrorKind::ConnectTimeout(limit)));
@@ -229,13 +261,18 @@ impl Upstream {
         let mut unwritten = None;
         let result = poll_fn(|cx| {
             if unwritten.is_none()
-                && let Poll::Ready(Err(error)) = outgoing.poll(cx, &mut connection)
+                && let Poll::Ready(Err(why)) = outgoing.poll(cx, &mut connection)
             {
-                if !outgoing.started() {
-                    return Poll::Ready(Err(UpstreamErrorKind::Write(error)));
+                match why {
+                    Unwritten::Body(error) => {
+                        return Poll::Ready(Err(UpstreamErrorKind::Body(error)));
+                    }
+                    Unwritten::Connection(error) if !outgoing.started() => {
+                        return Poll::Ready(Err(UpstreamErrorKind::Write(error)));
+                    }
+                    // Who stops reading a request may have said why before.
+                    Unwritten::Connection(error) => unwritten = Some(error),
                 }
-                // Who stops reading a request may have said why before.
-                unwritten = Some(error);
             }
             poll_head(cx, &mut connection, &mut decoder).map_err(|broken| match unwritten.take() {
                 Some(error) => UpstreamErrorKind::Write(error),
@@ -264,7 +301,12 @@ impl Upstream {
         self.pool.put(connection, promised);
     }
 
-    fn unsent(&self, kind: UpstreamErrorKind) -> UpstreamError {
+    /// The headers that every request has, the key among them.
+    pub(super) fn fields(&self) -> &Fields {
+        &self.fields
+    }
+
+    pub(super) fn unsent(&self, kind: UpstreamErrorKind) -> UpstreamError {
         self.error(kind, false)
     }
 

@@ -13,9 +13,11 @@ pub mod discovery;
 mod error;
 pub mod models;
 mod pool;
+mod socket;
 #[cfg(test)]
 mod tests;
 mod tls;
+mod upload;
 mod url;
 
 use std::fmt;
@@ -32,6 +34,8 @@ pub use connection::Io;
 pub use discovery::{Discovery, FoundUpstream, discover};
 pub use error::{SpecError, UpstreamError, UpstreamErrorKind};
 pub use models::{ModelDirectory, ModelEntry, Route};
+pub use socket::{Socket, SocketError};
+pub use upload::{Source, Upload};
 pub use url::{BaseUrl, UrlError};
 
 /// What there is to say about an upstream, from the configuration or from discovery.

@@ -38,6 +38,11 @@ impl Named {
         self.model.as_ref().map(|(name, _)| name.as_str())
     }
 
+    /// The client's bytes.
+    pub fn into_body(self) -> Bytes {
+        self.body
+    }
+
     /// The client's bytes, but for the model's name.
     pub fn renamed(self, name: &str) -> Bytes {
         match self.model {
