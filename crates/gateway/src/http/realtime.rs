@@ -36,11 +36,11 @@ const BETA: &str = "openai-beta";
 
 /// `GET /v1/realtime?model=...`.
 pub(super) async fn open(State(app): State<Arc<App>>, parts: Parts, upgrade: Upgrade) -> Response {
-    match try_open(&app, &parts, upgrade).await {
-        Ok(response) => response,
-        Err(Refusal::Ours(error)) => Shape::OpenAi.failure(error).into_response(),
-        Err(Refusal::Theirs(response)) => response,
-    }
+    let opened = try_open(&app, &parts, upgrade).await;
+    opened.unwrap_or_else(|refusal| match refusal {
+        Refusal::Ours(error) => Shape::OpenAi.failure(error).into_response(),
+        Refusal::Theirs(response) => response,
+    })
 }
 
 /// Why there is no session. Either is an HTTP status that a client can see, before the upgrade.
@@ -125,9 +125,12 @@ fn destination(app: &App, parts: &Parts) -> Result<(Arc<Upstream>, String, Strin
 /// For a query (RFC 3986, section 2.1).
 fn encoded(text: &str) -> String {
     let plain = |b: u8| b.is_ascii_alphanumeric() || b"-._~".contains(&b);
-    let parts = text.bytes().map(|b| match plain(b) {
-        true => char::from(b).to_string(),
-        false => format!("%{b:02X}"),
+    let parts = text.bytes().map(|b| {
+        if plain(b) {
+            char::from(b).to_string()
+        } else {
+            format!("%{b:02X}")
+        }
     });
     parts.collect()
 }

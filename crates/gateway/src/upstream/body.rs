@@ -84,7 +84,7 @@ impl Body {
                     Unwritten::Connection(_) => {}
                     Unwritten::Body(error) => {
                         self.close(Some(Http1Error::Truncated("its request broke off")));
-                        let kind = UpstreamErrorKind::Body(error);
+                        let kind = UpstreamErrorKind::Body(Box::new(error));
                         return Poll::Ready(Err(self.upstream.error(kind, true)));
                     }
                 }

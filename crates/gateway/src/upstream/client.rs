@@ -155,12 +155,14 @@ impl Upstream {
         self: &'a Arc<Self>,
         request: Request<'a>,
     ) -> impl Future<Output = Result<Response, UpstreamError>> + Send + 'a {
-        let (body, length) = match &request.body {
-            Some(body) => (body.clone(), BodyLength::Known(body.len() as u64)),
-            None => (Bytes::new(), BodyLength::None),
+        let method = request.method;
+        let length = match &request.body {
+            Some(body) => BodyLength::Known(body.len() as u64),
+            None => BodyLength::None,
         };
-        let outgoing = self.outgoing(&request, length, Payload::Whole(body));
-        self.transfer(request.method, outgoing)
+        let head = self.head(&request, length);
+        let body = Payload::Whole(request.body.unwrap_or_default());
+        self.transfer(method, head.map(|head| Outgoing::new(head, body)))
     }
 
     /// Sends a request with a body that is on its way itself; that of `request` does not count. Of
@@ -168,20 +170,23 @@ impl Upstream {
     /// being sent.
     pub fn upload<'a>(
         self: &'a Arc<Self>,
-        request: Request<'a>,
+        request: &Request<'a>,
         body: Upload,
-    ) -> impl Future<Output = Result<Response, UpstreamError>> + Send + 'a {
-        let length = body.length();
-        let outgoing = self.outgoing(&request, length, Payload::Streamed(Box::new(body)));
-        self.transfer(request.method, outgoing)
+    ) -> impl Future<Output = Result<Response, UpstreamError>> + Send + use<'a> {
+        let head = self.head(request, body.length());
+        let body = Payload::Streamed(Box::new(body));
+        self.transfer(request.method, head.map(|head| Outgoing::new(head, body)))
     }
 
+    #[expect(
+        clippy::manual_async_fn,
+        reason = "an `async fn` would hold the request twice"
+    )]
     fn transfer<'a>(
         self: &'a Arc<Self>,
         method: &'a str,
         outgoing: Result<Outgoing, UpstreamError>,
     ) -> impl Future<Output = Result<Response, UpstreamError>> + Send + 'a {
-        // An `async fn` would hold the request twice.
         async move {
             let mut outgoing = outgoing?;
             if let Some(connection) = self.pool.take() {
@@ -207,20 +212,14 @@ impl Upstream {
         self.pool.len()
     }
 
-    fn outgoing(
-        &self,
-        request: &Request<'_>,
-        length: BodyLength,
-        body: Payload,
-    ) -> Result<Outgoing, UpstreamError> {
+    fn head(&self, request: &Request<'_>, length: BodyLength) -> Result<Vec<u8>, UpstreamError> {
         let refused = |error| self.unsent(UpstreamErrorKind::Request(error));
         let mut own = Fields::default();
         for (name, value) in request.headers {
             own.push(name, value).map_err(refused)?;
         }
         let target = format!("{}{}", self.base.prefix(), request.path);
-        let head = request_head(request.method, &target, &[&self.fields, &own], length);
-        Ok(Outgoing::new(head.map_err(refused)?, body))
+        request_head(request.method, &target, &[&self.fields, &own], length).map_err(refused)
     }
 
     pub(super) async fn connect(&self) -> Result<Connection, UpstreamError> {
@@ -265,7 +264,7 @@ impl Upstream {
             {
                 match why {
                     Unwritten::Body(error) => {
-                        return Poll::Ready(Err(UpstreamErrorKind::Body(error)));
+                        return Poll::Ready(Err(UpstreamErrorKind::Body(Box::new(error))));
                     }
                     Unwritten::Connection(error) if !outgoing.started() => {
                         return Poll::Ready(Err(UpstreamErrorKind::Write(error)));

@@ -32,7 +32,7 @@ impl UpstreamError {
     pub fn into_error(self) -> Error {
         let code = self.code();
         match self.kind {
-            UpstreamErrorKind::Body(error) => error,
+            UpstreamErrorKind::Body(error) => *error,
             kind => Error::new(code, format!("Upstream `{}`: {kind}.", self.upstream)),
         }
     }
@@ -67,7 +67,7 @@ pub enum UpstreamErrorKind {
     Request(#[source] RequestError),
     /// The body of the request, which was sent as it came, broke off.
     #[error("{0}")]
-    Body(#[source] Error),
+    Body(#[source] Box<Error>),
     /// The host's name has no address.
     #[error("its host name cannot be resolved ({0}): check base_url and the DNS")]
     Dns(#[source] io::Error),

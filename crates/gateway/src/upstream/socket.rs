@@ -1,4 +1,4 @@
-//! WebSockets of upstreams.
+//! Upstreams that speak `WebSocket`.
 
 use std::sync::Arc;
 

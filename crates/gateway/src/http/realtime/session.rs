@@ -189,8 +189,8 @@ impl Session {
         {
             return Some(End {
                 outcome: "client_silent",
-                client: frame(close_code::POLICY, "no answer to a ping"),
-                upstream: frame(close_code::AWAY, "the client is gone"),
+                client: Some(frame(close_code::POLICY, "no answer to a ping")),
+                upstream: Some(frame(close_code::AWAY, "the client is gone")),
             });
         }
         if stuck(&self.upstream.next)
@@ -198,8 +198,8 @@ impl Session {
         {
             return Some(End {
                 outcome: "upstream_silent",
-                client: frame(close_code::ERROR, "the upstream is silent"),
-                upstream: frame(close_code::POLICY, "no answer to a ping"),
+                client: Some(frame(close_code::ERROR, "the upstream is silent")),
+                upstream: Some(frame(close_code::POLICY, "no answer to a ping")),
             });
         }
         self.client.ping();
@@ -301,8 +301,8 @@ impl End {
     fn restart() -> Self {
         Self {
             outcome: "draining",
-            client: frame(close_code::RESTART, "this process ends; come back"),
-            upstream: frame(close_code::AWAY, "the client is sent elsewhere"),
+            client: Some(frame(close_code::RESTART, "this process ends; come back")),
+            upstream: Some(frame(close_code::AWAY, "the client is sent elsewhere")),
         }
     }
 
@@ -310,8 +310,8 @@ impl End {
     fn client(error: &Error) -> Self {
         Self {
             outcome: "client_gone",
-            client: unreadable(error),
-            upstream: frame(close_code::AWAY, "the client is gone"),
+            client: Some(unreadable(error)),
+            upstream: Some(frame(close_code::AWAY, "the client is gone")),
         }
     }
 
@@ -323,14 +323,14 @@ impl End {
         };
         Self {
             outcome: "upstream_cut",
-            client: frame(close_code::ERROR, what),
-            upstream: unreadable(error),
+            client: Some(frame(close_code::ERROR, what)),
+            upstream: Some(unreadable(error)),
         }
     }
 }
 
 /// What a side is told whose bytes cannot be read on.
-fn unreadable(error: &Error) -> Option<CloseFrame> {
+fn unreadable(error: &Error) -> CloseFrame {
     match error {
         Error::Capacity(CapacityError::MessageTooLong { .. }) => {
             frame(close_code::SIZE, "the message is too large")
@@ -340,11 +340,11 @@ fn unreadable(error: &Error) -> Option<CloseFrame> {
     }
 }
 
-fn frame(code: u16, reason: &'static str) -> Option<CloseFrame> {
-    Some(CloseFrame {
+fn frame(code: u16, reason: &'static str) -> CloseFrame {
+    CloseFrame {
         code: code.into(),
         reason: reason.into(),
-    })
+    }
 }
 
 #[derive(Deserialize)]

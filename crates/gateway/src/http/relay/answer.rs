@@ -9,7 +9,6 @@ use everstream_core::dialect::{ClientDialect, hide};
 use everstream_core::error::{Error, ErrorCode};
 use everstream_core::frame::http1::ResponseHead;
 use everstream_core::limits;
-use http::response;
 use http::{HeaderName, HeaderValue, StatusCode, header};
 use http_body::{Body, Frame};
 use tokio::time::{Sleep, sleep, timeout};
@@ -17,7 +16,7 @@ use tokio::time::{Sleep, sleep, timeout};
 use super::record::Record;
 use crate::http::refusal::refusal;
 use crate::http::respond::streaming_headers;
-use crate::upstream::{self, Upstream};
+use crate::upstream::{self, Upstream, UpstreamError};
 
 /// The headers of an answer that are passed on.
 const PASSED_BACK: [HeaderName; 7] = [
@@ -30,19 +29,12 @@ const PASSED_BACK: [HeaderName; 7] = [
     header::RETRY_AFTER,
 ];
 
-/// What an upstream answered.
-pub(super) enum Answer {
-    /// A refusal, in full.
-    Whole(Response),
-    /// Anything else: its head, and the rest as it comes.
-    Streamed(response::Parts, upstream::Body),
-}
-
+/// The response that an upstream's answer becomes: a refusal in full, anything else as it comes.
 pub(super) async fn respond(
     upstream: &Arc<Upstream>,
     answer: upstream::Response,
-    record: &mut Record,
-) -> Result<Answer, Error> {
+    mut record: Record,
+) -> Result<Response, Error> {
     let upstream::Response { head, body } = answer;
     let status = StatusCode::from_u16(head.status).unwrap_or(StatusCode::BAD_GATEWAY);
     let kind = head.get_str("content-type").unwrap_or_default();
@@ -53,24 +45,26 @@ pub(super) async fn respond(
             "Upstream `{}` answered with a redirect ({status}), which is not followed.",
             upstream.name()
         );
-        return Err(Error::new(ErrorCode::UpstreamInvalid, message));
+        return Err(record.failed(Error::new(ErrorCode::UpstreamInvalid, message)));
     }
     if !status.is_success() {
-        let text = refused(upstream, body, record).await?;
-        let refusal = refusal(upstream, ClientDialect::OpenAiChat, &head, &text);
-        return Ok(Answer::Whole(refusal));
+        let text = refused(upstream, body, &mut record).await;
+        let text = text.map_err(|error| record.failed(error))?;
+        record.ended("refused");
+        return Ok(refusal(upstream, ClientDialect::OpenAiChat, &head, &text));
     }
-    let (mut parts, ()) = http::Response::new(()).into_parts();
-    parts.status = status;
+    let body = RelayBody::new(body, record, upstream);
+    let mut response = Response::new(axum::body::Body::new(body));
+    *response.status_mut() = status;
     for name in PASSED_BACK {
         if let Some(value) = header_of(&head, &name, upstream) {
-            parts.headers.insert(name, value);
+            response.headers_mut().insert(name, value);
         }
     }
     if is_events {
-        streaming_headers(&mut parts.headers);
+        streaming_headers(response.headers_mut());
     }
-    Ok(Answer::Streamed(parts, body))
+    Ok(response)
 }
 
 fn header_of(head: &ResponseHead, name: &HeaderName, upstream: &Upstream) -> Option<HeaderValue> {
@@ -86,7 +80,7 @@ async fn refused(
 ) -> Result<Vec<u8>, Error> {
     let mut text = Vec::new();
     let reading = async {
-        while let Some(piece) = body.read().await.map_err(|error| error.into_error())? {
+        while let Some(piece) = body.read().await.map_err(UpstreamError::into_error)? {
             record.received(&piece);
             let room = limits::UPSTREAM_ERROR_BYTES - text.len();
             text.extend_from_slice(&piece[..piece.len().min(room)]);
@@ -108,7 +102,7 @@ fn stalled(upstream: &str) -> Error {
 
 /// An answer on its way to the client. If it breaks off, the response does too, so that nobody takes
 /// a part for the whole; if the client goes, the upstream is hung up.
-pub(super) struct RelayBody {
+struct RelayBody {
     body: upstream::Body,
     record: Record,
     patience: Duration,
@@ -117,18 +111,13 @@ pub(super) struct RelayBody {
 }
 
 impl RelayBody {
-    pub(super) fn new(
-        body: upstream::Body,
-        record: Record,
-        patience: Duration,
-        upstream: &str,
-    ) -> Self {
+    fn new(body: upstream::Body, record: Record, upstream: &Upstream) -> Self {
         let mut relayed = Self {
             body,
             record,
-            patience,
+            patience: upstream.spec().event_timeout,
             silence: None,
-            upstream: upstream.to_owned(),
+            upstream: upstream.name().to_owned(),
         };
         relayed.note_end();
         relayed
@@ -173,8 +162,7 @@ impl Body for RelayBody {
                 Poll::Pending => return Poll::Pending,
             },
         };
-        self.record.ended(error.code.as_str());
-        Poll::Ready(Some(Err(error)))
+        Poll::Ready(Some(Err(self.record.failed(error))))
     }
 
     fn is_end_stream(&self) -> bool {

@@ -31,7 +31,7 @@ use super::error::Shape;
 use super::respond::{About, name_upstream};
 use crate::app::App;
 use crate::pipeline::Caller;
-use crate::upstream::{self, Route, Upload, Upstream};
+use crate::upstream::{self, Route, Upload, Upstream, UpstreamError};
 pub(super) use choose::{by_model, by_name};
 use incoming::{Counters, Incoming};
 use record::Record;
@@ -64,7 +64,9 @@ async fn try_answer(app: &App, row: &'static Row, request: Request) -> Result<Re
     app.lifecycle.admit()?;
     let upstream = Arc::clone(&routed.upstream);
     let record = Record::new(row, &caller, &routed, Arc::clone(&counters));
-    let mut response = relay(&parts, &target, routed, &counters, record).await;
+    let answered = relay(&parts, &target, routed, &counters, record).await;
+    let mut response =
+        answered.unwrap_or_else(|error| Shape::OpenAi.failure(error).into_response());
     // From here on it is known who was asked, whatever came of it.
     let about = About {
         upstream: Some(upstream.name().to_owned()),
@@ -108,8 +110,9 @@ struct Routed {
 }
 
 enum Outbound {
-    None,
-    Whole(Bytes),
+    /// All of it, if there is one.
+    Whole(Option<Bytes>),
+    /// As it comes.
     Streamed(Upload),
 }
 
@@ -125,12 +128,12 @@ async fn route(
     let kind = kind.and_then(|kind| kind.to_str().ok()).unwrap_or_default();
     if row.model == Model::None {
         let upstream = by_name(app, parts)?;
-        let body = match &parts.method {
-            &Method::POST if body.is_end_stream() => Outbound::Whole(Bytes::new()),
-            &Method::POST => {
-                Outbound::Streamed(Incoming::new(body, limits, Arc::clone(counters))?.into_upload())
-            }
-            _ => Outbound::None,
+        let body = if parts.method != Method::POST {
+            Outbound::Whole(None)
+        } else if body.is_end_stream() {
+            Outbound::Whole(Some(Bytes::new()))
+        } else {
+            Outbound::Streamed(Incoming::new(body, limits, Arc::clone(counters))?.into_upload())
         };
         return Ok(Routed {
             upstream,
@@ -160,7 +163,7 @@ async fn route(
         None => request.into_body(),
     };
     counters.add(body.len());
-    let body = Outbound::Whole(body);
+    let body = Outbound::Whole(Some(body));
     Ok(Routed {
         upstream,
         model,
@@ -194,28 +197,11 @@ async fn relay(
     routed: Routed,
     counters: &Counters,
     mut record: Record,
-) -> Response {
+) -> Result<Response, Error> {
     let Routed { upstream, body, .. } = routed;
-    let sent = send(&upstream, parts, target, body, counters).await;
-    let answered = match sent {
-        Ok(response) => answer::respond(&upstream, response, &mut record).await,
-        Err(error) => Err(error),
-    };
-    match answered {
-        Ok(answer::Answer::Whole(response)) => {
-            record.ended("refused");
-            response
-        }
-        Ok(answer::Answer::Streamed(head, body)) => {
-            let patience = upstream.spec().event_timeout;
-            let body = answer::RelayBody::new(body, record, patience, upstream.name());
-            Response::from_parts(head, Body::new(body))
-        }
-        Err(error) => {
-            record.ended(error.code.as_str());
-            Shape::OpenAi.failure(error).into_response()
-        }
-    }
+    let answer = send(&upstream, parts, target, body, counters).await;
+    let answer = answer.map_err(|error| record.failed(error))?;
+    answer::respond(&upstream, answer, record).await
 }
 
 async fn send(
@@ -246,16 +232,14 @@ async fn send(
     let upload = match body {
         Outbound::Streamed(upload) => upload,
         Outbound::Whole(body) => {
-            request.body = Some(body);
+            request.body = body;
             let sent = timeout(patience, upstream.send(request)).await;
-            return sent.map_err(|_| silent())?.map_err(|e| e.into_error());
-        }
-        Outbound::None => {
-            let sent = timeout(patience, upstream.send(request)).await;
-            return sent.map_err(|_| silent())?.map_err(|e| e.into_error());
+            return sent
+                .map_err(|_| silent())?
+                .map_err(UpstreamError::into_error);
         }
     };
-    let mut sending = std::pin::pin!(upstream.upload(request, upload));
+    let mut sending = std::pin::pin!(upstream.upload(&request, upload));
     loop {
         let patience = if counters.is_ended() {
             patience
@@ -264,7 +248,7 @@ async fn send(
         };
         let before = counters.sent();
         match timeout(patience, &mut sending).await {
-            Ok(sent) => return sent.map_err(|error| error.into_error()),
+            Ok(sent) => return sent.map_err(UpstreamError::into_error),
             // It took something meanwhile, or it is the client that is slow, who has its own time.
             Err(_) if counters.sent() > before || counters.is_waiting() => {}
             Err(_) => return Err(silent()),

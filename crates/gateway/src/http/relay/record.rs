@@ -1,6 +1,7 @@
 use std::sync::Arc;
 
 use everstream_core::dialect::figures::UsageFinder;
+use everstream_core::error::Error;
 use tokio::time::Instant;
 
 use super::incoming::Counters;
@@ -57,6 +58,12 @@ impl Record {
         if let Some(usage) = &mut self.usage {
             usage.push(piece);
         }
+    }
+
+    /// It ended with this error.
+    pub(super) fn failed(&mut self, error: Error) -> Error {
+        self.outcome = error.code.as_str();
+        error
     }
 
     /// How it ended.
