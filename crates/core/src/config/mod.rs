@@ -170,7 +170,10 @@ settings! {
         stream_events: u64 = whole(1..=1_000_000_000).or(limits::STREAM_EVENTS);
         /// The largest body of a request.
         request_body_bytes: usize = size(1 << 10..=1 << 30).or(limits::REQUEST_BODY_BYTES);
-        /// The longest time a client may take to send the head of a request, and then its body.
+        /// The largest body that passes through without being held: files, audio, images.
+        upload_bytes: u64 = size(1 << 10..=1 << 40).or(limits::UPLOAD_BYTES);
+        /// The longest time a client may take to send the head of a request, and then its body; of
+        /// a body that passes through, the longest silence.
         request_read_timeout: Duration = duration(MS..=HOUR).or(limits::REQUEST_READ_TIMEOUT);
         /// The most readers of one stream at a time.
         readers_per_stream: usize = whole(1..=1_000_000).or(limits::STREAM_READERS);

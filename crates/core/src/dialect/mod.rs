@@ -9,6 +9,7 @@ pub mod anthropic;
 mod balance;
 mod edit;
 mod extension;
+pub mod figures;
 pub mod gemini;
 mod json;
 pub mod observe;

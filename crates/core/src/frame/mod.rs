@@ -3,4 +3,5 @@
 
 pub mod http1;
 pub mod json_array;
+pub mod multipart;
 pub mod sse;

@@ -7,14 +7,15 @@ use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use everstream_core::dialect::openai::Envelope;
-use everstream_core::dialect::{ClientDialect, Target, hide, upstream_body};
+use everstream_core::dialect::{ClientDialect, Target, upstream_body};
 use everstream_core::error::{Error, ErrorCode};
 use everstream_core::event::Surface;
-use http::{HeaderValue, StatusCode, header};
+use http::{StatusCode, header};
 use serde_json::json;
 
 use super::body::read_body;
-use super::error::{Shape, from_event};
+use super::error::Shape;
+use super::refusal::refusal;
 use super::respond::{About, name_upstream};
 use crate::app::App;
 use crate::pipeline::{passed_on, route};
@@ -66,25 +67,7 @@ async fn ask(
         let kind = [(header::CONTENT_TYPE, "application/json")];
         return Ok((StatusCode::OK, kind, text).into_response());
     }
-    let mut fault = upstream.spec().dialect.read_error(status, &text);
-    if matches!(status, 401 | 403) {
-        // Else a client would look for the mistake in its own key.
-        fault.message = format!(
-            "Upstream `{}` refused this gateway's key: {}",
-            upstream.name(),
-            fault.message
-        );
-    }
-    let body = hide(
-        ClientDialect::Anthropic.write_error(&fault),
-        &upstream.secrets(),
-    );
-    let mut refusal = from_event(body, status);
-    let after = head.get_str("retry-after");
-    if let Some(after) = after.and_then(|after| HeaderValue::try_from(after).ok()) {
-        refusal.headers_mut().insert(header::RETRY_AFTER, after);
-    }
-    Ok(refusal)
+    Ok(refusal(upstream, ClientDialect::Anthropic, &head, &text))
 }
 
 fn described(mut response: Response, upstream: &Upstream) -> Response {

@@ -14,6 +14,9 @@ mod open;
 mod page;
 mod pages;
 mod parameters;
+mod realtime;
+mod refusal;
+mod relay;
 mod respond;
 mod responses;
 mod segment;
@@ -27,7 +30,7 @@ use axum::Router;
 use axum::extract::{Request, State};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::{get, on, post};
 use everstream_core::error::{Error, ErrorCode};
 use http::{HeaderName, HeaderValue, Method, header};
 use tower_http::cors::{AllowHeaders, AllowOrigin, CorsLayer};
@@ -56,6 +59,7 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/v1/streams", get(list::list))
         .route("/v1/streams/{id}/ws", get(ws::one))
         .route("/v1/ws", get(ws::many))
+        .route("/v1/realtime", get(realtime::open))
         .route(
             "/v1/streams/{id}",
             get(streams::read).delete(streams::cancel),
@@ -68,6 +72,12 @@ pub fn router(app: Arc<App>) -> Router {
             generate::answer(&app, surface, request).await
         };
         router = router.route(path, post(answer));
+    }
+    for row in &relay::ROWS {
+        let answer = move |State(app): State<Arc<App>>, request: Request| async move {
+            relay::answer(&app, row, request).await
+        };
+        router = router.route(row.path, on(row.methods, answer));
     }
     router = router
         .fallback(no_route)

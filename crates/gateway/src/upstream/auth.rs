@@ -22,6 +22,11 @@ impl Signer {
         }
     }
 
+    /// Whether nothing is to be said for one request alone.
+    pub(super) const fn standing(&self) -> bool {
+        matches!(self, Self::Standing)
+    }
+
     /// The headers of this one request that say who sends it; `target` is its path and query.
     pub(super) async fn headers(
         &self,

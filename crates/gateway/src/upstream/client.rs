@@ -11,7 +11,7 @@ use bytes::Bytes;
 use everstream_core::dialect::{ProviderDialect, Traits};
 use everstream_core::event::Surface;
 use everstream_core::frame::http1::{
-    Decoded, Fields, HeadDecoder, RequestError, ResponseHead, request_head,
+    BodyLength, Decoded, Fields, HeadDecoder, RequestError, ResponseHead, request_head,
 };
 use everstream_core::provider::{self, Provider};
 use everstream_core::secret::Secret;
@@ -20,9 +20,10 @@ use tokio::time::Instant;
 
 use super::auth::{self, Signer};
 use super::body::Body;
-use super::connection::{Connection, Io, Outgoing};
+use super::connection::{Connection, Io, Outgoing, Payload, Unwritten};
 use super::pool::Pool;
 use super::tls::{Tls, TlsError};
+use super::upload::Upload;
 use super::{BaseUrl, SpecError, UpstreamError, UpstreamErrorKind, UpstreamSpec};
 
 /// The only version of its API that Anthropic lists as current; looked up on 2026-11-22.
@@ -187,25 +188,60 @@ impl Upstream {
     ///
     /// The request is written a second time only when the first connection came from the pool and
     /// took no part of it.
-    pub async fn send(self: &Arc<Self>, request: Request<'_>) -> Result<Response, UpstreamError> {
-        let target = format!("{}{}", self.base.prefix(), request.path);
-        let signed = self.signer.headers(&request, &target).await;
-        let signed = signed.map_err(|kind| self.unsent(kind))?;
-        let mut outgoing = self.outgoing(&request, &target, &signed)?;
-        if let Some(connection) = self.pool.take() {
-            let result = self
-                .exchange(connection, request.method, &mut outgoing)
-                .await;
-            if !matches!(&result, Err(error) if error.nothing_was_sent()) {
-                return result.map(|answer| self.response(answer, outgoing));
+    pub fn send<'a>(
+        self: &'a Arc<Self>,
+        request: Request<'a>,
+    ) -> impl Future<Output = Result<Response, UpstreamError>> + Send + 'a {
+        let length = match &request.body {
+            Some(body) => BodyLength::Known(body.len() as u64),
+            None => BodyLength::None,
+        };
+        let body = Payload::Whole(request.body.clone().unwrap_or_default());
+        self.transfer(request, length, body)
+    }
+
+    /// Sends a request with a body that is on its way itself; that of `request` does not count. Of
+    /// the body no more is taken than the upstream takes, and while its answer is read, it goes on
+    /// being sent.
+    pub fn upload<'a>(
+        self: &'a Arc<Self>,
+        request: Request<'a>,
+        body: Upload,
+    ) -> impl Future<Output = Result<Response, UpstreamError>> + Send + 'a {
+        let length = body.length();
+        self.transfer(request, length, Payload::Streamed(Box::new(body)))
+    }
+
+    #[expect(
+        clippy::manual_async_fn,
+        reason = "an `async fn` would hold the request twice"
+    )]
+    fn transfer<'a>(
+        self: &'a Arc<Self>,
+        request: Request<'a>,
+        length: BodyLength,
+        body: Payload,
+    ) -> impl Future<Output = Result<Response, UpstreamError>> + Send + 'a {
+        async move {
+            let method = request.method;
+            // What is boxed is large and rare beside all that waits in a pooled exchange.
+            let head = if self.signer.standing() {
+                self.head(&request, &[], length)?
+            } else {
+                Box::pin(self.signed_head(&request, length)).await?
+            };
+            drop(request);
+            let mut outgoing = Outgoing::new(head, body);
+            if let Some(connection) = self.pool.take() {
+                let result = self.exchange(connection, method, &mut outgoing).await;
+                if !matches!(&result, Err(error) if error.nothing_was_sent()) {
+                    return result.map(|answer| self.response(answer, outgoing));
+                }
             }
+            let connection = Box::pin(self.connect()).await?;
+            let result = self.exchange(connection, method, &mut outgoing).await;
+            result.map(|answer| self.response(answer, outgoing))
         }
-        // Boxed, as it is large and rare beside all that waits in a pooled exchange.
-        let connection = Box::pin(self.connect()).await?;
-        let result = self
-            .exchange(connection, request.method, &mut outgoing)
-            .await;
-        result.map(|answer| self.response(answer, outgoing))
     }
 
     /// Closes connections that nobody used for too long; requests do so in passing.
@@ -218,12 +254,23 @@ impl Upstream {
         self.pool.len()
     }
 
-    fn outgoing(
+    async fn signed_head(
         &self,
         request: &Request<'_>,
-        target: &str,
+        length: BodyLength,
+    ) -> Result<Vec<u8>, UpstreamError> {
+        let target = self.target(request);
+        let signed = self.signer.headers(request, &target).await;
+        let signed = signed.map_err(|kind| self.unsent(kind))?;
+        self.head(request, &signed, length)
+    }
+
+    fn head(
+        &self,
+        request: &Request<'_>,
         signed: &[(&'static str, String)],
-    ) -> Result<Outgoing, UpstreamError> {
+        length: BodyLength,
+    ) -> Result<Vec<u8>, UpstreamError> {
         let refused = |error| self.unsent(UpstreamErrorKind::Request(error));
         let mut own = Fields::default();
         for (name, value) in request.headers {
@@ -232,13 +279,15 @@ impl Upstream {
         for (name, value) in signed {
             own.push(name, value).map_err(refused)?;
         }
-        let length = request.body.as_ref().map(Bytes::len);
-        let head = request_head(request.method, target, &[&self.fields, &own], length);
-        let body = request.body.clone().unwrap_or_default();
-        Ok(Outgoing::new(head.map_err(refused)?, body))
+        let target = self.target(request);
+        request_head(request.method, &target, &[&self.fields, &own], length).map_err(refused)
     }
 
-    async fn connect(&self) -> Result<Connection, UpstreamError> {
+    fn target(&self, request: &Request<'_>) -> String {
+        format!("{}{}", self.base.prefix(), request.path)
+    }
+
+    pub(super) async fn connect(&self) -> Result<Connection, UpstreamError> {
         let limit = self.spec.connect_timeout;
         let result = tokio::time::timeout(limit, self.dial(Instant::now() + limit)).await;
         let result = result.unwrap_or(Err(UpstreamErrorKind::ConnectTimeout(limit)));
@@ -276,13 +325,18 @@ impl Upstream {
         let mut unwritten = None;
         let result = poll_fn(|cx| {
             if unwritten.is_none()
-                && let Poll::Ready(Err(error)) = outgoing.poll(cx, &mut connection)
+                && let Poll::Ready(Err(why)) = outgoing.poll(cx, &mut connection)
             {
-                if !outgoing.started() {
-                    return Poll::Ready(Err(UpstreamErrorKind::Write(error)));
+                match why {
+                    Unwritten::Body(error) => {
+                        return Poll::Ready(Err(UpstreamErrorKind::Body(Box::new(error))));
+                    }
+                    Unwritten::Connection(error) if !outgoing.started() => {
+                        return Poll::Ready(Err(UpstreamErrorKind::Write(error)));
+                    }
+                    // Who stops reading a request may have said why before.
+                    Unwritten::Connection(error) => unwritten = Some(error),
                 }
-                // Who stops reading a request may have said why before.
-                unwritten = Some(error);
             }
             poll_head(cx, &mut connection, &mut decoder).map_err(|broken| match unwritten.take() {
                 Some(error) => UpstreamErrorKind::Write(error),
@@ -311,7 +365,12 @@ impl Upstream {
         self.pool.put(connection, promised);
     }
 
-    fn unsent(&self, kind: UpstreamErrorKind) -> UpstreamError {
+    /// The headers that every request has, the key among them.
+    pub(super) fn fields(&self) -> &Fields {
+        &self.fields
+    }
+
+    pub(super) fn unsent(&self, kind: UpstreamErrorKind) -> UpstreamError {
         self.error(kind, false)
     }
 

@@ -2,7 +2,7 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use everstream_core::error::ErrorCode;
+use everstream_core::error::{Error, ErrorCode};
 use everstream_core::frame::http1::{Http1Error, RequestError};
 
 use super::UrlError;
@@ -28,10 +28,20 @@ impl UpstreamError {
         !self.sent
     }
 
+    /// What a client is told.
+    pub fn into_error(self) -> Error {
+        let code = self.code();
+        match self.kind {
+            UpstreamErrorKind::Body(error) => *error,
+            kind => Error::new(code, format!("Upstream `{}`: {kind}.", self.upstream)),
+        }
+    }
+
     /// What this is to a client.
     pub fn code(&self) -> ErrorCode {
         match &self.kind {
             UpstreamErrorKind::Request(_) => ErrorCode::Internal,
+            UpstreamErrorKind::Body(error) => error.code,
             UpstreamErrorKind::Dns(_)
             | UpstreamErrorKind::Refused
             | UpstreamErrorKind::Connect(_)
@@ -43,7 +53,9 @@ impl UpstreamError {
             | UpstreamErrorKind::Closed
             | UpstreamErrorKind::Reset(_)
             | UpstreamErrorKind::Protocol(Http1Error::Truncated(_)) => ErrorCode::UpstreamCut,
-            UpstreamErrorKind::Protocol(_) => ErrorCode::UpstreamInvalid,
+            UpstreamErrorKind::Protocol(_) | UpstreamErrorKind::Socket(_) => {
+                ErrorCode::UpstreamInvalid
+            }
         }
     }
 }
@@ -54,6 +66,9 @@ pub enum UpstreamErrorKind {
     /// The request cannot be written as HTTP.
     #[error("the request cannot be sent: {0}")]
     Request(#[source] RequestError),
+    /// The body of the request, which was sent as it came, broke off.
+    #[error("{0}")]
+    Body(#[source] Box<Error>),
     /// The host's name has no address.
     #[error("its host name cannot be resolved ({0}): check base_url and the DNS")]
     Dns(#[source] io::Error),
@@ -81,6 +96,9 @@ pub enum UpstreamErrorKind {
     /// The connection broke.
     #[error("the connection broke: {0}")]
     Reset(#[source] io::Error),
+    /// It did not open a WebSocket.
+    #[error("it opened no WebSocket: {0}")]
+    Socket(#[source] Box<tungstenite::Error>),
     /// The answer is not what HTTP allows, or not whole.
     #[error("{0}")]
     Protocol(#[source] Http1Error),

@@ -15,9 +15,11 @@ mod error;
 mod google;
 pub mod models;
 mod pool;
+mod socket;
 #[cfg(test)]
 mod tests;
 mod tls;
+mod upload;
 mod url;
 
 use std::fmt;
@@ -35,6 +37,8 @@ pub use connection::Io;
 pub use discovery::{Discovery, FoundUpstream, discover};
 pub use error::{SpecError, UpstreamError, UpstreamErrorKind};
 pub use models::{ModelDirectory, ModelEntry, Route};
+pub use socket::{Socket, SocketError};
+pub use upload::{Source, Upload};
 pub use url::{BaseUrl, UrlError};
 
 /// What there is to say about an upstream, from the configuration or from discovery.

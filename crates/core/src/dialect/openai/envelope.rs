@@ -45,7 +45,7 @@ struct Places {
 }
 
 #[derive(Clone, Debug)]
-struct Edit<T> {
+pub(super) struct Edit<T> {
     place: Range<usize>,
     text: T,
 }
@@ -110,12 +110,12 @@ impl Envelope {
 }
 
 impl<T> Edit<T> {
-    fn new(place: Range<usize>, text: T) -> Self {
+    pub(super) fn new(place: Range<usize>, text: T) -> Self {
         Self { place, text }
     }
 }
 
-fn splice(body: &Bytes, mut edits: Vec<Edit<String>>) -> Bytes {
+pub(super) fn splice(body: &Bytes, mut edits: Vec<Edit<String>>) -> Bytes {
     if edits.is_empty() {
         return body.clone();
     }
@@ -250,14 +250,14 @@ impl Reader {
     }
 }
 
-fn once<T>(name: &str, slot: &mut Option<T>, value: T) -> Result<(), Error> {
+pub(super) fn once<T>(name: &str, slot: &mut Option<T>, value: T) -> Result<(), Error> {
     if slot.replace(value).is_some() {
         return Err(invalid(name, format!("The request has `{name}` twice.")));
     }
     Ok(())
 }
 
-fn model(value: &str) -> Result<String, Error> {
+pub(super) fn model(value: &str) -> Result<String, Error> {
     if !value.starts_with('"') {
         return Err(invalid("model", "`model` must be a string."));
     }
@@ -343,7 +343,7 @@ pub(super) fn not_json(error: &serde_json::Error) -> Error {
 }
 
 /// A refusal from within a walk over JSON.
-struct Refused(Error);
+pub(super) struct Refused(pub(super) Error);
 
 impl From<Error> for Refused {
     fn from(error: Error) -> Self {
