@@ -1,5 +1,6 @@
 //! How providers differ from the ones that their dialects come from.
 
+use crate::dialect::bedrock::Family;
 use crate::dialect::{ProviderDialect, Traits};
 
 /// The traits of the provider at `host` for requests to `model`, as its documentation has them
@@ -11,6 +12,10 @@ pub fn traits(dialect: ProviderDialect, host: &str, model: &str) -> Traits {
         ProviderDialect::Gemini => Traits {
             gemini_3: !before_gemini_3(model),
             ..Traits::default()
+        },
+        ProviderDialect::Bedrock => Traits {
+            bedrock_family: Family::of(model),
+            ..anthropic(model)
         },
         ProviderDialect::OpenAiResponses => Traits {
             sealed_reasoning: openai_reasons(model),

@@ -7,6 +7,8 @@
 
 pub mod anthropic;
 mod balance;
+pub mod bedrock;
+mod claude;
 mod extension;
 pub mod gemini;
 mod json;

@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::translate::{ClientDialect, ProviderDialect};
 use super::translate::{DecodeError, Decoder, ReplyHead};
-use super::{anthropic, gemini, openai};
+use super::{anthropic, bedrock, gemini, openai};
 use crate::answer::{Broken, Fold};
 use crate::error::{Error, ErrorCode};
 use crate::event::{Event, Mode, Surface, Usage};
@@ -111,6 +111,7 @@ impl ProviderDialect {
             (Self::OpenAiResponses, _) => "/responses".into(),
             (Self::Anthropic, _) => "/messages".into(),
             (Self::Gemini, _) => gemini::url(model, mode).into(),
+            (Self::Bedrock, _) => bedrock::url(model, mode).into(),
         }
     }
 
@@ -121,6 +122,7 @@ impl ProviderDialect {
             Self::Anthropic => "Anthropic's API",
             Self::OpenAiResponses => "OpenAI's responses API",
             Self::Gemini => "Google's Gemini API",
+            Self::Bedrock => "Bedrock's API",
         }
     }
 }

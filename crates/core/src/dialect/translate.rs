@@ -2,11 +2,12 @@
 
 use bytes::Bytes;
 
-use super::{anthropic, gemini, openai_chat, openai_responses};
+use super::{anthropic, bedrock, gemini, openai_chat, openai_responses};
 use crate::answer::{Answer, Broken, Delta, Fold, Start};
 use crate::ask::{Ask, Field};
 use crate::error::Error;
 use crate::fault::Fault;
+use crate::frame::event::Framing;
 use crate::frame::sse::SseEvent;
 
 /// An API that clients speak to the gateway.
@@ -33,6 +34,8 @@ pub enum ProviderDialect {
     Gemini,
     /// OpenAI's responses.
     OpenAiResponses,
+    /// AWS Bedrock's Converse.
+    Bedrock,
 }
 
 /// How a provider differs from the one that its dialect comes from: a part of its row in the table
@@ -73,6 +76,8 @@ pub struct Traits {
     /// `openai_responses`: the model reasons. It is then asked for the seals of its reasoning, which
     /// other models refuse.
     pub sealed_reasoning: bool,
+    /// `bedrock`: whose model it is.
+    pub bedrock_family: bedrock::Family,
 }
 
 impl Default for Traits {
@@ -90,6 +95,7 @@ impl Default for Traits {
             default_max_tokens: 8_192,
             gemini_3: true,
             sealed_reasoning: true,
+            bedrock_family: bedrock::Family::Claude,
         }
     }
 }
@@ -245,6 +251,15 @@ impl ProviderDialect {
             Self::Anthropic => anthropic::NAME,
             Self::Gemini => gemini::NAME,
             Self::OpenAiResponses => openai_responses::NAME,
+            Self::Bedrock => bedrock::NAME,
+        }
+    }
+
+    /// How it tells one event of a stream from the next.
+    pub const fn framing(self) -> Framing {
+        match self {
+            Self::Bedrock => Framing::AwsEventStream,
+            _ => Framing::Sse,
         }
     }
 
@@ -258,6 +273,7 @@ impl ProviderDialect {
             Self::Anthropic => anthropic::write_request(ask, target),
             Self::Gemini => gemini::write_request(ask, target),
             Self::OpenAiResponses => openai_responses::write_request(ask, target),
+            Self::Bedrock => bedrock::write_request(ask, target),
         }
     }
 
@@ -269,6 +285,7 @@ impl ProviderDialect {
             Self::Anthropic => anthropic::read_answer(body, id),
             Self::Gemini => gemini::read_answer(body, id),
             Self::OpenAiResponses => openai_responses::read_answer(body, id),
+            Self::Bedrock => bedrock::read_answer(body, id),
         }
     }
 
@@ -279,6 +296,7 @@ impl ProviderDialect {
             Self::OpenAiChat | Self::OpenAiResponses => openai_chat::read_error(status, body),
             Self::Anthropic => anthropic::read_error(status, body),
             Self::Gemini => gemini::read_error(status, body),
+            Self::Bedrock => bedrock::read_error(status, body),
         }
     }
 }
@@ -294,6 +312,8 @@ pub enum Decoder {
     Gemini(gemini::Decoder),
     /// OpenAI's responses.
     OpenAiResponses(openai_responses::Decoder),
+    /// AWS Bedrock's Converse.
+    Bedrock(bedrock::Decoder),
 }
 
 impl Decoder {
@@ -307,6 +327,7 @@ impl Decoder {
             ProviderDialect::OpenAiResponses => {
                 Self::OpenAiResponses(openai_responses::Decoder::new(id))
             }
+            ProviderDialect::Bedrock => Self::Bedrock(bedrock::Decoder::new(id)),
         }
     }
 
@@ -322,6 +343,7 @@ impl Decoder {
             Self::Anthropic(decoder) => decoder.push(name, data, out),
             Self::Gemini(decoder) => decoder.push(name, data, out),
             Self::OpenAiResponses(decoder) => decoder.push(name, data, out),
+            Self::Bedrock(decoder) => decoder.push(name, data, out),
         }
     }
 
@@ -332,6 +354,7 @@ impl Decoder {
             Self::Anthropic(decoder) => decoder.finish(out),
             Self::Gemini(decoder) => decoder.finish(out),
             Self::OpenAiResponses(decoder) => decoder.finish(out),
+            Self::Bedrock(decoder) => decoder.finish(out),
         }
     }
 }

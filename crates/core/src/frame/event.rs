@@ -37,7 +37,7 @@ pub enum EventDecoder {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum EventError {
     /// An event is larger than the limit.
-    #[error("it is larger than {limit} bytes")]
+    #[error("an event is larger than {limit} bytes")]
     TooLarge {
         /// The limit.
         limit: usize,

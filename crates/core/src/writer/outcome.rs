@@ -4,7 +4,8 @@ use super::Plan;
 use crate::dialect::{ProviderDialect, hide};
 use crate::error::{Error, ErrorCode};
 use crate::event::{Status, Usage};
-use crate::frame::sse::{SseError, SseEvent};
+use crate::frame::event::EventError;
+use crate::frame::sse::SseEvent;
 use crate::id::UnixMillis;
 use crate::record::End;
 
@@ -75,13 +76,14 @@ impl Outcome {
         Self::failed(Error::new(ErrorCode::UpstreamCut, message))
     }
 
-    pub(super) fn unreadable(plan: &Plan, error: SseError) -> Self {
+    pub(super) fn unreadable(plan: &Plan, error: EventError) -> Self {
         let message = format!(
             "Upstream `{}` sent an unreadable event: {error}.",
             plan.upstream
         );
         let code = match error {
-            SseError::EventTooLarge { .. } => ErrorCode::EventTooLarge,
+            EventError::TooLarge { .. } => ErrorCode::EventTooLarge,
+            EventError::Malformed(_) => ErrorCode::UpstreamInvalid,
         };
         Self::failed(Error::new(code, message))
     }
