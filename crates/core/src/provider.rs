@@ -17,6 +17,7 @@ pub fn traits(dialect: ProviderDialect, host: &str, model: &str) -> Traits {
             bedrock_family: Family::of(model),
             ..anthropic(model)
         },
+        ProviderDialect::Cohere => Traits::default(),
         ProviderDialect::OpenAiResponses => Traits {
             sealed_reasoning: openai_reasons(model),
             ..Traits::default()

@@ -9,6 +9,7 @@ pub mod anthropic;
 mod balance;
 pub mod bedrock;
 mod claude;
+pub mod cohere;
 mod extension;
 pub mod gemini;
 mod json;

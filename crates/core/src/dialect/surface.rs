@@ -111,6 +111,7 @@ impl ProviderDialect {
             (Self::OpenAiResponses, _) => "/responses".into(),
             (Self::Anthropic, _) => "/messages".into(),
             (Self::Gemini, _) => gemini::url(model, mode).into(),
+            (Self::Cohere, _) => "/v2/chat".into(),
             (Self::Bedrock, _) => bedrock::url(model, mode).into(),
         }
     }
@@ -123,6 +124,7 @@ impl ProviderDialect {
             Self::OpenAiResponses => "OpenAI's responses API",
             Self::Gemini => "Google's Gemini API",
             Self::Bedrock => "Bedrock's API",
+            Self::Cohere => "Cohere's API",
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::{anthropic, bedrock, gemini, openai_chat, openai_responses};
+use super::{anthropic, bedrock, cohere, gemini, openai_chat, openai_responses};
 use crate::answer::{Answer, Broken, Delta, Fold, Start};
 use crate::ask::{Ask, Field};
 use crate::error::Error;
@@ -36,6 +36,8 @@ pub enum ProviderDialect {
     OpenAiResponses,
     /// AWS Bedrock's Converse.
     Bedrock,
+    /// Cohere's chat, version 2.
+    Cohere,
 }
 
 /// How a provider differs from the one that its dialect comes from: a part of its row in the table
@@ -251,6 +253,7 @@ impl ProviderDialect {
             Self::Anthropic => anthropic::NAME,
             Self::Gemini => gemini::NAME,
             Self::OpenAiResponses => openai_responses::NAME,
+            Self::Cohere => cohere::NAME,
             Self::Bedrock => bedrock::NAME,
         }
     }
@@ -273,6 +276,7 @@ impl ProviderDialect {
             Self::Anthropic => anthropic::write_request(ask, target),
             Self::Gemini => gemini::write_request(ask, target),
             Self::OpenAiResponses => openai_responses::write_request(ask, target),
+            Self::Cohere => cohere::write_request(ask, target),
             Self::Bedrock => bedrock::write_request(ask, target),
         }
     }
@@ -285,6 +289,7 @@ impl ProviderDialect {
             Self::Anthropic => anthropic::read_answer(body, id),
             Self::Gemini => gemini::read_answer(body, id),
             Self::OpenAiResponses => openai_responses::read_answer(body, id),
+            Self::Cohere => cohere::read_answer(body, id),
             Self::Bedrock => bedrock::read_answer(body, id),
         }
     }
@@ -296,6 +301,7 @@ impl ProviderDialect {
             Self::OpenAiChat | Self::OpenAiResponses => openai_chat::read_error(status, body),
             Self::Anthropic => anthropic::read_error(status, body),
             Self::Gemini => gemini::read_error(status, body),
+            Self::Cohere => cohere::read_error(status, body),
             Self::Bedrock => bedrock::read_error(status, body),
         }
     }
@@ -312,6 +318,8 @@ pub enum Decoder {
     Gemini(gemini::Decoder),
     /// OpenAI's responses.
     OpenAiResponses(openai_responses::Decoder),
+    /// Cohere's chat, version 2.
+    Cohere(cohere::Decoder),
     /// AWS Bedrock's Converse.
     Bedrock(bedrock::Decoder),
 }
@@ -327,6 +335,7 @@ impl Decoder {
             ProviderDialect::OpenAiResponses => {
                 Self::OpenAiResponses(openai_responses::Decoder::new(id))
             }
+            ProviderDialect::Cohere => Self::Cohere(cohere::Decoder::new(id)),
             ProviderDialect::Bedrock => Self::Bedrock(bedrock::Decoder::new(id)),
         }
     }
@@ -343,6 +352,7 @@ impl Decoder {
             Self::Anthropic(decoder) => decoder.push(name, data, out),
             Self::Gemini(decoder) => decoder.push(name, data, out),
             Self::OpenAiResponses(decoder) => decoder.push(name, data, out),
+            Self::Cohere(decoder) => decoder.push(name, data, out),
             Self::Bedrock(decoder) => decoder.push(name, data, out),
         }
     }
@@ -354,6 +364,7 @@ impl Decoder {
             Self::Anthropic(decoder) => decoder.finish(out),
             Self::Gemini(decoder) => decoder.finish(out),
             Self::OpenAiResponses(decoder) => decoder.finish(out),
+            Self::Cohere(decoder) => decoder.finish(out),
             Self::Bedrock(decoder) => decoder.finish(out),
         }
     }

@@ -101,7 +101,12 @@ fn canonical<'a>(
         .target
         .split_once('?')
         .unwrap_or((request.target, ""));
-    let mut text = format!("{}\n{}\n{}\n", request.method, path_of(path), query_of(query));
+    let mut text = format!(
+        "{}\n{}\n{}\n",
+        request.method,
+        path_of(path),
+        query_of(query)
+    );
     for (name, value) in &headers {
         text.extend([name, ":", value, "\n"]);
     }
@@ -231,7 +236,10 @@ mod tests {
     fn the_cases_of_aws_have_their_signatures() {
         let host = ("Host", "example.amazonaws.com");
         let form = [host, ("Content-Type", "application/x-www-form-urlencoded")];
-        let spaced = [host, ("Content-Type", " application/x-www-form-urlencoded  ")];
+        let spaced = [
+            host,
+            ("Content-Type", " application/x-www-form-urlencoded  "),
+        ];
         let letters = "-._~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
         let unreserved = format!("/{letters}?{letters}={letters}");
         let vanilla = "5fa00fa31553b73ebf1942676e86291e8372ff2a2260956d9b8aae1d763fbf31";
@@ -302,7 +310,10 @@ mod tests {
     #[test]
     fn nothing_secret_is_printed() {
         let printed = format!("{:?}", credentials(Some("a-token")));
-        assert!(!printed.contains("wJalr") && !printed.contains("a-token"), "{printed}");
+        assert!(
+            !printed.contains("wJalr") && !printed.contains("a-token"),
+            "{printed}"
+        );
     }
 
     #[test]

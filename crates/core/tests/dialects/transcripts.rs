@@ -19,12 +19,13 @@ pub(crate) const CLIENTS: [ClientDialect; 4] = [
     ClientDialect::Gemini,
     ClientDialect::OpenAiResponses,
 ];
-pub(crate) const PROVIDERS: [ProviderDialect; 5] = [
+pub(crate) const PROVIDERS: [ProviderDialect; 6] = [
     ProviderDialect::OpenAiChat,
     ProviderDialect::Anthropic,
     ProviderDialect::Gemini,
     ProviderDialect::OpenAiResponses,
     ProviderDialect::Bedrock,
+    ProviderDialect::Cohere,
 ];
 
 pub(crate) fn head() -> ReplyHead {
@@ -132,7 +133,12 @@ fn every_stream_is_the_same_wherever_it_is_cut() {
         let whole = frames(dialect, std::slice::from_ref(&bytes));
         for cut in 0..=bytes.len() {
             let chunks = [bytes.slice(..cut), bytes.slice(cut..)];
-            assert_eq!(frames(dialect, &chunks), whole, "{} at {cut}", path.display());
+            assert_eq!(
+                frames(dialect, &chunks),
+                whole,
+                "{} at {cut}",
+                path.display()
+            );
         }
         let bytewise: Vec<_> = (0..bytes.len()).map(|at| bytes.slice(at..=at)).collect();
         let heard = hear(dialect, &bytewise);

@@ -53,7 +53,9 @@ impl Family {
             Self::Nova
         } else if is("openai.gpt-oss") {
             Self::GptOss
-        } else if model.starts_with("arn:") && !is("foundation-model/") && !is(":inference-profile/")
+        } else if model.starts_with("arn:")
+            && !is("foundation-model/")
+            && !is(":inference-profile/")
         {
             Self::Claude
         } else {
@@ -72,9 +74,18 @@ mod tests {
         for (model, family) in [
             ("anthropic.claude-sonnet-4-20250514-v1:0", Family::Claude),
             ("eu.anthropic.claude-opus-4-6-v1", Family::Claude),
-            (&format!("{arn}:application-inference-profile/ab12"), Family::Claude),
-            (&format!("{arn}:inference-profile/us.amazon.nova-pro-v1:0"), Family::Nova),
-            (&format!("{arn}:inference-profile/us.meta.llama4-v1:0"), Family::Other),
+            (
+                &format!("{arn}:application-inference-profile/ab12"),
+                Family::Claude,
+            ),
+            (
+                &format!("{arn}:inference-profile/us.amazon.nova-pro-v1:0"),
+                Family::Nova,
+            ),
+            (
+                &format!("{arn}:inference-profile/us.meta.llama4-v1:0"),
+                Family::Other,
+            ),
             ("openai.gpt-oss-120b-1:0", Family::GptOss),
             ("mistral.pixtral-large-2502-v1:0", Family::Other),
         ] {

@@ -32,7 +32,10 @@ mod tests {
             "/model/anthropic.claude-sonnet-4-20250514-v1%3A0/converse"
         );
         assert_eq!(
-            url("arn:aws:bedrock:us-east-1:1:inference-profile/us.a", Mode::Stream),
+            url(
+                "arn:aws:bedrock:us-east-1:1:inference-profile/us.a",
+                Mode::Stream
+            ),
             "/model/arn%3Aaws%3Abedrock%3Aus-east-1%3A1%3Ainference-profile%2Fus.a/converse-stream"
         );
     }

@@ -5,27 +5,26 @@ use crate::event::Usage;
 
 /// The figures of an answer. `inputTokens` leaves out what the cache had or got.
 #[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase")]
 pub(super) struct UsageIn {
-    #[serde(default)]
-    input_tokens: Figure,
-    #[serde(default)]
-    output_tokens: Figure,
-    #[serde(default)]
-    cache_read_input_tokens: Figure,
-    #[serde(default)]
-    cache_write_input_tokens: Figure,
+    #[serde(rename = "inputTokens", default)]
+    fresh: Figure,
+    #[serde(rename = "outputTokens", default)]
+    output: Figure,
+    #[serde(rename = "cacheReadInputTokens", default)]
+    cached: Figure,
+    #[serde(rename = "cacheWriteInputTokens", default)]
+    written: Figure,
 }
 
 impl From<&UsageIn> for Usage {
     fn from(usage: &UsageIn) -> Self {
         let figure = |figure: Figure| figure.0.unwrap_or_default();
-        let cached = figure(usage.cache_read_input_tokens);
-        let written = figure(usage.cache_write_input_tokens);
-        let fresh = figure(usage.input_tokens);
+        let cached = figure(usage.cached);
+        let written = figure(usage.written);
+        let fresh = figure(usage.fresh);
         Self {
             input_tokens: fresh.saturating_add(cached).saturating_add(written),
-            output_tokens: figure(usage.output_tokens),
+            output_tokens: figure(usage.output),
             cached_tokens: cached,
             cache_write_tokens: written,
             ..Self::default()

@@ -134,17 +134,20 @@ fn event(frame: &Bytes) -> Result<Option<SseEvent>, AwsError> {
     }
     let headers_end = PRELUDE + size((&frame[4..]).get_u32());
     let mut message = Message::default();
-    headers(&body.slice(PRELUDE..headers_end), |Header { name, text }| {
-        let known = match &*name {
-            b":message-type" => &mut message.kind,
-            b":event-type" => &mut message.event,
-            b":exception-type" => &mut message.exception,
-            b":error-code" => &mut message.code,
-            b":error-message" => &mut message.words,
-            _ => return,
-        };
-        *known = utf8(text);
-    })?;
+    headers(
+        &body.slice(PRELUDE..headers_end),
+        |Header { name, text }| {
+            let known = match &*name {
+                b":message-type" => &mut message.kind,
+                b":event-type" => &mut message.event,
+                b":exception-type" => &mut message.exception,
+                b":error-code" => &mut message.code,
+                b":error-message" => &mut message.words,
+                _ => return,
+            };
+            *known = utf8(text);
+        },
+    )?;
     Ok(message.into_event(body.slice(headers_end..)))
 }
 

@@ -32,10 +32,7 @@ fn decode(chunks: &[&[u8]]) -> (Vec<SseEvent>, Result<(), AwsError>) {
 /// A message of the specification's own test suite, `payload_one_str_header`.
 #[test]
 fn a_published_frame_is_read() {
-    let bytes = frame(
-        &[("content-type", "application/json")],
-        b"{'foo':'bar'}",
-    );
+    let bytes = frame(&[("content-type", "application/json")], b"{'foo':'bar'}");
     assert_eq!(&bytes[..12], [0, 0, 0, 61, 0, 0, 0, 32, 7, 253, 131, 150]);
     assert_eq!(bytes[57..], [141, 156, 8, 177]);
     // It says nothing of what it is.
@@ -59,7 +56,10 @@ fn events_exceptions_and_errors_have_their_names() {
     ];
     let expected = vec![
         event("messageStart", r#"{"role":"assistant"}"#),
-        event(&format!("{EXCEPTION}throttlingException"), r#"{"message":"a"}"#),
+        event(
+            &format!("{EXCEPTION}throttlingException"),
+            r#"{"message":"a"}"#,
+        ),
         event(
             &format!("{EXCEPTION}InternalFailure"),
             r#"{"message":"It \"broke\""}"#,
@@ -73,7 +73,14 @@ fn headers_of_every_type_are_passed_over() {
     let text = |name: &str, value: &str| {
         let name_len = u8::try_from(name.len()).unwrap();
         let length = u16::try_from(value.len()).unwrap().to_be_bytes();
-        [&[name_len], name.as_bytes(), &[7], &length, value.as_bytes()].concat()
+        [
+            &[name_len],
+            name.as_bytes(),
+            &[7],
+            &length,
+            value.as_bytes(),
+        ]
+        .concat()
     };
     let values: [(u8, &[u8]); 9] = [
         (0, &[]),
@@ -97,7 +104,12 @@ fn headers_of_every_type_are_passed_over() {
     block.extend([1, b'h', 10]);
     let refused = AwsError::Malformed("a header of no known type");
     assert_eq!(decode(&[&frame_of(&block, b"")]).1, Err(refused));
-    for cut in [&[5, b'h'][..], &[1, b'h'], &[1, b'h', 7, 0], &[1, b'h', 7, 0, 2, 1]] {
+    for cut in [
+        &[5, b'h'][..],
+        &[1, b'h'],
+        &[1, b'h', 7, 0],
+        &[1, b'h', 7, 0, 2, 1],
+    ] {
         let refused = AwsError::Malformed("headers that are cut");
         assert_eq!(decode(&[&frame_of(cut, b"")]).1, Err(refused));
     }
@@ -111,7 +123,10 @@ fn a_flipped_bit_anywhere_is_found() {
         bytes[bit / 8] ^= 1 << (bit % 8);
         let (events, result) = decode(&[&bytes]);
         assert!(events.is_empty(), "{bit}");
-        assert!(matches!(result, Err(AwsError::Checksum(_))), "{bit}: {result:?}");
+        assert!(
+            matches!(result, Err(AwsError::Checksum(_))),
+            "{bit}: {result:?}"
+        );
     }
 }
 

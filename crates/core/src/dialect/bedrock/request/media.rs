@@ -87,7 +87,8 @@ pub(super) fn document<'a>(
         Source::Base64 { media_type, data } => {
             let format = format_of(&DOCUMENTS, media_type);
             let format = format.ok_or_else(|| {
-                let why = "Bedrock takes documents as PDF, text, Markdown, HTML, CSV, Word or Excel";
+                let why =
+                    "Bedrock takes documents as PDF, text, Markdown, HTML, CSV, Word or Excel";
                 ask.refuse(field, why)
             })?;
             (format, Cow::Borrowed(&**data))
@@ -144,7 +145,10 @@ mod tests {
     fn names_are_of_allowed_characters_and_differ() {
         let mut names = Vec::new();
         let mut named = |title| name(title, &mut names);
-        assert_eq!(named(Some("Bericht \t 2026 (Übersicht).pdf")), "Bericht 2026 (-bersicht)-pdf");
+        assert_eq!(
+            named(Some("Bericht \t 2026 (Übersicht).pdf")),
+            "Bericht 2026 (-bersicht)-pdf"
+        );
         assert_eq!(named(None), "document");
         assert_eq!(named(Some(" ")), "document 2");
         assert_eq!(named(None), "document 3");

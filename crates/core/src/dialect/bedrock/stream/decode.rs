@@ -208,7 +208,12 @@ impl Decoder {
     fn delta(&mut self, raw: &RawValue, out: Out<'_>) -> Result<(), DecodeError> {
         let delta: DeltaIn<'_> = serde_json::from_str(raw.get())?;
         match (&self.block, delta) {
-            (Block::None | Block::Part, DeltaIn { text: Some(more), .. }) => {
+            (
+                Block::None | Block::Part,
+                DeltaIn {
+                    text: Some(more), ..
+                },
+            ) => {
                 self.block = Block::Part;
                 text(Some(more), out);
             }
