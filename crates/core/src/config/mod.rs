@@ -4,6 +4,7 @@
 //! What there is to set is declared once, in this file, by `settings!`. The checks, the JSON Schema
 //! and the documentation all come from that declaration.
 
+mod aws;
 mod check;
 mod describe;
 mod env;
@@ -213,6 +214,23 @@ settings! {
         /// The key to call it with, sent as `Authorization: Bearer`, or as `x-api-key` where the
         /// dialect is `anthropic`, or as `x-goog-api-key` where it is `gemini`.
         api_key: Option<Secret> = values::secret().example("${OPENAI_API_KEY}").optional();
+        /// For `bedrock`: where AWS is asked. If absent, what `base_url` says
+        /// (`bedrock-runtime.<region>.amazonaws.com`), or `AWS_REGION`.
+        aws_region: Option<String> = values::aws_word().example("us-east-1").optional();
+        /// For `bedrock`: the key that signs the requests, unless there is an `api_key`. If absent,
+        /// `AWS_BEARER_TOKEN_BEDROCK` in the environment is the `api_key`, or else
+        /// `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY` and `AWS_SESSION_TOKEN` sign.
+        aws_access_key_id: Option<String> = values::aws_word()
+            .example("${AWS_ACCESS_KEY_ID}")
+            .optional();
+        /// The secret half of that key.
+        aws_secret_access_key: Option<Secret> = values::secret()
+            .example("${AWS_SECRET_ACCESS_KEY}")
+            .optional();
+        /// What belongs to a key that is only lent.
+        aws_session_token: Option<Secret> = values::secret()
+            .example("${AWS_SESSION_TOKEN}")
+            .optional();
         /// Headers to send with every request, such as `{ "x-team" = "search" }`.
         headers: Vec<(String, Secret)> = map(
             "names of headers, each with its value",
@@ -248,6 +266,10 @@ choices! {
         Anthropic = "anthropic",
         /// Google's Gemini API.
         Gemini = "gemini",
+        /// AWS Bedrock's Converse.
+        Bedrock = "bedrock",
+        /// Cohere's chat.
+        Cohere = "cohere",
     }
 }
 
@@ -296,6 +318,7 @@ impl Config {
         if let Some(config) = &mut config {
             check::add_keys_of_environment(config, &mut reader);
             check::check(config, &mut reader);
+            aws::check(config, &mut reader);
         }
         reader.finish(config)
     }

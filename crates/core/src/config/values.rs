@@ -165,6 +165,18 @@ pub(super) fn name() -> Scalar<String> {
     })
 }
 
+/// A region of AWS's, or the name of one of its keys.
+pub(super) fn aws_word() -> Scalar<String> {
+    text("1 to 128 characters of A-Z a-z 0-9 -", |word| {
+        let allowed = |b: u8| b.is_ascii_alphanumeric() || b == b'-';
+        if (1..=128).contains(&word.len()) && word.bytes().all(allowed) {
+            Ok(word.to_owned())
+        } else {
+            Err("not such a word".into())
+        }
+    })
+}
+
 /// The name of a model, as clients or upstreams spell it.
 pub(super) fn model() -> Scalar<String> {
     text(

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use everstream_core::config::{Config, Env, UpstreamConfig, UpstreamDialect};
 use everstream_core::dialect::ProviderDialect;
 
+use super::aws;
 use super::discovery::{Discovery, discover};
 use super::{SpecError, Upstream, UpstreamSpec};
 
@@ -28,7 +29,7 @@ pub async fn assemble(config: &Config, env: &Env) -> Result<Assembled, SpecError
     for upstream in &config.upstreams {
         assembled
             .upstreams
-            .push(Arc::new(Upstream::new(spec(upstream))?));
+            .push(Arc::new(Upstream::new(spec(upstream, env)?)?));
         assembled.sources.push("configuration".to_owned());
     }
     if !config.upstreams.is_empty() {
@@ -55,14 +56,16 @@ pub async fn assemble(config: &Config, env: &Env) -> Result<Assembled, SpecError
     Ok(assembled)
 }
 
-fn spec(config: &UpstreamConfig) -> UpstreamSpec {
+fn spec(config: &UpstreamConfig, env: &Env) -> Result<UpstreamSpec, SpecError> {
     let headers = config.headers.iter();
-    UpstreamSpec {
+    let mut spec = UpstreamSpec {
         dialect: match config.dialect {
             UpstreamDialect::OpenAi => ProviderDialect::OpenAiChat,
             UpstreamDialect::Responses => ProviderDialect::OpenAiResponses,
             UpstreamDialect::Anthropic => ProviderDialect::Anthropic,
             UpstreamDialect::Gemini => ProviderDialect::Gemini,
+            UpstreamDialect::Bedrock => ProviderDialect::Bedrock,
+            UpstreamDialect::Cohere => ProviderDialect::Cohere,
         },
         api_key: config.api_key.clone(),
         headers: headers
@@ -75,5 +78,9 @@ fn spec(config: &UpstreamConfig) -> UpstreamSpec {
         first_event_timeout: config.first_event_timeout,
         event_timeout: config.event_timeout,
         ..UpstreamSpec::new(&config.name, &config.base_url)
+    };
+    if config.dialect == UpstreamDialect::Bedrock {
+        aws::authorize(&mut spec, config, env)?;
     }
+    Ok(spec)
 }

@@ -20,7 +20,7 @@ use super::body::Body;
 use super::connection::{Connection, Io, Outgoing};
 use super::pool::Pool;
 use super::tls::{Tls, TlsError};
-use super::{BaseUrl, SpecError, UpstreamError, UpstreamErrorKind, UpstreamSpec};
+use super::{AwsSigner, BaseUrl, SpecError, UpstreamError, UpstreamErrorKind, UpstreamSpec};
 
 /// The only version of its API that Anthropic lists as current; looked up on 2026-11-22.
 const ANTHROPIC_VERSION: &str = "2023-06-01";
@@ -75,9 +75,12 @@ impl Upstream {
         // SDKs are given Anthropic's address without the version, and add it themselves.
         let base = match spec.dialect {
             ProviderDialect::Anthropic => base.versioned("/v1"),
+            // Its versions are of single paths.
+            ProviderDialect::Cohere => base.without("/v1").without("/v2"),
             ProviderDialect::OpenAiChat
             | ProviderDialect::OpenAiResponses
-            | ProviderDialect::Gemini => base,
+            | ProviderDialect::Gemini
+            | ProviderDialect::Bedrock => base,
         };
         let fields = standing_fields(&spec, &base).map_err(|error| SpecError::Header {
             name: name(),
@@ -185,6 +188,11 @@ impl Upstream {
             own.push(name, value).map_err(refused)?;
         }
         let target = format!("{}{}", self.base.prefix(), request.path);
+        if let Some(signer) = &self.spec.aws {
+            for (name, value) in signer.headers(&self.base.authority(), &target, request) {
+                own.push(name, &value).map_err(refused)?;
+            }
+        }
         let length = request.body.as_ref().map(Bytes::len);
         let head = request_head(request.method, &target, &[&self.fields, &own], length);
         let body = request.body.clone().unwrap_or_default();
@@ -290,7 +298,9 @@ fn secrets_of(spec: &UpstreamSpec) -> Arc<[Secret]> {
         let word = value.split_ascii_whitespace().next_back()?;
         Some(Secret::new(word))
     });
-    spec.api_key.iter().cloned().chain(values).collect()
+    let signing = spec.aws.iter().flat_map(AwsSigner::secrets);
+    let keys = spec.api_key.iter().cloned().chain(signing);
+    keys.chain(values).collect()
 }
 
 /// Host, key and the like: the headers that are the same for every request.
@@ -314,7 +324,13 @@ fn standing_fields(spec: &UpstreamSpec, base: &BaseUrl) -> Result<Fields, Reques
     )?;
     push_default("accept-encoding", "identity")?;
     match (&spec.api_key, spec.dialect) {
-        (Some(key), ProviderDialect::OpenAiChat | ProviderDialect::OpenAiResponses) => {
+        (
+            Some(key),
+            ProviderDialect::OpenAiChat
+            | ProviderDialect::OpenAiResponses
+            | ProviderDialect::Bedrock
+            | ProviderDialect::Cohere,
+        ) => {
             push_default("authorization", &format!("Bearer {}", key.expose()))?;
         }
         (Some(key), ProviderDialect::Anthropic) => push_default("x-api-key", key.expose())?,

@@ -6,6 +6,7 @@
 
 mod ask;
 pub mod assemble;
+mod aws;
 mod body;
 mod client;
 mod connection;
@@ -26,6 +27,7 @@ use everstream_core::dialect::ProviderDialect;
 use everstream_core::limits;
 use everstream_core::secret::Secret;
 
+pub use aws::AwsSigner;
 pub use body::Body;
 pub use client::{Request, Response, Transport, Upstream};
 pub use connection::Io;
@@ -45,6 +47,8 @@ pub struct UpstreamSpec {
     pub dialect: ProviderDialect,
     /// Sent as `Authorization: Bearer` or as the dialect has it, unless `headers` has that header.
     pub api_key: Option<Secret>,
+    /// Signs every request, for AWS. Then there is no `api_key`.
+    pub aws: Option<AwsSigner>,
     /// Further headers of every request; each replaces the one that Everstream would send.
     pub headers: Vec<(String, String)>,
     /// Its models; without them the upstream is asked.
@@ -69,6 +73,7 @@ impl UpstreamSpec {
             base_url: base_url.into(),
             dialect: ProviderDialect::OpenAiChat,
             api_key: None,
+            aws: None,
             headers: Vec::new(),
             models: None,
             connect_timeout: limits::UPSTREAM_CONNECT_TIMEOUT,
