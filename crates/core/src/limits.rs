@@ -33,6 +33,8 @@ pub const ANSWER_CALLS: u32 = 1_024;
 pub const ANSWER_EXTRAS: usize = 1_024;
 /// Largest event, bytes of data. A base64 image in one chunk fits; a runaway line does not.
 pub const EVENT_BYTES: usize = 8 << 20;
+/// Headers of one AWS event-stream frame: the most that its specification allows.
+pub const AWS_HEADERS_BYTES: usize = 128 << 10;
 /// Largest stream, bytes of data of all its events.
 pub const STREAM_BYTES: u64 = 64 << 20;
 /// Most events in a stream.

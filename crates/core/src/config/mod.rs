@@ -4,6 +4,7 @@
 //! What there is to set is declared once, in this file, by `settings!`. The checks, the JSON Schema
 //! and the documentation all come from that declaration.
 
+mod aws;
 mod check;
 mod describe;
 mod env;
@@ -244,6 +245,23 @@ settings! {
         credentials: Option<PathBuf> = values::path()
             .example("/etc/everstream/google.json")
             .optional();
+        /// For `bedrock`: where AWS is asked. If absent, what `base_url` says
+        /// (`bedrock-runtime.<region>.amazonaws.com`), or `AWS_REGION`.
+        aws_region: Option<String> = values::word().example("us-east-1").optional();
+        /// For `bedrock`: the key that signs the requests, unless there is an `api_key`. If absent,
+        /// `AWS_BEARER_TOKEN_BEDROCK` in the environment is the `api_key`, or else
+        /// `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY` and `AWS_SESSION_TOKEN` sign.
+        aws_access_key_id: Option<String> = values::word()
+            .example("${AWS_ACCESS_KEY_ID}")
+            .optional();
+        /// The secret half of that key.
+        aws_secret_access_key: Option<Secret> = values::secret()
+            .example("${AWS_SECRET_ACCESS_KEY}")
+            .optional();
+        /// What belongs to a key that is only lent.
+        aws_session_token: Option<Secret> = values::secret()
+            .example("${AWS_SESSION_TOKEN}")
+            .optional();
         /// Headers to send with every request, such as `{ "x-team" = "search" }`.
         headers: Vec<(String, Secret)> = map(
             "names of headers, each with its value",
@@ -279,6 +297,10 @@ choices! {
         Anthropic = "anthropic",
         /// Google's Gemini API.
         Gemini = "gemini",
+        /// AWS Bedrock's Converse.
+        Bedrock = "bedrock",
+        /// Cohere's chat.
+        Cohere = "cohere",
     }
 }
 
@@ -328,6 +350,7 @@ impl Config {
             check::add_keys_of_environment(config, &mut reader);
             upstream::complete(config, &mut reader);
             check::check(config, &mut reader);
+            aws::check(config, &mut reader);
         }
         reader.finish(config)
     }

@@ -28,6 +28,8 @@ impl UpstreamConfig {
             Some(UpstreamDialect::Responses) => ProviderDialect::OpenAiResponses,
             Some(UpstreamDialect::Anthropic) => ProviderDialect::Anthropic,
             Some(UpstreamDialect::Gemini) => ProviderDialect::Gemini,
+            Some(UpstreamDialect::Bedrock) => ProviderDialect::Bedrock,
+            Some(UpstreamDialect::Cohere) => ProviderDialect::Cohere,
             None => self
                 .provider
                 .map_or(ProviderDialect::OpenAiChat, |provider| provider.dialect),
@@ -102,11 +104,15 @@ fn base_url(upstream: &mut UpstreamConfig, section: &str, reader: &mut Reader<'_
         }
         return;
     };
+    let mut variables = ["AWS_REGION", "AWS_DEFAULT_REGION"].iter();
+    let region = variables.find_map(|name| reader.env().non_empty(name).map(str::to_owned));
+    let region = upstream.aws_region.clone().or(region);
     let found = provider.base_url(&Whereabouts {
         base_url: upstream.base_url.as_deref(),
         api_version: upstream.api_version.as_deref(),
         project: upstream.project.as_deref(),
         location: upstream.location.as_deref(),
+        region: region.as_deref(),
     });
     match found {
         Ok(url) => upstream.base_url = Some(url),

@@ -191,9 +191,9 @@ pub(super) fn provider() -> Scalar<&'static Provider> {
 
 /// A word that goes into a URL as it is.
 pub(super) fn word() -> Scalar<String> {
-    text("1 to 64 characters of A-Z a-z 0-9 . _ : -", |word| {
+    text("1 to 128 characters of A-Z a-z 0-9 . _ : -", |word| {
         let allowed = |b: u8| b.is_ascii_alphanumeric() || b"._:-".contains(&b);
-        if (1..=64).contains(&word.len()) && word.bytes().all(allowed) {
+        if (1..=128).contains(&word.len()) && word.bytes().all(allowed) {
             Ok(word.to_owned())
         } else {
             Err("not such a word".into())

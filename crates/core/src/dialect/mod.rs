@@ -7,6 +7,9 @@
 
 pub mod anthropic;
 mod balance;
+pub mod bedrock;
+mod claude;
+pub mod cohere;
 mod edit;
 mod extension;
 pub mod figures;

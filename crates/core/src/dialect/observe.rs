@@ -64,7 +64,7 @@ pub enum Observer {
 
 impl Observer {
     /// An observer at the start of an answer, given what the gateway knows of that. `None` for the API
-    /// that has its own.
+    /// that has its own, and for those that no client speaks.
     pub fn new(provider: ProviderDialect, head: &ReplyHead) -> Option<Self> {
         match provider {
             ProviderDialect::Anthropic => Some(Self::Anthropic(anthropic::Observer::default())),
@@ -72,7 +72,9 @@ impl Observer {
                 Some(Self::OpenAiResponses(openai_responses::Observer::new(head)))
             }
             ProviderDialect::Gemini => Some(Self::Gemini(gemini::Observer::default())),
-            ProviderDialect::OpenAiChat => None,
+            ProviderDialect::OpenAiChat | ProviderDialect::Bedrock | ProviderDialect::Cohere => {
+                None
+            }
         }
     }
 

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use bytes::Bytes;
 
 use super::translate::{ClientDialect, Place, ProviderDialect, ReplyHead};
-use super::{anthropic, gemini, openai, openai_responses};
+use super::{anthropic, bedrock, gemini, openai, openai_responses};
 use crate::error::Error;
 use crate::event::{Event, Mode, Surface, Usage};
 use crate::fault::Fault;
@@ -140,6 +140,8 @@ impl ProviderDialect {
             (Self::OpenAiResponses, _) => "/responses".into(),
             (Self::Anthropic, _) => "/messages".into(),
             (Self::Gemini, _) => gemini::url(model, mode).into(),
+            (Self::Cohere, _) => "/v2/chat".into(),
+            (Self::Bedrock, _) => bedrock::url(model, mode).into(),
         }
     }
 
@@ -150,6 +152,8 @@ impl ProviderDialect {
             Self::Anthropic => "Anthropic's API",
             Self::OpenAiResponses => "OpenAI's responses API",
             Self::Gemini => "Google's Gemini API",
+            Self::Bedrock => "Bedrock's API",
+            Self::Cohere => "Cohere's API",
         }
     }
 }

@@ -2,13 +2,14 @@
 
 use bytes::Bytes;
 
-use super::{anthropic, gemini, openai_chat, openai_responses};
+use super::{anthropic, bedrock, cohere, gemini, openai_chat, openai_responses};
 use crate::answer::{Answer, Broken, Delta, Fold, Start};
 use crate::ask::{Ask, Field};
 use crate::content::Json;
 use crate::error::Error;
 use crate::event::Surface;
 use crate::fault::Fault;
+use crate::frame::event::Framing;
 use crate::frame::sse::SseEvent;
 use crate::id::StreamId;
 use crate::record::Accepted;
@@ -37,6 +38,10 @@ pub enum ProviderDialect {
     Gemini,
     /// OpenAI's responses.
     OpenAiResponses,
+    /// AWS Bedrock's Converse.
+    Bedrock,
+    /// Cohere's chat, version 2.
+    Cohere,
 }
 
 /// How a provider differs from the one that its dialect comes from: a part of its row in the table
@@ -95,6 +100,8 @@ pub struct Traits {
     /// `openai_responses`: the model reasons. It is then asked for the seals of its reasoning, which
     /// other models refuse.
     pub sealed_reasoning: bool,
+    /// `bedrock`: whose model it is.
+    pub bedrock_family: bedrock::Family,
 }
 
 /// How an `openai_chat` provider is told to think.
@@ -145,6 +152,7 @@ impl Traits {
         gemini_3: true,
         responses: false,
         sealed_reasoning: true,
+        bedrock_family: bedrock::Family::Claude,
     };
 }
 
@@ -332,6 +340,16 @@ impl ProviderDialect {
             Self::Anthropic => anthropic::NAME,
             Self::Gemini => gemini::NAME,
             Self::OpenAiResponses => openai_responses::NAME,
+            Self::Cohere => cohere::NAME,
+            Self::Bedrock => bedrock::NAME,
+        }
+    }
+
+    /// How it tells one event of a stream from the next.
+    pub const fn framing(self) -> Framing {
+        match self {
+            Self::Bedrock => Framing::AwsEventStream,
+            _ => Framing::Sse,
         }
     }
 
@@ -345,6 +363,8 @@ impl ProviderDialect {
             Self::Anthropic => anthropic::write_request(ask, target),
             Self::Gemini => gemini::write_request(ask, target),
             Self::OpenAiResponses => openai_responses::write_request(ask, target),
+            Self::Cohere => cohere::write_request(ask, target),
+            Self::Bedrock => bedrock::write_request(ask, target),
         }
     }
 
@@ -356,6 +376,8 @@ impl ProviderDialect {
             Self::Anthropic => anthropic::read_answer(body, id),
             Self::Gemini => gemini::read_answer(body, id),
             Self::OpenAiResponses => openai_responses::read_answer(body, id),
+            Self::Cohere => cohere::read_answer(body, id),
+            Self::Bedrock => bedrock::read_answer(body, id),
         }
     }
 
@@ -366,6 +388,8 @@ impl ProviderDialect {
             Self::OpenAiChat | Self::OpenAiResponses => openai_chat::read_error(status, body),
             Self::Anthropic => anthropic::read_error(status, body),
             Self::Gemini => gemini::read_error(status, body),
+            Self::Cohere => cohere::read_error(status, body),
+            Self::Bedrock => bedrock::read_error(status, body),
         }
     }
 }
@@ -381,6 +405,10 @@ pub enum Decoder {
     Gemini(gemini::Decoder),
     /// OpenAI's responses.
     OpenAiResponses(openai_responses::Decoder),
+    /// Cohere's chat, version 2.
+    Cohere(cohere::Decoder),
+    /// AWS Bedrock's Converse.
+    Bedrock(bedrock::Decoder),
 }
 
 impl Decoder {
@@ -394,6 +422,8 @@ impl Decoder {
             ProviderDialect::OpenAiResponses => {
                 Self::OpenAiResponses(openai_responses::Decoder::new(id))
             }
+            ProviderDialect::Cohere => Self::Cohere(cohere::Decoder::new(id)),
+            ProviderDialect::Bedrock => Self::Bedrock(bedrock::Decoder::new(id)),
         }
     }
 
@@ -409,6 +439,8 @@ impl Decoder {
             Self::Anthropic(decoder) => decoder.push(name, data, out),
             Self::Gemini(decoder) => decoder.push(name, data, out),
             Self::OpenAiResponses(decoder) => decoder.push(name, data, out),
+            Self::Cohere(decoder) => decoder.push(name, data, out),
+            Self::Bedrock(decoder) => decoder.push(name, data, out),
         }
     }
 
@@ -419,6 +451,8 @@ impl Decoder {
             Self::Anthropic(decoder) => decoder.finish(out),
             Self::Gemini(decoder) => decoder.finish(out),
             Self::OpenAiResponses(decoder) => decoder.finish(out),
+            Self::Cohere(decoder) => decoder.finish(out),
+            Self::Bedrock(decoder) => decoder.finish(out),
         }
     }
 }

@@ -14,6 +14,8 @@ pub struct Place<'p> {
     pub project: Option<&'p str>,
     /// A location of Google Cloud's; `global` if absent.
     pub location: Option<&'p str>,
+    /// A region of AWS's.
+    pub region: Option<&'p str>,
 }
 
 /// Why there is no address: the setting that is missing.
@@ -45,6 +47,13 @@ impl Provider {
                 };
                 Ok(format!("{bare}{end}"))
             }
+            Shape::Aws => match (own, place.region) {
+                (Some(own), _) => Ok(own.to_owned()),
+                (None, Some(region)) => {
+                    Ok(format!("https://bedrock-runtime.{region}.amazonaws.com"))
+                }
+                (None, None) => Err(Unplaced("aws_region")),
+            },
             Shape::Vertex => {
                 let project = place.project.ok_or(Unplaced("project"))?;
                 let location = place.location.unwrap_or("global");

@@ -55,6 +55,8 @@ pub enum Shape {
     Azure,
     /// Gemini on Vertex AI: below a project, a location and a publisher.
     Vertex,
+    /// AWS: a host for each region.
+    Aws,
 }
 
 /// How a provider knows its callers.
@@ -100,7 +102,10 @@ impl Auth {
     /// How whoever speaks an API is called unless there is more to say.
     pub const fn of_dialect(dialect: ProviderDialect) -> Self {
         match dialect {
-            ProviderDialect::OpenAiChat | ProviderDialect::OpenAiResponses => Self::Bearer,
+            ProviderDialect::OpenAiChat
+            | ProviderDialect::OpenAiResponses
+            | ProviderDialect::Bedrock
+            | ProviderDialect::Cohere => Self::Bearer,
             ProviderDialect::Anthropic => Self::XApiKey,
             ProviderDialect::Gemini => Self::XGoogApiKey,
         }

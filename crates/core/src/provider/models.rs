@@ -1,5 +1,6 @@
 //! What the models of a provider differ in, by their names.
 
+use crate::dialect::bedrock::Family;
 use crate::dialect::{ProviderDialect, ThinkingWords, Traits};
 
 /// `traits`, as they are for this model.
@@ -12,6 +13,11 @@ pub(super) fn of_model(traits: Traits, dialect: ProviderDialect, model: &str) ->
         },
         ProviderDialect::OpenAiChat => traits,
         ProviderDialect::Anthropic => anthropic(traits, model),
+        ProviderDialect::Bedrock => Traits {
+            bedrock_family: Family::of(model),
+            ..anthropic(traits, model)
+        },
+        ProviderDialect::Cohere => traits,
         ProviderDialect::Gemini => Traits {
             gemini_3: !before_gemini_3(model),
             ..traits

@@ -159,6 +159,29 @@ pub static PROVIDERS: &[Provider] = &[
         ..ROW
     },
     Provider {
+        name: "bedrock",
+        title: "AWS Bedrock",
+        shape: Shape::Aws,
+        domains: &["amazonaws.com"],
+        dialect: ProviderDialect::Bedrock,
+        // It does on another host.
+        lists_models: false,
+        traits: Traits::MAKERS,
+        documentation: "https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_ConverseStream.html",
+        ..ROW
+    },
+    Provider {
+        name: "cohere",
+        title: "Cohere",
+        base_url: Some("https://api.cohere.com"),
+        domains: &["cohere.com", "cohere.ai"],
+        dialect: ProviderDialect::Cohere,
+        keys: &["CO_API_KEY", "COHERE_API_KEY"],
+        traits: Traits::MAKERS,
+        documentation: "https://docs.cohere.com/reference/chat",
+        ..ROW
+    },
+    Provider {
         name: "deepseek",
         title: "DeepSeek",
         base_url: Some("https://api.deepseek.com"),

@@ -5,7 +5,8 @@ use crate::dialect::{ClientDialect, Place, ProviderDialect, hide};
 use crate::error::{Error, ErrorCode};
 use crate::event::{Status, Usage};
 use crate::fault::Fault;
-use crate::frame::sse::{SseError, SseEvent};
+use crate::frame::event::EventError;
+use crate::frame::sse::SseEvent;
 use crate::id::UnixMillis;
 use crate::record::End;
 
@@ -85,13 +86,14 @@ impl Outcome {
         Self::failed(Error::new(ErrorCode::UpstreamCut, message))
     }
 
-    pub(super) fn unreadable(plan: &Plan, error: SseError) -> Self {
+    pub(super) fn unreadable(plan: &Plan, error: EventError) -> Self {
         let message = format!(
             "Upstream `{}` sent an unreadable event: {error}.",
             plan.upstream
         );
         let code = match error {
-            SseError::EventTooLarge { .. } => ErrorCode::EventTooLarge,
+            EventError::TooLarge { .. } => ErrorCode::EventTooLarge,
+            EventError::Malformed(_) => ErrorCode::UpstreamInvalid,
         };
         Self::failed(Error::new(code, message))
     }

@@ -5,6 +5,7 @@
 
 mod anthropic_client;
 mod errors;
+mod frames;
 mod gemini_client;
 mod gemini_properties;
 mod gemini_requests;

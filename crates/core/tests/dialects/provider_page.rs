@@ -15,6 +15,7 @@ const END: &str = "<!-- end -->";
 fn address(provider: &Provider) -> String {
     match (provider.base_url, provider.shape) {
         (Some(url), _) => format!("`{url}`"),
+        (None, Shape::Aws) => "of an `aws_region`".to_owned(),
         (None, Shape::Vertex) => "of a `project` and a `location`".to_owned(),
         (None, _) => "`base_url = \"https://{resource}.openai.azure.com\"`".to_owned(),
     }
@@ -108,6 +109,10 @@ fn table() -> String {
             Shape::Plain => {}
             Shape::Azure => differs.push("a model is a deployment".to_owned()),
             Shape::Vertex => differs.push("the project is in the path".to_owned()),
+            Shape::Aws => differs.push(
+                "a host for each region; requests are signed, unless there is an API key"
+                    .to_owned(),
+            ),
         }
         if row.dialect != ProviderDialect::OpenAiChat {
             differs.insert(0, row.dialect.title().to_owned());

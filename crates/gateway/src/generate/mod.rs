@@ -241,8 +241,9 @@ impl Drop for Unsure<'_> {
 /// The call to the upstream.
 fn call_of(request: Request) -> driver::Call {
     let mut headers = vec![("content-type", "application/json".to_owned())];
+    let dialect = request.upstream.dialect_for(request.surface);
     let accept = match request.mode {
-        Mode::Stream => "text/event-stream",
+        Mode::Stream => dialect.framing().media_type(),
         Mode::Unary => "application/json",
     };
     headers.push(("accept", accept.to_owned()));
@@ -251,7 +252,6 @@ fn call_of(request: Request) -> driver::Call {
     if let Some(traceparent) = request.traceparent {
         headers.push(("traceparent", traceparent));
     }
-    let dialect = request.upstream.dialect_for(request.surface);
     if dialect == request.surface.native() {
         headers.extend(request.headers);
     }

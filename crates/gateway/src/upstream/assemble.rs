@@ -3,8 +3,10 @@
 use std::sync::Arc;
 
 use everstream_core::config::{Config, Env, UpstreamConfig};
+use everstream_core::dialect::ProviderDialect;
 use everstream_core::provider::Shape;
 
+use super::aws;
 use super::discovery::{Discovery, discover};
 use super::{SpecError, Upstream, UpstreamSpec};
 
@@ -31,7 +33,7 @@ pub async fn assemble(config: &Config, env: &Env) -> Result<Assembled, SpecError
     for upstream in &config.upstreams {
         assembled
             .upstreams
-            .push(Arc::new(Upstream::new(spec(upstream, env))?));
+            .push(Arc::new(Upstream::new(spec(upstream, env)?)?));
         assembled.sources.push("configuration".to_owned());
     }
     if !config.upstreams.is_empty() {
@@ -58,9 +60,9 @@ pub async fn assemble(config: &Config, env: &Env) -> Result<Assembled, SpecError
     Ok(assembled)
 }
 
-fn spec(config: &UpstreamConfig, env: &Env) -> UpstreamSpec {
+fn spec(config: &UpstreamConfig, env: &Env) -> Result<UpstreamSpec, SpecError> {
     let headers = config.headers.iter();
-    UpstreamSpec {
+    let mut spec = UpstreamSpec {
         provider: config.provider,
         dialect: config.dialect(),
         auth: Some(config.auth()),
@@ -78,7 +80,11 @@ fn spec(config: &UpstreamConfig, env: &Env) -> UpstreamSpec {
         first_event_timeout: config.first_event_timeout,
         event_timeout: config.event_timeout,
         ..UpstreamSpec::new(config.name(), config.base_url())
+    };
+    if spec.dialect == ProviderDialect::Bedrock {
+        aws::authorize(&mut spec, config, env)?;
     }
+    Ok(spec)
 }
 
 /// Azure's, for nobody else has such paths.

@@ -4,7 +4,7 @@ use everstream_core::provider::Auth;
 use everstream_core::secret::Secret;
 
 use super::google::Tokens;
-use super::{Request, SpecError, UpstreamErrorKind, UpstreamSpec};
+use super::{AwsSigner, BaseUrl, Request, SpecError, UpstreamErrorKind, UpstreamSpec};
 
 /// What each request is signed with.
 pub(super) enum Signer {
@@ -12,10 +12,15 @@ pub(super) enum Signer {
     Standing,
     /// Tokens of Google's, which are good for an hour.
     Google(Tokens),
+    /// AWS's signature of the request itself, and the host that is a part of it.
+    Aws(AwsSigner, String),
 }
 
 impl Signer {
-    pub(super) fn new(spec: &UpstreamSpec) -> Result<Self, SpecError> {
+    pub(super) fn new(spec: &UpstreamSpec, base: &BaseUrl) -> Result<Self, SpecError> {
+        if let Some(signer) = &spec.aws {
+            return Ok(Self::Aws(signer.clone(), base.authority()));
+        }
         match auth_of(spec) {
             Auth::Google if spec.api_key.is_none() => Ok(Self::Google(Tokens::new(spec)?)),
             _ => Ok(Self::Standing),
@@ -30,11 +35,12 @@ impl Signer {
     /// The headers of this one request that say who sends it; `target` is its path and query.
     pub(super) async fn headers(
         &self,
-        _request: &Request<'_>,
-        _target: &str,
+        request: &Request<'_>,
+        target: &str,
     ) -> Result<Vec<(&'static str, String)>, UpstreamErrorKind> {
         match self {
             Self::Standing => Ok(Vec::new()),
+            Self::Aws(signer, host) => Ok(signer.headers(host, target, request)),
             Self::Google(tokens) => {
                 let token = tokens.get().await.map_err(UpstreamErrorKind::Token)?;
                 Ok(vec![(

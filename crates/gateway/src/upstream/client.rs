@@ -24,7 +24,7 @@ use super::connection::{Connection, Io, Outgoing, Payload, Unwritten};
 use super::pool::Pool;
 use super::tls::{Tls, TlsError};
 use super::upload::Upload;
-use super::{BaseUrl, SpecError, UpstreamError, UpstreamErrorKind, UpstreamSpec};
+use super::{AwsSigner, BaseUrl, SpecError, UpstreamError, UpstreamErrorKind, UpstreamSpec};
 
 /// The only version of its API that Anthropic lists as current; looked up on 2026-11-22.
 const ANTHROPIC_VERSION: &str = "2023-06-01";
@@ -80,9 +80,12 @@ impl Upstream {
         // SDKs are given Anthropic's address without the version, and add it themselves.
         let base = match spec.dialect {
             ProviderDialect::Anthropic => base.versioned("/v1"),
+            // Its versions are of single paths.
+            ProviderDialect::Cohere => base.without("/v1").without("/v2"),
             ProviderDialect::OpenAiChat
             | ProviderDialect::OpenAiResponses
-            | ProviderDialect::Gemini => base,
+            | ProviderDialect::Gemini
+            | ProviderDialect::Bedrock => base,
         };
         let fields = standing_fields(&spec, &base).map_err(|error| SpecError::Header {
             name: name(),
@@ -104,7 +107,7 @@ impl Upstream {
         })?;
         Ok(Self {
             secrets: secrets_of(&spec),
-            signer: Signer::new(&spec)?,
+            signer: Signer::new(&spec, &base)?,
             spec,
             base,
             fields,
@@ -396,7 +399,9 @@ fn secrets_of(spec: &UpstreamSpec) -> Arc<[Secret]> {
         let word = value.split_ascii_whitespace().next_back()?;
         Some(Secret::new(word))
     });
-    spec.api_key.iter().cloned().chain(values).collect()
+    let signing = spec.aws.iter().flat_map(AwsSigner::secrets);
+    let keys = spec.api_key.iter().cloned().chain(signing);
+    keys.chain(values).collect()
 }
 
 /// Host, key and the like: the headers that are the same for every request.

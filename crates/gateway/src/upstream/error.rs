@@ -143,6 +143,14 @@ pub enum SpecError {
         /// What is wrong.
         reason: String,
     },
+    /// Nothing to call AWS with, or no region to call it in.
+    #[error("upstream {name}: {missing}")]
+    Aws {
+        /// The upstream.
+        name: String,
+        /// What is missing.
+        missing: &'static str,
+    },
     /// TLS cannot be set up at all.
     #[error("upstream {name}: TLS cannot be set up: {reason}")]
     Tls {

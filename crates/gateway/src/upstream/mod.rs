@@ -7,6 +7,7 @@
 mod ask;
 pub mod assemble;
 mod auth;
+mod aws;
 mod body;
 mod client;
 mod connection;
@@ -31,6 +32,7 @@ use everstream_core::limits;
 use everstream_core::provider::{Auth, Provider};
 use everstream_core::secret::Secret;
 
+pub use aws::AwsSigner;
 pub use body::Body;
 pub use client::{Request, Response, Transport, Upstream};
 pub use connection::Io;
@@ -62,6 +64,8 @@ pub struct UpstreamSpec {
     pub metadata_host: Option<String>,
     /// Azure's `api-version`; with it, the deployment is in the path.
     pub api_version: Option<String>,
+    /// Signs every request, for AWS. Then there is no `api_key`.
+    pub aws: Option<AwsSigner>,
     /// Further headers of every request; each replaces the one that Everstream would send.
     pub headers: Vec<(String, String)>,
     /// Its models; without them the upstream is asked.
@@ -91,6 +95,7 @@ impl UpstreamSpec {
             credentials: None,
             metadata_host: None,
             api_version: None,
+            aws: None,
             headers: Vec::new(),
             models: None,
             connect_timeout: limits::UPSTREAM_CONNECT_TIMEOUT,

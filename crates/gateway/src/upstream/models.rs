@@ -233,6 +233,10 @@ pub(super) async fn fetch_models(upstream: &Arc<Upstream>) -> Result<ModelList, 
             ProviderDialect::Anthropic => "/models?limit=1000",
             // Else it gives fifty.
             ProviderDialect::Gemini => "/models?pageSize=1000",
+            // Else it gives twenty, and those for other things.
+            ProviderDialect::Cohere => "/v1/models?page_size=1000&endpoint=chat",
+            // It answers so on another host. The configuration has to name its models.
+            ProviderDialect::Bedrock => "/foundation-models",
         },
         headers: &[("accept", "application/json")],
         body: None,

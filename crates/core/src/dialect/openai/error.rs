@@ -124,7 +124,7 @@ fn message(value: &Value) -> Option<&str> {
     let words = match value {
         // FastAPI lists what is wrong with each field.
         Value::Array(list) => return message(list.first()?),
-        Value::Object(object) => ["message", "detail", "msg", "error_description"]
+        Value::Object(object) => ["message", "Message", "detail", "msg", "error_description"]
             .iter()
             .filter_map(|name| object.get(*name))
             .find_map(message),

@@ -18,7 +18,8 @@ use crate::dialect::Place;
 use crate::dialect::observe::Observer;
 use crate::error::{Error, ErrorCode};
 use crate::event::{Mode, Usage};
-use crate::frame::sse::{SseDecoder, SseError, SseEvent};
+use crate::frame::event::{EventDecoder, EventError};
+use crate::frame::sse::SseEvent;
 use crate::id::{Seq, UnixMillis};
 use crate::limits;
 use crate::record::Record;
@@ -91,7 +92,7 @@ impl Reading {
 enum Body {
     Unknown,
     Events {
-        decoder: SseDecoder,
+        decoder: EventDecoder,
         decoded: Vec<SseEvent>,
         /// Role chunks and the like: held back until content commits the answer.
         preamble: Vec<SseEvent>,
@@ -157,10 +158,11 @@ impl Answer {
             .trim()
             .to_ascii_lowercase();
         // A missing type is taken for what was asked for: several local servers send none.
-        let is_stream = kind == "text/event-stream" || kind.is_empty();
+        let framing = plan.provider.framing();
+        let is_stream = kind == framing.media_type() || kind.is_empty();
         self.body = match plan.mode {
             Mode::Stream if success && is_stream => Body::Events {
-                decoder: SseDecoder::new(plan.limits.event_bytes),
+                decoder: EventDecoder::new(framing, plan.limits.event_bytes),
                 decoded: Vec::new(),
                 preamble: Vec::new(),
                 preamble_bytes: 0,
@@ -276,7 +278,7 @@ impl Answer {
         &mut self,
         plan: &Plan,
         mut events: Vec<SseEvent>,
-        result: Result<(), SseError>,
+        result: Result<(), EventError>,
     ) -> Step {
         let mut step = Step::default();
         for event in events.drain(..) {
