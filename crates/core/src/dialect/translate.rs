@@ -86,6 +86,8 @@ pub struct Traits {
     /// and wants a signature on the first call of each turn, for which Google has a word where
     /// another model made the call.
     pub gemini_3: bool,
+    /// `gemini`: takes the ids of calls and of their results, which Vertex AI refuses.
+    pub call_ids: bool,
     /// `openai_responses`: the model reasons. It is then asked for the seals of its reasoning, which
     /// other models refuse.
     pub sealed_reasoning: bool,
@@ -137,6 +139,7 @@ impl Traits {
         adaptive_thinking: true,
         default_max_tokens: 8_192,
         gemini_3: true,
+        call_ids: true,
         sealed_reasoning: true,
     };
 }

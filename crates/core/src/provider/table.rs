@@ -151,7 +151,10 @@ pub static PROVIDERS: &[Provider] = &[
         dialect: ProviderDialect::Gemini,
         auth: Auth::Google,
         lists_models: false,
-        traits: Traits::MAKERS,
+        traits: Traits {
+            call_ids: false,
+            ..Traits::MAKERS
+        },
         documentation: "https://cloud.google.com/vertex-ai/generative-ai/docs/model-reference/inference",
         ..ROW
     },
