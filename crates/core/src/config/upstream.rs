@@ -127,13 +127,13 @@ fn credentials(
     section: &str,
     reader: &mut Reader<'_>,
 ) {
-    let Some(provider) = upstream.provider else {
-        return;
-    };
     if upstream.auth() == Auth::Google && upstream.credentials.is_none() {
         let path = reader.env().non_empty(GOOGLE_CREDENTIALS);
         upstream.credentials = path.map(Into::into);
     }
+    let Some(provider) = upstream.provider else {
+        return;
+    };
     let host = host(upstream.base_url()).to_ascii_lowercase();
     if upstream.api_key.is_some()
         || reader.doubtful(&format!("{section}.api_key"))

@@ -97,6 +97,8 @@ pub struct Traits {
     pub gemini_3: bool,
     /// `openai_chat`: has OpenAI's responses beside its chat completions.
     pub responses: bool,
+    /// `gemini`: takes the ids of calls and of their results, which Vertex AI refuses.
+    pub call_ids: bool,
     /// `openai_responses`: the model reasons. It is then asked for the seals of its reasoning, which
     /// other models refuse.
     pub sealed_reasoning: bool,
@@ -151,6 +153,7 @@ impl Traits {
         default_max_tokens: 8_192,
         gemini_3: true,
         responses: false,
+        call_ids: true,
         sealed_reasoning: true,
         bedrock_family: bedrock::Family::Claude,
     };

@@ -2,6 +2,7 @@
 //! it differs from the maker of that API.
 
 mod address;
+mod kinds;
 mod models;
 mod table;
 #[cfg(test)]
@@ -147,7 +148,7 @@ pub fn traits(
 ) -> Traits {
     let traits = match provider {
         Some(provider) => provider.traits,
-        None if dialect == ProviderDialect::OpenAiChat => table::COMPATIBLE,
+        None if dialect == ProviderDialect::OpenAiChat => kinds::COMPATIBLE,
         None => Traits::MAKERS,
     };
     models::of_model(traits, dialect, model)

@@ -1,18 +1,10 @@
 //! The rows. What is not known of a provider for sure is what nearly all of its kind do. Looked up
 //! in their documentation on 2026-11-22 and 23.
 
+use super::kinds::{self, COMPATIBLE};
 use super::{Auth, Provider, Shape};
 use crate::ask::Field;
-use crate::dialect::{ProviderDialect, ThinkingWords, ToolChoices, Traits};
-
-/// Who speaks OpenAI's chat completions and is not OpenAI.
-pub(super) const COMPATIBLE: Traits = Traits {
-    max_tokens: true,
-    hints: false,
-    allowed_tools: false,
-    lacks: &[],
-    ..Traits::MAKERS
-};
+use crate::dialect::{ProviderDialect, ThinkingWords, Traits};
 
 /// Most rows are this but for a few members.
 const ROW: Provider = Provider {
@@ -30,61 +22,6 @@ const ROW: Provider = Provider {
     traits: COMPATIBLE,
     documentation: "",
 };
-
-/// What the same provider has at each of its addresses.
-mod shared {
-    use super::{Field, ThinkingWords, ToolChoices, Traits};
-
-    pub(super) const DASHSCOPE: Traits = Traits {
-        lacks: &[
-            Field::FrequencyPenalty,
-            Field::LogitBias,
-            Field::Verbosity,
-            Field::ServiceTier,
-        ],
-        thinking: ThinkingWords::Budget,
-        tool_choices: ToolChoices::NotRequired,
-        cache_control: true,
-        prefill: true,
-        prefill_mark: Some("partial"),
-        ..super::COMPATIBLE
-    };
-
-    pub(super) const MOONSHOT: Traits = Traits {
-        max_tokens: false,
-        lacks: &[
-            Field::TopK,
-            Field::LogitBias,
-            Field::Verbosity,
-            Field::ServiceTier,
-        ],
-        thinking: ThinkingWords::Switch,
-        reasoning_member: Some("reasoning_content"),
-        prefill: true,
-        prefill_mark: Some("partial"),
-        ..super::COMPATIBLE
-    };
-
-    pub(super) const ZHIPU: Traits = Traits {
-        lacks: &[
-            Field::TopK,
-            Field::FrequencyPenalty,
-            Field::PresencePenalty,
-            Field::Seed,
-            Field::Choices,
-            Field::Logprobs,
-            Field::LogitBias,
-            Field::ParallelToolCalls,
-            Field::Verbosity,
-            Field::ServiceTier,
-        ],
-        thinking: ThinkingWords::Switch,
-        tool_choices: ToolChoices::Auto,
-        json_schema: false,
-        reasoning_member: Some("reasoning_content"),
-        ..super::COMPATIBLE
-    };
-}
 
 /// All providers that are known. The first with a variable of its own that is set is taken for the
 /// key in it.
@@ -154,7 +91,10 @@ pub static PROVIDERS: &[Provider] = &[
         dialect: ProviderDialect::Gemini,
         auth: Auth::Google,
         lists_models: false,
-        traits: Traits::MAKERS,
+        traits: Traits {
+            call_ids: false,
+            ..Traits::MAKERS
+        },
         documentation: "https://cloud.google.com/vertex-ai/generative-ai/docs/model-reference/inference",
         ..ROW
     },
@@ -212,7 +152,7 @@ pub static PROVIDERS: &[Provider] = &[
         base_url: Some("https://dashscope-intl.aliyuncs.com/compatible-mode/v1"),
         domains: &["aliyuncs.com"],
         keys: &["DASHSCOPE_API_KEY"],
-        traits: shared::DASHSCOPE,
+        traits: kinds::DASHSCOPE,
         documentation: "https://www.alibabacloud.com/help/en/model-studio/qwen-api-via-openai-chat-completions",
         ..ROW
     },
@@ -222,7 +162,7 @@ pub static PROVIDERS: &[Provider] = &[
         base_url: Some("https://dashscope.aliyuncs.com/compatible-mode/v1"),
         domains: &["dashscope.aliyuncs.com"],
         keys: &["DASHSCOPE_API_KEY"],
-        traits: shared::DASHSCOPE,
+        traits: kinds::DASHSCOPE,
         documentation: "https://help.aliyun.com/zh/model-studio/qwen-api-via-openai-chat-completions",
         ..ROW
     },
@@ -232,7 +172,7 @@ pub static PROVIDERS: &[Provider] = &[
         base_url: Some("https://api.moonshot.ai/v1"),
         domains: &["moonshot.ai"],
         keys: &["MOONSHOT_API_KEY"],
-        traits: shared::MOONSHOT,
+        traits: kinds::MOONSHOT,
         documentation: "https://platform.moonshot.ai/docs/api/chat",
         ..ROW
     },
@@ -242,7 +182,7 @@ pub static PROVIDERS: &[Provider] = &[
         base_url: Some("https://api.moonshot.cn/v1"),
         domains: &["moonshot.cn"],
         keys: &["MOONSHOT_API_KEY"],
-        traits: shared::MOONSHOT,
+        traits: kinds::MOONSHOT,
         documentation: "https://platform.moonshot.cn/docs/api/chat",
         ..ROW
     },
@@ -252,7 +192,7 @@ pub static PROVIDERS: &[Provider] = &[
         base_url: Some("https://api.z.ai/api/paas/v4"),
         domains: &["z.ai"],
         keys: &["ZAI_API_KEY"],
-        traits: shared::ZHIPU,
+        traits: kinds::ZHIPU,
         documentation: "https://docs.z.ai/api-reference/llm/chat-completion",
         ..ROW
     },
@@ -262,7 +202,7 @@ pub static PROVIDERS: &[Provider] = &[
         base_url: Some("https://open.bigmodel.cn/api/paas/v4"),
         domains: &["bigmodel.cn"],
         keys: &["ZHIPUAI_API_KEY"],
-        traits: shared::ZHIPU,
+        traits: kinds::ZHIPU,
         documentation: "https://docs.bigmodel.cn/api-reference",
         ..ROW
     },

@@ -77,6 +77,7 @@ fn differences(traits: &Traits, usual: &Traits) -> Vec<String> {
             traits.short_call_ids,
             "ids of calls are made nine characters long",
         ),
+        (!traits.call_ids, "no ids of calls"),
         (traits.cache_control, "takes `cache_control`"),
         (
             traits.reasoning_details,

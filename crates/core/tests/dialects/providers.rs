@@ -298,3 +298,33 @@ fn reasoning_comes_back_where_it_is_wanted() {
         }
     }
 }
+
+#[test]
+fn vertex_gets_calls_and_results_without_ids() {
+    let call = json!({"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}});
+    let ask = json!({"model": "m", "messages": [
+        {"role": "user", "content": "x"},
+        {"role": "assistant", "tool_calls": [call]},
+        {"role": "tool", "tool_call_id": "c", "content": "y"},
+    ]});
+    for (name, id) in [("vertex", None), ("gemini", Some("c"))] {
+        let traits = provider::traits(provider::find(name), ProviderDialect::Gemini, "gemini-2.5");
+        let sent = send(
+            ClientDialect::OpenAiChat,
+            ProviderDialect::Gemini,
+            ask.to_string().as_bytes(),
+            &traits,
+        );
+        let sent: Value = serde_json::from_str(&sent).unwrap();
+        let call = &sent["contents"][1]["parts"][0]["functionCall"];
+        let result = &sent["contents"][2]["parts"][0]["functionResponse"];
+        assert_eq!(
+            (call["name"].as_str(), call["id"].as_str()),
+            (Some("f"), id)
+        );
+        assert_eq!(
+            (result["name"].as_str(), result["id"].as_str()),
+            (Some("f"), id)
+        );
+    }
+}

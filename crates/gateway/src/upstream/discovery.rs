@@ -120,19 +120,13 @@ fn from_environment(env: impl Fn(&str) -> Option<String>, own_ports: &[u16]) -> 
             continue;
         };
         taken.push(source);
-        match upstream(
-            provider,
-            base_url.map(|(_, url)| url),
-            key.map(|(_, key)| key),
-            source,
-        ) {
-            Ok(upstream) => found.upstreams.push(upstream),
-            Err(Unplaced(_)) => {
-                let address = provider.address.unwrap_or("an address");
-                found
-                    .warnings
-                    .push(format!("{source} cannot be used without {address}"));
-            }
+        let (base_url, key) = (base_url.map(|(_, url)| url), key.map(|(_, key)| key));
+        if let Ok(upstream) = upstream(provider, base_url.as_deref(), key, source) {
+            found.upstreams.push(upstream);
+        } else {
+            let address = provider.address.unwrap_or("an address");
+            let warning = format!("{source} cannot be used without {address}");
+            found.warnings.push(warning);
         }
     }
     found
@@ -140,12 +134,12 @@ fn from_environment(env: impl Fn(&str) -> Option<String>, own_ports: &[u16]) -> 
 
 fn upstream(
     provider: &'static Provider,
-    address: Option<String>,
+    address: Option<&str>,
     key: Option<String>,
     source: &'static str,
 ) -> Result<FoundUpstream, Unplaced> {
     let base_url = provider.base_url(&Place {
-        base_url: address.as_deref(),
+        base_url: address,
         ..Place::default()
     })?;
     let elsewhere = |url: &BaseUrl| provider.shape == Shape::Plain && !provider.is_at(url.host());

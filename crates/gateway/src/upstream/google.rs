@@ -66,12 +66,11 @@ impl Tokens {
             })
         });
         let account = account.transpose()?;
-        let address = match &account {
-            Some(account) => account.audience.clone(),
-            None => {
-                let host = spec.metadata_host.as_deref().unwrap_or(METADATA_HOST);
-                format!("http://{host}{METADATA_PATH}")
-            }
+        let address = if let Some(account) = &account {
+            account.audience.clone()
+        } else {
+            let host = spec.metadata_host.as_deref().unwrap_or(METADATA_HOST);
+            format!("http://{host}{METADATA_PATH}")
         };
         let endpoint = Upstream::new(UpstreamSpec {
             auth: Some(Auth::None),

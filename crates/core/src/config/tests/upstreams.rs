@@ -77,6 +77,9 @@ fn google_and_azure_have_addresses_of_their_customers() {
     );
     assert_eq!(vertex.credentials, Some("/k.json".into()));
     assert_eq!(vertex.auth(), Auth::Google);
+    let text = "name = 'g'\nbase_url = 'https://g/v1'\nauth = 'google'";
+    let other = upstream(text, &[("GOOGLE_APPLICATION_CREDENTIALS", "/k.json")]);
+    assert_eq!(other.credentials, Some("/k.json".into()));
     let found = mistakes(
         "[[upstreams]]\nprovider = 'vertex'\n[[upstreams]]\nprovider = 'azure'",
         &[],

@@ -1,3 +1,4 @@
+mod call_id;
 mod merge;
 mod read;
 mod read_message;

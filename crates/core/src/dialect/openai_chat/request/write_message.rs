@@ -4,18 +4,11 @@ use serde::Serialize;
 
 use super::super::out::{CallOut, ExtraOut, FunctionOut};
 use super::super::reasoning::DetailOut;
-
+use super::call_id::call_id;
 use crate::ask::{Ask, Field, Message, Role};
-use crate::content::{
-    CacheMark, Content, Maker, Part, Seal, Source, ToolCall, ToolResult, short_hash,
-};
+use crate::content::{CacheMark, Content, Maker, Part, Seal, Source, ToolCall, ToolResult};
 use crate::dialect::translate::{Target, Traits};
 use crate::error::Error;
-
-/// Longest id of a call that OpenAI takes.
-const CALL_ID_BYTES: usize = 40;
-/// The length of the ids that Mistral takes.
-const SHORT_ID_BYTES: usize = 9;
 
 #[derive(Default, Serialize)]
 pub(super) struct MessageOut<'a> {
@@ -234,7 +227,7 @@ impl<'a> Writer<'a, '_> {
         }
         self.out.push(MessageOut {
             role: "tool",
-            tool_call_id: Some(self.call_id(&result.id)),
+            tool_call_id: Some(call_id(&result.id, self.traits)),
             content: Some(from_parts(texts)),
             ..MessageOut::default()
         });
@@ -376,7 +369,7 @@ impl<'a> Writer<'a, '_> {
             &*call.arguments
         };
         AssistantCall {
-            id: self.call_id(&call.id),
+            id: call_id(&call.id, self.traits),
             call: CallOut {
                 kind: Some("function"),
                 function: Some(FunctionOut {
@@ -386,23 +379,6 @@ impl<'a> Writer<'a, '_> {
                 extra_content: self.google(seal),
                 ..CallOut::default()
             },
-        }
-    }
-
-    /// An id that the provider takes, and the same for the call and its result.
-    fn call_id(&self, id: &'a str) -> Cow<'a, str> {
-        if self.traits.short_call_ids {
-            let fits = id.len() == SHORT_ID_BYTES && id.bytes().all(|b| b.is_ascii_alphanumeric());
-            return if fits {
-                Cow::Borrowed(id)
-            } else {
-                Cow::Owned(short_hash(id).chars().take(SHORT_ID_BYTES).collect())
-            };
-        }
-        if id.len() <= CALL_ID_BYTES {
-            Cow::Borrowed(id)
-        } else {
-            Cow::Owned(format!("call_{}", short_hash(id)))
         }
     }
 

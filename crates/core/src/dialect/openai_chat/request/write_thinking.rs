@@ -72,9 +72,8 @@ fn is_on(thinking: Thinking) -> Option<bool> {
 
 fn effort(thinking: Thinking) -> Option<Effort> {
     match (thinking.mode, thinking.effort) {
-        (Some(ThinkingMode::Off), _) => None,
+        (Some(ThinkingMode::Off), _) | (Some(ThinkingMode::Adaptive) | None, None) => None,
         (_, Some(effort)) => Some(effort),
         (Some(ThinkingMode::Budget(tokens)), None) => Some(Effort::of_budget(tokens)),
-        (Some(ThinkingMode::Adaptive) | None, None) => None,
     }
 }
