@@ -61,7 +61,7 @@ async fn ask(gateway: &Gateway, path: &str, stream: bool) -> Reply {
 
 /// Name and data of the events, without what depends on the stream and the time, and without usage,
 /// which the gateway estimates where the provider gave none.
-fn comparable(
+pub(crate) fn comparable(
     events: impl IntoIterator<Item = (String, String)>,
     id: &str,
 ) -> Vec<(String, Value)> {
@@ -83,6 +83,7 @@ fn normalize(value: &mut Value) {
         Value::Object(members) => {
             members.remove("usage");
             members.remove("created");
+            members.remove("created_at");
             members.values_mut().for_each(normalize);
         }
         Value::Array(elements) => elements.iter_mut().for_each(normalize),
@@ -94,7 +95,7 @@ fn normalize(value: &mut Value) {
     }
 }
 
-fn of_frames(frames: &[Frame]) -> Vec<(String, String)> {
+pub(crate) fn of_frames(frames: &[Frame]) -> Vec<(String, String)> {
     let named = |frame: &Frame| (frame.event.clone().unwrap_or_default(), frame.data.clone());
     let events = frames.iter().map(named);
     events
@@ -103,7 +104,7 @@ fn of_frames(frames: &[Frame]) -> Vec<(String, String)> {
 }
 
 /// The events of a file, and whether its answer is no whole one.
-fn of_file(path: &Path) -> (Vec<(String, String)>, bool) {
+pub(crate) fn of_file(path: &Path) -> (Vec<(String, String)>, bool) {
     let text = fs::read_to_string(path).unwrap().replace("\r\n", "\n");
     let mut events = Vec::new();
     let mut broken = text.contains("\nbroken:");
@@ -166,7 +167,7 @@ async fn golden_streams_are_what_the_clients_of_the_other_dialect_get() {
 }
 
 /// The events of a 200, or the one that an error status has for a body.
-async fn frames_or_error(reply: Reply) -> Vec<Frame> {
+pub(crate) async fn frames_or_error(reply: Reply) -> Vec<Frame> {
     if reply.head.status == 200 {
         return frames(reply).await;
     }

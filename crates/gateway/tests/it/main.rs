@@ -16,8 +16,10 @@
 
 mod bad_client;
 mod bad_upstream;
+mod bedrock;
 mod chat;
 mod cli;
+mod cohere;
 mod dialects;
 mod directions;
 mod disconnect;
@@ -25,6 +27,7 @@ mod disk;
 mod docs;
 mod embedded;
 mod forms;
+mod golden;
 mod harness;
 mod http2;
 mod identity;
