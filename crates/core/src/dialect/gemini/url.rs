@@ -13,13 +13,8 @@ pub(in crate::dialect) fn url(model: &str, mode: Mode) -> String {
     path
 }
 
-/// Where the tokens of a request are counted.
-pub fn count_url(model: &str) -> String {
-    place(model) + ":countTokens"
-}
-
 /// Where a model is. A tuned one has a name of a place of its own.
-fn place(model: &str) -> String {
+pub(super) fn place(model: &str) -> String {
     let tuned = model.strip_prefix(TUNED);
     let model = tuned.unwrap_or(model.strip_prefix("models/").unwrap_or(model));
     let mut path = format!("/{}", if tuned.is_some() { TUNED } else { "models/" });
@@ -43,10 +38,7 @@ mod tests {
 
     #[test]
     fn a_tuned_model_is_beside_the_others() {
-        assert_eq!(
-            count_url("tunedModels/a/b"),
-            "/tunedModels/a%2Fb:countTokens"
-        );
+        assert_eq!(place("tunedModels/a/b"), "/tunedModels/a%2Fb");
     }
 
     #[test]
