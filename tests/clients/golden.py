@@ -1,6 +1,7 @@
 """A provider that answers with the golden transcripts of `crates/core/tests/golden`, or with what a test gives it."""
 
 import json
+import re
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -8,7 +9,7 @@ from harness import ROOT
 
 GOLDEN = ROOT / "crates/core/tests/golden"
 # Those of answers that are no whole ones.
-BROKEN = ["cut", "error_midstream", "error_openrouter", "done_without_finish"]
+BROKEN = ["cut", "error_midstream", "error_openrouter", "done_without_finish", "no_candidates"]
 
 
 def transcripts(dialect, ending=".sse"):
@@ -58,7 +59,8 @@ def streamed(answer):
 class GoldenProvider:
     """Speaks `dialect`, an API of which there are transcripts. A model's name says how it answers.
 
-    - `text`: with this transcript, or with this one of `answers`, each a `message` or `completion`.
+    - `text`: with this transcript, or with this one of `answers`: a `message` or `completion`, or a body, or what makes
+      that of a request, which is streamed as one event.
     - `tool+text`: with the first in the first turn of a conversation, and so on;
       the last one from then on.
     - `text-held`: with all but its last events, and then nothing until the caller leaves, who is then in `left`.
@@ -76,27 +78,43 @@ class GoldenProvider:
                 if self.path == "/_seen":
                     seen = {"bodies": [body for _, _, body in provider.calls], "left": provider.left}
                     return self.reply("application/json", json.dumps(seen).encode())
-                models = [{"id": name} for name in [*transcripts(dialect), *provider.answers]]
-                self.reply("application/json", json.dumps({"object": "list", "data": models}).encode())
+                names = [*transcripts(dialect), *provider.answers]
+                google = {"models": [{"name": f"models/{name}"} for name in names]}
+                models = google if dialect == "gemini" else {"object": "list", "data": [{"id": name} for name in names]}
+                self.reply("application/json", json.dumps(models).encode())
 
             def do_POST(self):
                 body = json.loads(self.rfile.read(int(self.headers["content-length"])))
                 provider.calls.append((self.path, dict(self.headers), body))
-                turn = sum(message["role"] == "assistant" for message in body["messages"])
-                turns = body["model"].split("+")
-                name, _, held = turns[min(turn, len(turns) - 1)].partition("-")
+                model, stream = body.get("model"), body.get("stream")
+                if dialect == "gemini":
+                    model, method = re.search(r"/models/([^:]+):(\w+)", self.path).groups()
+                    stream = method == "streamGenerateContent"
+                    if method == "countTokens":
+                        return self.reply("application/json", b'{"totalTokens": 42}')
+                turn = sum(message["role"] in ("assistant", "model") for message in body.get("messages", body.get("contents", [])))
+                turns = model.split("+")
+                name, held = turns[min(turn, len(turns) - 1)], ""
+                if name not in provider.answers:
+                    name, _, held = name.partition("-")
                 if name == "status":
                     return self.error(int(held), "Not now.")
-                kind, ending = ("text/event-stream", ".sse") if body.get("stream") else ("application/json", ".json")
+                kind, ending = ("text/event-stream", ".sse") if stream else ("application/json", ".json")
                 if name in provider.answers:
-                    answer = provider.answers[name]
-                    return self.reply(kind, streamed(answer) if body.get("stream") else json.dumps(answer).encode())
+                    return self.reply(kind, self.answer(provider.answers[name], body, stream))
                 if name not in transcripts(dialect, ending) + BROKEN:
                     return self.error(404, "There is no such model.")
                 answer = transcript(dialect, name, ending)
                 if held:
-                    return self.hold(body["model"], answer)
+                    return self.hold(model, answer)
                 self.reply(kind, answer)
+
+            def answer(self, answer, body, stream):
+                answer = answer(body) if callable(answer) else answer
+                if stream and dialect in ("anthropic", "openai_chat"):
+                    return streamed(answer)
+                answer = json.dumps(answer)
+                return (f"data: {answer}\n\n" if stream else answer).encode()
 
             def reply(self, kind, body, status=200, length=None):
                 self.send_response(status)
@@ -129,7 +147,7 @@ class GoldenProvider:
         self._server.daemon_threads = True
         self.port = self._server.server_address[1]
         self.root = f"http://127.0.0.1:{self.port}"
-        self.url = f"{self.root}/v1"
+        self.url = f"{self.root}/v1beta" if dialect == "gemini" else f"{self.root}/v1"
 
     def __enter__(self):
         threading.Thread(target=self._server.serve_forever, daemon=True).start()

@@ -27,6 +27,8 @@ mod disk;
 mod docs;
 mod embedded;
 mod forms;
+mod gemini;
+mod gemini_life;
 mod golden;
 mod harness;
 mod http2;

@@ -14,13 +14,8 @@ pub(in crate::dialect) fn url(model: &str, mode: Mode) -> String {
     path
 }
 
-/// Where the tokens of a request are counted.
-pub fn count_url(model: &str) -> String {
-    place(model) + ":countTokens"
-}
-
 /// Where a model is. A tuned one has a name of a place of its own.
-fn place(model: &str) -> String {
+pub(super) fn place(model: &str) -> String {
     match model.strip_prefix(TUNED) {
         Some(tuned) => format!("/{TUNED}{}", segment(tuned)),
         None => format!(
@@ -36,10 +31,7 @@ mod tests {
 
     #[test]
     fn a_tuned_model_is_beside_the_others() {
-        assert_eq!(
-            count_url("tunedModels/a/b"),
-            "/tunedModels/a%2Fb:countTokens"
-        );
+        assert_eq!(place("tunedModels/a/b"), "/tunedModels/a%2Fb");
     }
 
     #[test]

@@ -21,6 +21,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::error::Shape;
+use super::form::Form;
 use super::open::{Opened, open, stat};
 use super::parameters::Parameters;
 use super::respond::{self, About};
@@ -98,9 +99,12 @@ async fn follow(
         replayed: false,
     };
     Ok(match opened {
-        Opened::Reader(reader, _) => respond::sse(app, reader, Surface::Responses, None, &about),
+        Opened::Reader(reader, _) => {
+            let surface = (Surface::Responses, Form::Frames);
+            respond::sse(app, reader, surface, None, &about)
+        }
         Opened::AtEnd => {
-            let mut nothing = respond::event_stream(axum::body::Body::empty());
+            let mut nothing = respond::streamed(axum::body::Body::empty(), Form::Frames);
             respond::describe(nothing.headers_mut(), stream, &about);
             nothing
         }
