@@ -35,7 +35,9 @@ fn rows(text: &str, heading: &str) -> Vec<(String, Value, String)> {
 fn request(client: ClientDialect, field: &str, example: Value) -> Value {
     let mut request = match client {
         ClientDialect::OpenAiResponses => json!({"model": "m", "input": "x"}),
-        _ => json!({"model": "m", "max_tokens": 99, "messages": [{"role": "user", "content": "x"}]}),
+        _ => {
+            json!({"model": "m", "max_tokens": 99, "messages": [{"role": "user", "content": "x"}]})
+        }
     };
     let members = match field
         .strip_prefix('`')
