@@ -4,11 +4,12 @@
 
 use bytes::Bytes;
 
-use super::translate::{ProviderDialect, ReplyHead};
+use super::translate::ProviderDialect;
 use super::{anthropic, gemini, openai_responses};
 use crate::event::Usage;
 use crate::fault::Fault;
 use crate::frame::sse::SseEvent;
+use crate::id::StreamId;
 
 /// What an event, or a body, of an upstream's answer means to a gateway that passes it through.
 #[derive(Debug)]
@@ -63,13 +64,16 @@ pub enum Observer {
 }
 
 impl Observer {
-    /// An observer at the start of an answer, given what the gateway knows of that. `None` for the API
-    /// that has its own, and for those that no client speaks.
-    pub fn new(provider: ProviderDialect, head: &ReplyHead) -> Option<Self> {
+    /// An observer at the start of the answer of a stream; `echo` is [`ReplyHead::echo`]. `None` for the
+    /// API that has its own, and for those that no client speaks.
+    ///
+    /// [`ReplyHead::echo`]: super::ReplyHead::echo
+    pub fn new(provider: ProviderDialect, stream: StreamId, echo: &[u8]) -> Option<Self> {
         match provider {
             ProviderDialect::Anthropic => Some(Self::Anthropic(anthropic::Observer::default())),
             ProviderDialect::OpenAiResponses => {
-                Some(Self::OpenAiResponses(openai_responses::Observer::new(head)))
+                let observer = openai_responses::Observer::new(stream, echo);
+                Some(Self::OpenAiResponses(observer))
             }
             ProviderDialect::Gemini => Some(Self::Gemini(gemini::Observer::default())),
             ProviderDialect::OpenAiChat | ProviderDialect::Bedrock | ProviderDialect::Cohere => {

@@ -78,11 +78,11 @@ impl Surface {
         self.error_event(error, &place)
     }
 
-    /// The body of a response with an error status, from the one event of a stream that has nothing
+    /// The body of a response with this error status, from the one event of a stream that has nothing
     /// else.
-    pub fn refusal(self, event: Bytes) -> Bytes {
+    pub fn refusal(self, event: Bytes, status: u16) -> Bytes {
         match self {
-            Self::Responses => openai_responses::refusal(event),
+            Self::Responses => openai_responses::refusal(event, status),
             _ => event,
         }
     }

@@ -16,6 +16,7 @@ mod requests;
 mod responses_client;
 mod responses_properties;
 mod responses_requests;
+mod responses_snapshot;
 mod snapshot;
 mod table;
 mod transcripts;

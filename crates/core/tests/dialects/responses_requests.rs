@@ -1,8 +1,10 @@
 //! What of requests the Responses API can say, and what it cannot.
 
 use everstream_core::dialect::{ClientDialect, ProviderDialect, Traits};
-use everstream_core::error::ErrorCode;
+use everstream_core::error::{Error, ErrorCode};
+use everstream_core::event::Surface;
 use everstream_core::fault::{Fault, FaultKind};
+use everstream_core::id::Seq;
 use serde_json::{Value, json};
 
 use crate::requests::send;
@@ -139,6 +141,19 @@ fn an_error_ends_a_response_as_its_api_says() {
     assert_eq!(data["sequence_number"], 7);
     let error = json!({"code": "server_error", "message": "Too much"});
     assert_eq!(data["response"]["error"], error);
+}
+
+#[test]
+fn an_error_of_delivery_has_the_number_of_the_last_event() {
+    let error = Error::new(ErrorCode::StoreUnavailable, "Later.");
+    for (seen, number) in [(0, 0), (1, 0), (7, 6)] {
+        let event = Surface::Responses.lost_event(&error, Seq::new(seen));
+        assert_eq!(&*event.name, b"error");
+        let data: Value = serde_json::from_slice(&event.data).unwrap();
+        let expected = json!({"type": "error", "sequence_number": number, "code": "store_unavailable",
+            "message": "Later.", "param": null});
+        assert_eq!(data, expected);
+    }
 }
 
 #[test]

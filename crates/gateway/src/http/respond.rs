@@ -59,8 +59,8 @@ pub(super) async fn held_sse(
         Err(_) => form.heartbeat(),
         Ok(Read::Events(batch, before)) => {
             if let Some(end) = refusal(&reader) {
-                let data = surface.refusal(last_data(&batch.events));
-                return Ok(refused(&reader, about, &end, data));
+                let data = last_data(&batch.events);
+                return Ok(refused(&reader, surface, about, &end, data));
             }
             form.events(&batch, before)
         }
@@ -128,8 +128,8 @@ pub(super) async fn whole(
         }
     };
     if end.status != Status::Completed {
-        let data = surface.refusal(data.pop().unwrap_or_default());
-        return Ok(refused(&reader, about, &end, data));
+        let data = data.pop().unwrap_or_default();
+        return Ok(refused(&reader, surface, about, &end, data));
     }
     let body = match mode {
         Mode::Unary => data.pop().unwrap_or_default(),
@@ -193,13 +193,14 @@ fn last_data(events: &[Event]) -> Bytes {
 }
 
 /// The error as a response of its own, with the status that the provider gave.
-fn refused(reader: &Reader, about: &About, end: &End, data: Bytes) -> Response {
+fn refused(reader: &Reader, surface: Surface, about: &About, end: &End, data: Bytes) -> Response {
     let code = end
         .reason
         .as_deref()
         .and_then(ErrorCode::from_name)
         .unwrap_or(ErrorCode::Internal);
-    let mut response = from_event(data, end.http_status.unwrap_or(code.status()));
+    let status = end.http_status.unwrap_or(code.status());
+    let mut response = from_event(surface.refusal(data, status), status);
     let headers = response.headers_mut();
     describe(headers, reader.stream(), about);
     if let Some(after) = end.retry_after {

@@ -546,3 +546,22 @@ async fn what_only_the_api_itself_has_passes_through_and_is_else_refused_by_name
     }
     assert_eq!(chat_provider.calls().len(), 0);
 }
+
+#[tokio::test]
+async fn a_large_body_is_kept_in_pieces_and_is_one_again() {
+    let mut body = native_body();
+    body["output"][0]["content"][0]["text"] = json!("風".repeat(500_000));
+    let sent = body.clone();
+    let provider = FakeProvider::start(move |_| Script::json(200, &sent)).await;
+    let gateway = setup(&provider).start().await;
+    let mut large = request(false);
+    large["input"] = json!("y".repeat(300));
+    let whole = created(&gateway, &large).await;
+    assert_eq!(whole["output"], body["output"]);
+    let id = whole["id"].as_str().unwrap();
+    assert_eq!(retrieve(&gateway, id).await, whole);
+    let next = json!({"model": "m", "input": "z", "previous_response_id": id});
+    created(&gateway, &next).await;
+    let sent = provider.calls().pop().unwrap().json();
+    assert_eq!(sent["previous_response_id"], UPSTREAM_ID);
+}

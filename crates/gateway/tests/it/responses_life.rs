@@ -454,6 +454,21 @@ async fn another_process_on_the_same_log_knows_the_response() {
         numbered(&frames, 0)[0]["response"]["previous_response_id"],
         kept["id"]
     );
+    let mut client = two.client().await;
+    within(client.request("DELETE", &path, &[], b""))
+        .await
+        .unwrap();
+    // A process looks at what the others do a moment later, at most.
+    let gone = async {
+        loop {
+            let mut client = one.client().await;
+            let head = within(client.get(&path, &[])).await.unwrap();
+            if head.status == 404 {
+                break;
+            }
+        }
+    };
+    within(gone).await;
 }
 
 #[tokio::test]

@@ -11,9 +11,9 @@ use crate::dialect::edit::replace;
 use crate::dialect::json::{for_each_member, text_of};
 use crate::dialect::observe::{Closing, Kind, Observation};
 use crate::dialect::openai::fault_from_event;
-use crate::dialect::translate::ReplyHead;
 use crate::event::Usage;
 use crate::frame::sse::SseEvent;
+use crate::id::StreamId;
 
 /// Looks at the events of one answer, in order, and gives the response the names that it has here:
 ///
@@ -46,10 +46,10 @@ struct Seen<'a> {
 }
 
 impl Observer {
-    pub(in crate::dialect) fn new(head: &ReplyHead) -> Self {
-        let echo = Echo::read(&head.echo);
+    pub(in crate::dialect) fn new(stream: StreamId, echo: &[u8]) -> Self {
+        let echo = Echo::read(echo);
         Self {
-            id: id_of(&head.id),
+            id: id_of(&stream.to_string()),
             previous: echo.previous_response_id.map(|id| id.get().to_owned()),
             background: echo.background.is_some_and(|it| it.get() == "true"),
             next: 0,
@@ -203,11 +203,7 @@ mod tests {
     use super::*;
 
     fn observer(echo: &'static str) -> Observer {
-        Observer::new(&ReplyHead {
-            id: "0k3v9f2m7qx4c".to_owned(),
-            echo: Bytes::from_static(echo.as_bytes()),
-            ..ReplyHead::default()
-        })
+        Observer::new("0k3v9f2m7qx4c".parse().unwrap(), echo.as_bytes())
     }
 
     fn observe(observer: &mut Observer, data: &'static str) -> (Kind, String, String) {

@@ -82,7 +82,7 @@ impl Reading {
             Some(client) if !plan.surface.passes_through(plan.provider) => {
                 Self::Translated(Box::new(Translation::new(plan, client, now)))
             }
-            _ => Observer::new(plan.surface.native(), &plan.head(now))
+            _ => Observer::new(plan.surface.native(), plan.stream, &plan.echo)
                 .map_or(Self::OpenAi, Self::Observed),
         }
     }
