@@ -66,7 +66,10 @@ impl Upstream {
         path: &str,
         headers: &[(&'static str, String)],
     ) -> Result<http::Request<()>, http::Error> {
-        let target: Uri = format!("{}{path}", self.base_url().prefix()).parse()?;
+        let base = self.base_url();
+        // The library looks at the scheme, and writes the path alone.
+        let target = format!("ws://{}{}{path}", base.authority(), base.prefix());
+        let target: Uri = target.parse()?;
         let mut request = http::Request::get(target)
             .header(header::CONNECTION, "Upgrade")
             .header(header::UPGRADE, "websocket")

@@ -85,7 +85,7 @@ fn google_and_azure_have_addresses_of_their_customers() {
         &[],
     );
     let expected = [
-        "everstream.toml:1:1: upstreams[0].project: the field is missing; expected 1 to 64 \
+        "everstream.toml:1:1: upstreams[0].project: the field is missing; expected 1 to 128 \
          characters of A-Z a-z 0-9 . _ : -",
         "everstream.toml:3:1: upstreams[1].base_url: the field is missing; expected `http://` or \
          `https://`, a host, and the path up to `/v1`",

@@ -19,9 +19,10 @@ use crate::upstream::Socket;
 /// A client and an upstream that talk.
 pub(super) struct Session {
     app: Arc<App>,
+    /// Dropped first: who sees the end finds the line in the log.
+    tally: Tally,
     client: Side<WebSocket>,
     upstream: Side<Socket>,
-    tally: Tally,
 }
 
 /// One side of it.
@@ -109,7 +110,7 @@ impl Session {
     }
 
     /// Carries messages both ways for as long as there are any. Ready with `None` when a response
-    /// has ended.
+    /// has begun or ended.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<End>> {
         let was_busy = self.tally.busy;
         loop {
@@ -133,7 +134,7 @@ impl Session {
             if let Some(end) = self.goodbye() {
                 return Poll::Ready(Some(end));
             }
-            if was_busy && !self.tally.busy {
+            if was_busy != self.tally.busy {
                 return Poll::Ready(None);
             }
             if !carried {
@@ -430,7 +431,7 @@ impl Drop for Tally {
             received = self.bytes.received,
             responses = self.responses,
             usage,
-            ms = self.started.elapsed().as_millis(),
+            seconds = self.started.elapsed().as_secs(),
             "passed through"
         );
     }

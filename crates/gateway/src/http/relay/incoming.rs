@@ -104,13 +104,10 @@ impl Incoming {
         let mut held = 0;
         loop {
             let finder = self.finder.as_ref();
-            if let Some(found) = finder.and_then(FieldFinder::found) {
-                return Ok(Some(found.clone()));
-            }
-            if finder.is_some_and(FieldFinder::is_at_end) {
-                return Ok(None);
-            }
-            if held > self.most_held {
+            let found = finder.and_then(FieldFinder::found).cloned();
+            // However the pieces fall, the same bodies are refused.
+            let read = found.as_ref().map_or(held, |found| found.place.end);
+            if read > self.most_held as u64 {
                 let message = format!(
                     "There is no `{name}` in the first {} bytes of the body \
                      (limits.request_body_bytes): put it before the file.",
@@ -118,10 +115,13 @@ impl Incoming {
                 );
                 return Err(Error::new(ErrorCode::InvalidValue, message).param(name));
             }
+            if found.is_some() || finder.is_some_and(FieldFinder::is_at_end) {
+                return Ok(found);
+            }
             let Some(piece) = poll_fn(|cx| self.poll_piece(cx)).await.transpose()? else {
                 return Ok(None);
             };
-            held += piece.len();
+            held += piece.len() as u64;
             self.held.push_back(piece);
         }
     }

@@ -86,7 +86,7 @@ impl Drop for Record {
             sent = self.counters.sent(),
             received = self.received,
             usage,
-            ms = self.started.elapsed().as_millis(),
+            seconds = self.started.elapsed().as_secs_f64(),
             "passed through"
         );
     }
