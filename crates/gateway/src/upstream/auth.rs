@@ -16,8 +16,10 @@ pub(super) enum Signer {
 
 impl Signer {
     pub(super) fn new(spec: &UpstreamSpec) -> Result<Self, SpecError> {
+        let is_own = |(name, _): &(String, _)| name.eq_ignore_ascii_case("authorization");
+        let given = spec.api_key.is_some() || spec.headers.iter().any(is_own);
         match auth_of(spec) {
-            Auth::Google if spec.api_key.is_none() => Ok(Self::Google(Tokens::new(spec)?)),
+            Auth::Google if !given => Ok(Self::Google(Tokens::new(spec)?)),
             _ => Ok(Self::Standing),
         }
     }
@@ -37,6 +39,14 @@ impl Signer {
                     format!("Bearer {}", token.expose()),
                 )])
             }
+        }
+    }
+
+    /// The upstream did not take what a request was signed with.
+    pub(super) fn refused(&self) {
+        match self {
+            Self::Standing => {}
+            Self::Google(tokens) => tokens.refused(),
         }
     }
 }
