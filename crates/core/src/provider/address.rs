@@ -69,6 +69,15 @@ impl Provider {
     }
 }
 
+/// What Azure has below each deployment in its older paths; the rest is the resource's.
+const OF_DEPLOYMENTS: [&str; 5] = [
+    "/chat/completions",
+    "/completions",
+    "/embeddings",
+    "/images/",
+    "/audio/",
+];
+
 /// Where `path`, which is below an upstream's address, is asked of `model`: on Azure with an
 /// `api-version` below the model's deployment.
 pub fn path(
@@ -80,6 +89,11 @@ pub fn path(
         return path;
     };
     let separator = if path.contains('?') { '&' } else { '?' };
-    let deployment = segment(model);
-    format!("/deployments/{deployment}{path}{separator}api-version={version}").into()
+    let below = OF_DEPLOYMENTS.iter().any(|start| path.starts_with(start));
+    let deployment = if below {
+        format!("/deployments/{}", segment(model))
+    } else {
+        String::new()
+    };
+    format!("{deployment}{path}{separator}api-version={version}").into()
 }

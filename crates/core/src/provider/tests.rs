@@ -103,6 +103,10 @@ fn an_address_has_what_is_the_customers_own() {
         chat(Some("2024-10-21")),
         "/deployments/gpt%204%2Fo/chat/completions?api-version=2024-10-21"
     );
+    assert_eq!(
+        path("/responses".into(), "gpt-4o", Some("2025-03-01-preview")),
+        "/responses?api-version=2025-03-01-preview"
+    );
     assert_eq!(of("azure", Place::default()), Err(Unplaced("base_url")));
 
     assert_eq!(of("vertex", Place::default()), Err(Unplaced("project")));

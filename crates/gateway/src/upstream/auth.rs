@@ -21,8 +21,10 @@ impl Signer {
         if let Some(signer) = &spec.aws {
             return Ok(Self::Aws(signer.clone(), base.authority()));
         }
+        let is_own = |(name, _): &(String, _)| name.eq_ignore_ascii_case("authorization");
+        let given = spec.api_key.is_some() || spec.headers.iter().any(is_own);
         match auth_of(spec) {
-            Auth::Google if spec.api_key.is_none() => Ok(Self::Google(Tokens::new(spec)?)),
+            Auth::Google if !given => Ok(Self::Google(Tokens::new(spec)?)),
             _ => Ok(Self::Standing),
         }
     }
@@ -48,6 +50,14 @@ impl Signer {
                     format!("Bearer {}", token.expose()),
                 )])
             }
+        }
+    }
+
+    /// The upstream did not take what a request was signed with.
+    pub(super) fn refused(&self) {
+        match self {
+            Self::Standing | Self::Aws(..) => {}
+            Self::Google(tokens) => tokens.refused(),
         }
     }
 }

@@ -359,6 +359,9 @@ impl Upstream {
         outgoing: Outgoing,
     ) -> Response {
         let Decoded { head, body, rest } = answer;
+        if head.status == 401 {
+            self.signer.refused();
+        }
         let body = Body::new(Arc::clone(self), connection, outgoing, &head, body, rest);
         Response { head, body }
     }

@@ -118,6 +118,14 @@ impl Tokens {
         }
     }
 
+    /// The token was refused: the next request gets a new one.
+    pub(super) fn refused(&self) {
+        // Whoever holds the lock is fetching one already.
+        if let Ok(mut held) = self.held.try_lock() {
+            *held = None;
+        }
+    }
+
     async fn fetch(&self) -> Result<Token, String> {
         let (method, headers, body) = match &self.account {
             Some(account) => {

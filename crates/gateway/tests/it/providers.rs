@@ -240,6 +240,40 @@ async fn vertex_is_asked_below_a_project_with_a_token_that_is_kept() {
 }
 
 #[tokio::test]
+async fn a_refused_token_is_replaced_for_the_next_request() {
+    let provider = FakeProvider::start(|request| match request.path.as_str() {
+        "/token" => {
+            let token = format!("token-{}", request.number);
+            Script::json(200, &json!({"access_token": token, "expires_in": 3_600}))
+        }
+        _ if request.header("authorization") == Some("Bearer token-1") => {
+            let error = json!({"error": {"code": 401, "message": "No.",
+                "status": "UNAUTHENTICATED"}});
+            Script::json(401, &error)
+        }
+        _ => recorded("gemini/text.sse"),
+    })
+    .await;
+    let dir = tempfile::tempdir().unwrap();
+    let credentials = service_account(dir.path(), &format!("{}/token", origin(&provider)));
+    let fields = format!(
+        "provider = \"vertex\"\nproject = \"p\"\nbase_url = \"{}\"\nmodels = [\"m\"]\n\
+         credentials = {credentials:?}",
+        origin(&provider)
+    );
+    let gateway = gateway(&fields).await;
+    let refused = post(&gateway, CHAT, &chat("x"), &[]).await;
+    assert_eq!(refused.head.status, 401);
+    let reply = post(&gateway, CHAT, &chat("x"), &[]).await;
+    assert!(reply.frames().await.len() > 2);
+    let tokens = provider
+        .calls()
+        .into_iter()
+        .filter(|call| call.path == "/token");
+    assert_eq!(tokens.count(), 2);
+}
+
+#[tokio::test]
 async fn without_a_token_nothing_is_sent_and_the_reason_is_said() {
     let refusal = json!({"error": "invalid_grant", "error_description": "Account is disabled."});
     let provider = FakeProvider::start(move |request| match request.path.as_str() {

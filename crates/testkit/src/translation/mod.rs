@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use everstream_core::dialect::ProviderDialect;
+use everstream_core::dialect::{ClientDialect, ProviderDialect};
 use everstream_core::event::{Mode, Status, Surface};
 use everstream_core::id::{StreamId, UnixMillis};
 use everstream_core::limits::StreamLimits;
@@ -37,12 +37,16 @@ pub const SURFACES: [Surface; 4] = [
     Surface::GenerateContent,
 ];
 
-/// The dialects of upstreams.
-pub const PROVIDERS: [ProviderDialect; 4] = [
-    ProviderDialect::OpenAiChat,
-    ProviderDialect::Anthropic,
-    ProviderDialect::OpenAiResponses,
-    ProviderDialect::Gemini,
+/// The dialects of upstreams: those that clients speak too, so that the same answer can be written in
+/// each.
+pub const PROVIDERS: [(ProviderDialect, ClientDialect); 4] = [
+    (ProviderDialect::OpenAiChat, ClientDialect::OpenAiChat),
+    (ProviderDialect::Anthropic, ClientDialect::Anthropic),
+    (
+        ProviderDialect::OpenAiResponses,
+        ClientDialect::OpenAiResponses,
+    ),
+    (ProviderDialect::Gemini, ClientDialect::Gemini),
 ];
 
 /// One in each run of a pair within a round: enough to be seen by the clock.
@@ -58,8 +62,8 @@ pub fn measure(rounds: u32) -> io::Result<Vec<Run>> {
     let mut runs = Vec::new();
     for round in 1..=rounds {
         for shape in Shape::ALL {
-            for provider in PROVIDERS {
-                let reads = shape.stream(provider);
+            for (provider, language) in PROVIDERS {
+                let reads = shape.stream(language);
                 for surface in SURFACES {
                     let plan = plan(surface, provider);
                     let begin = cpu_nanos();
@@ -162,6 +166,7 @@ fn plan(surface: Surface, provider: ProviderDialect) -> Plan {
         on_disconnect: OnDisconnect::Continue,
         first_event_timeout: Duration::from_mins(10),
         event_timeout: Duration::from_mins(2),
+        echo: Bytes::new(),
         limits: StreamLimits::default(),
     }
 }

@@ -1,6 +1,6 @@
 use bytes::Bytes;
 use everstream_core::answer::{Delta, Piece, Reason, Start};
-use everstream_core::dialect::{ClientDialect, ProviderDialect, Renderer, ReplyHead};
+use everstream_core::dialect::{ClientDialect, Renderer, ReplyHead};
 use everstream_core::event::Usage;
 use everstream_core::frame::sse::SseMessage;
 
@@ -42,19 +42,14 @@ impl Shape {
         }
     }
 
-    /// The answer as an upstream of this dialect sends it, one event in each read.
-    pub(super) fn stream(self, provider: ProviderDialect) -> Vec<Bytes> {
-        let client = match provider {
-            ProviderDialect::OpenAiChat => ClientDialect::OpenAiChat,
-            ProviderDialect::Anthropic => ClientDialect::Anthropic,
-            ProviderDialect::Gemini => ClientDialect::Gemini,
-            ProviderDialect::OpenAiResponses => ClientDialect::OpenAiResponses,
-        };
+    /// The answer as who speaks this dialect sends it, one event in each read.
+    pub(super) fn stream(self, client: ClientDialect) -> Vec<Bytes> {
         let head = ReplyHead {
             id: "msg_01XFDUDYJgAACzvnptvVoYEL".to_owned(),
             model: "claude-sonnet-4-5-20250929".to_owned(),
             created: 1_700_000_000,
             show_usage: true,
+            ..ReplyHead::default()
         };
         let (mut renderer, mut events) = (Renderer::new(client, head), Vec::new());
         for delta in self.deltas() {

@@ -3,8 +3,8 @@ use super::*;
 #[test]
 fn every_pair_and_shape_comes_out_whole() {
     for shape in Shape::ALL {
-        for provider in PROVIDERS {
-            let reads = shape.stream(provider);
+        for (provider, language) in PROVIDERS {
+            let reads = shape.stream(language);
             let most = if shape == Shape::Text { 500 } else { 10 };
             assert!(
                 reads.len() > most,
@@ -21,7 +21,7 @@ fn every_pair_and_shape_comes_out_whole() {
 
 #[test]
 fn an_answer_that_is_cut_is_no_measurement() {
-    let reads = Shape::Text.stream(ProviderDialect::Anthropic);
+    let reads = Shape::Text.stream(ClientDialect::Anthropic);
     let cut = &reads[..reads.len() - 3];
     let ended = answer(
         &plan(Surface::ChatCompletions, ProviderDialect::Anthropic),
