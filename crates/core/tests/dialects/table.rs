@@ -8,6 +8,8 @@ use everstream_core::error::ErrorCode;
 use everstream_core::provider;
 use serde_json::{Value, json};
 
+const GOOGLE: &str = "generativelanguage.googleapis.com";
+
 /// Field, example and verdict of each row under a heading.
 fn rows(text: &str, heading: &str) -> Vec<(String, Value, String)> {
     let (_, section) = text.split_once(heading).unwrap();
@@ -32,9 +34,13 @@ fn rows(text: &str, heading: &str) -> Vec<(String, Value, String)> {
     rows.collect()
 }
 
-fn request(field: &str, example: Value) -> Value {
-    let mut request =
-        json!({"model": "m", "max_tokens": 99, "messages": [{"role": "user", "content": "x"}]});
+fn request(client: ClientDialect, field: &str, example: Value) -> Value {
+    let mut request = match client {
+        ClientDialect::Gemini => json!({"contents": [{"parts": [{"text": "x"}]}]}),
+        _ => {
+            json!({"model": "m", "max_tokens": 99, "messages": [{"role": "user", "content": "x"}]})
+        }
+    };
     let members = match field
         .strip_prefix('`')
         .and_then(|field| field.strip_suffix('`'))
@@ -66,11 +72,35 @@ fn the_documented_verdicts_are_those_of_the_code() {
             ProviderDialect::OpenAiChat,
             "127.0.0.1",
         ),
+        (
+            "### Chat completions to Google",
+            ClientDialect::OpenAiChat,
+            ProviderDialect::Gemini,
+            GOOGLE,
+        ),
+        (
+            "### Messages to Google",
+            ClientDialect::Anthropic,
+            ProviderDialect::Gemini,
+            GOOGLE,
+        ),
+        (
+            "### Google's API to OpenAI-compatible upstreams",
+            ClientDialect::Gemini,
+            ProviderDialect::OpenAiChat,
+            "127.0.0.1",
+        ),
+        (
+            "### Google's API to Anthropic",
+            ClientDialect::Gemini,
+            ProviderDialect::Anthropic,
+            "api.anthropic.com",
+        ),
     ] {
         let rows = rows(&text, heading);
         assert!(rows.len() > 20, "{heading} has few rows");
         for (field, example, verdict) in rows {
-            let body = request(&field, example).to_string();
+            let body = request(client, &field, example).to_string();
             let target = Target {
                 model: "m",
                 stream: true,
