@@ -3,6 +3,7 @@
 import asyncio
 import json
 import re
+import time
 import urllib.request
 
 import pytest
@@ -63,12 +64,15 @@ def providers():
         yield {"gemini": one, "openai": two, "anthropic": three}
 
 
+def start(directory, providers, config=""):
+    tables = [f'[[upstreams]]\nname = "{name}"\nbase_url = "{provider.url}"\napi_key = "{UPSTREAM_KEY}"\ndialect = "{name}"\n' for name, provider in providers.items()]
+    (directory / "everstream.toml").write_text("\n".join([config, *tables]))
+    return Gateway(directory, providers["openai"].url, EVERSTREAM_CONFIG=str(directory / "everstream.toml"))
+
+
 @pytest.fixture(scope="module")
 def gateway(tmp_path_factory, providers):
-    directory = tmp_path_factory.mktemp("gemini")
-    tables = [f'[[upstreams]]\nname = "{name}"\nbase_url = "{provider.url}"\napi_key = "{UPSTREAM_KEY}"\ndialect = "{name}"\n' for name, provider in providers.items()]
-    (directory / "everstream.toml").write_text("\n".join(tables))
-    gateway = Gateway(directory, providers["openai"].url, EVERSTREAM_CONFIG=str(directory / "everstream.toml"))
+    gateway = start(tmp_path_factory.mktemp("gemini"), providers)
     yield gateway
     assert gateway.process.stop() == 0, gateway.process.log.read_text(errors="replace")[-2000:]
 
@@ -285,6 +289,20 @@ def test_a_retry_with_the_same_key_is_not_paid_twice(gateway, providers):
     again = client.models.generate_content(model="gemini/text", contents="hi")
     assert again.text == first
     assert len(providers["gemini"].calls) == before + 1
+
+
+def test_heartbeats_are_nothing_to_the_sdk(tmp_path, providers):
+    providers["gemini"].answers["slow"] = lambda _: time.sleep(2.5) or google([{"text": "At last."}])
+    gateway = start(tmp_path, providers, '[streams]\nheartbeat = "1s"\nhead_hold = "0s"\n')
+    try:
+        client = connect(gateway.root)
+        assert said(streamed(client, "gemini/slow")) == "At last."
+        url = f"{gateway.root}/v1beta/models/gemini/slow:streamGenerateContent?alt=sse"
+        request = urllib.request.Request(url, b'{"contents": []}', {"x-goog-api-key": ALICE, "content-type": "application/json"})
+        with urllib.request.urlopen(request) as reply:
+            assert reply.read().startswith(b"\n\ndata: ")
+    finally:
+        assert gateway.process.stop() == 0
 
 
 def test_an_answer_has_an_address(gateway):

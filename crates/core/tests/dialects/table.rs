@@ -8,6 +8,8 @@ use everstream_core::error::ErrorCode;
 use everstream_core::provider;
 use serde_json::{Value, json};
 
+const GOOGLE: &str = "generativelanguage.googleapis.com";
+
 /// Field, example and verdict of each row under a heading.
 fn rows(text: &str, heading: &str) -> Vec<(String, Value, String)> {
     let (_, section) = text.split_once(heading).unwrap();
@@ -35,6 +37,7 @@ fn rows(text: &str, heading: &str) -> Vec<(String, Value, String)> {
 fn request(client: ClientDialect, field: &str, example: Value) -> Value {
     let mut request = match client {
         ClientDialect::OpenAiResponses => json!({"model": "m", "input": "x"}),
+        ClientDialect::Gemini => json!({"contents": [{"parts": [{"text": "x"}]}]}),
         _ => {
             json!({"model": "m", "max_tokens": 99, "messages": [{"role": "user", "content": "x"}]})
         }
@@ -77,6 +80,24 @@ fn the_documented_verdicts_are_those_of_the_code() {
             "127.0.0.1",
         ),
         (
+            "### Chat completions to Google",
+            ClientDialect::OpenAiChat,
+            ProviderDialect::Gemini,
+            GOOGLE,
+        ),
+        (
+            "### Messages to Google",
+            ClientDialect::Anthropic,
+            ProviderDialect::Gemini,
+            GOOGLE,
+        ),
+        (
+            "### Google's API to OpenAI-compatible upstreams",
+            ClientDialect::Gemini,
+            ProviderDialect::OpenAiChat,
+            "127.0.0.1",
+        ),
+        (
             "### Responses to Anthropic",
             ClientDialect::OpenAiResponses,
             ProviderDialect::Anthropic,
@@ -93,6 +114,12 @@ fn the_documented_verdicts_are_those_of_the_code() {
             ClientDialect::Anthropic,
             ProviderDialect::OpenAiResponses,
             "api.openai.com",
+        ),
+        (
+            "### Google's API to Anthropic",
+            ClientDialect::Gemini,
+            ProviderDialect::Anthropic,
+            "api.anthropic.com",
         ),
     ] {
         let rows = rows(&text, heading);
