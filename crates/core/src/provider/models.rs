@@ -11,13 +11,12 @@ pub(super) fn of_model(traits: Traits, dialect: ProviderDialect, model: &str) ->
             thinking: ThinkingWords::Effort,
             ..traits
         },
-        ProviderDialect::OpenAiChat => traits,
+        ProviderDialect::OpenAiChat | ProviderDialect::Cohere => traits,
         ProviderDialect::Anthropic => anthropic(traits, model),
         ProviderDialect::Bedrock => Traits {
             bedrock_family: Family::of(model),
             ..anthropic(traits, model)
         },
-        ProviderDialect::Cohere => traits,
         ProviderDialect::Gemini => Traits {
             gemini_3: !before_gemini_3(model),
             ..traits

@@ -149,6 +149,17 @@ async fn who_is_silent_for_too_long_is_given_up() {
         assert_eq!(answer["error"]["code"], code);
         exchange.hung_up().await;
     }
+    // Who has all of a request may think for longer than who is in the middle of something.
+    let whole = b"POST /v1/files HTTP/1.1\r\nhost: localhost\r\ncontent-length: 3\r\n\r\nabc";
+    let mut client = gateway.client().await;
+    client.send(whole).await.unwrap();
+    let mut exchange = upstream.accept().await;
+    assert_eq!(exchange.body().await, b"abc");
+    let time = StillTime::begin();
+    time.pass(Duration::from_secs(35)).await;
+    drop(time);
+    exchange.answer(200, "", "{}").await;
+    assert_eq!(within(client.read_head()).await.unwrap().status, 200);
     // In the middle of an answer there is no other way to say so.
     let (mut client, mut exchange) = speaking(&gateway, &upstream, "content-length: 9").await;
     exchange.send("abc").await;

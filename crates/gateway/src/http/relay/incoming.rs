@@ -160,7 +160,7 @@ impl Incoming {
             let Some(body) = &mut self.body else {
                 return Poll::Ready(None);
             };
-            let Poll::Ready(frame) = Pin::new(body).poll_frame(cx) else {
+            let Poll::Ready(frame) = Pin::new(&mut *body).poll_frame(cx) else {
                 return self.poll_silence(cx).map(|error| Some(Err(error)));
             };
             self.silence = None;
@@ -179,6 +179,9 @@ impl Incoming {
                 Some(Ok(frame)) => {
                     // What is not data is a trailer, and no API has any.
                     if let Ok(piece) = frame.into_data() {
+                        // Who knows the length does not ask for what follows the last byte.
+                        let ended = body.is_end_stream();
+                        self.counters.ended.store(ended, Ordering::Relaxed);
                         return Poll::Ready(Some(self.check(piece)));
                     }
                 }
