@@ -26,6 +26,7 @@ mod docs;
 mod embedded;
 mod forms;
 mod gemini;
+mod gemini_faults;
 mod gemini_life;
 mod harness;
 mod http2;
