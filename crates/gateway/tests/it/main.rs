@@ -28,6 +28,7 @@ mod docs;
 mod embedded;
 mod forms;
 mod gemini;
+mod gemini_faults;
 mod gemini_life;
 mod golden;
 mod harness;
