@@ -108,7 +108,7 @@ async fn a_body_that_breaks_off_breaks_the_request_off_with_its_own_words() {
             stream.read_to_end(&mut text).await.expect("hung up");
             assert!(!text.ends_with(b"0\r\n\r\n"), "it must not look whole");
         };
-        let (sent, ()) = both(upstream.upload(request, body), server).await;
+        let (sent, ()) = both(upstream.upload(request.clone(), body), server).await;
         let error = sent.expect_err("broken");
         assert!(matches!(error.kind, UpstreamErrorKind::Body(_)), "{error}");
         assert!(!error.nothing_was_sent());
