@@ -74,14 +74,14 @@ impl Keys {
     }
 
     /// Who sent these headers. Keys come as each dialect's SDK sends them: `Authorization: Bearer`,
-    /// `x-api-key` or `api-key`.
+    /// `x-api-key`, `api-key` or `x-goog-api-key`.
     pub fn authenticate(&self, headers: &HeaderMap) -> Result<Caller, Error> {
         if let Some(caller) = &self.open {
             return Ok(caller.clone());
         }
         let missing = || {
-            let message =
-                "No API key: send it as `Authorization: Bearer <key>`, or as `x-api-key`.";
+            let message = "No API key: send it as `Authorization: Bearer <key>`, `x-api-key` or \
+                 `x-goog-api-key`.";
             Error::new(ErrorCode::Unauthorized, message)
         };
         let key = presented_key(headers).ok_or_else(missing)?;
@@ -107,10 +107,22 @@ fn presented_key(headers: &HeaderMap) -> Option<&str> {
     bearer.or_else(|| {
         headers
             .get("x-api-key")
-            .or_else(|| headers.get("api-key"))?
+            .or_else(|| headers.get("api-key"))
+            .or_else(|| headers.get("x-goog-api-key"))?
             .to_str()
             .ok()
     })
+}
+
+/// What a request was sent to.
+#[derive(Clone, Copy, Debug)]
+pub struct Address<'a> {
+    /// The API.
+    pub surface: Surface,
+    /// The path for which an `Idempotency-Key` counts.
+    pub path: &'a str,
+    /// The model, and whether the answer is streamed, where the path says so and not the body.
+    pub named: Option<(&'a str, Mode)>,
 }
 
 /// A request that names a stream that may exist already, or wants a new one.
@@ -148,8 +160,7 @@ pub struct Continuation {
 pub fn plan(
     models: &ModelDirectory,
     caller: &Caller,
-    surface: Surface,
-    path: &str,
+    address: Address<'_>,
     headers: &HeaderMap,
     body: &Bytes,
     continuation: Option<Continuation>,
@@ -157,8 +168,9 @@ pub fn plan(
     if let Some(cursor) = last_event_id(headers)? {
         return Ok(Planned::Resume(cursor));
     }
+    let Address { surface, path, .. } = address;
     let logged = continuation.as_ref().map_or(body, |all| &all.body).clone();
-    let envelope = Envelope::parse(&logged, surface)?;
+    let envelope = envelope(surface, address.named, &logged)?;
     let claim = claim(caller, path, headers, body)?;
     let on_disconnect = on_disconnect(headers, caller, claim.is_some() || envelope.background)?;
     let (stream, background) = (envelope.stream, envelope.background);
@@ -192,7 +204,9 @@ pub fn plan(
 
 /// A logged request of which nothing was sent, once more.
 pub fn plan_again(models: &ModelDirectory, accepted: &Accepted) -> Option<generate::Request> {
-    let envelope = Envelope::parse(&accepted.request, accepted.surface).ok()?;
+    let named = accepted.surface.is_addressed();
+    let named = named.then_some((&*accepted.model, accepted.mode));
+    let envelope = envelope(accepted.surface, named, &accepted.request).ok()?;
     let lasting = accepted.claim.is_some() || envelope.background;
     let linger = OnDisconnect::Linger(limits::LINGER);
     let on_disconnect = if lasting {
@@ -218,6 +232,17 @@ pub fn plan_again(models: &ModelDirectory, accepted: &Accepted) -> Option<genera
         headers: headers.collect(),
         ..request.ok()?
     })
+}
+
+fn envelope(
+    surface: Surface,
+    named: Option<(&str, Mode)>,
+    body: &Bytes,
+) -> Result<Envelope, Error> {
+    match named {
+        Some((model, mode)) => Envelope::addressed(body, surface, model, mode == Mode::Stream),
+        None => Envelope::parse(body, surface),
+    }
 }
 
 /// The generation that an envelope asks for.

@@ -7,7 +7,7 @@
 
 pub mod anthropic;
 mod balance;
-mod change;
+mod edit;
 mod extension;
 pub mod gemini;
 mod json;

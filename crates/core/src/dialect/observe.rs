@@ -5,7 +5,7 @@
 use bytes::Bytes;
 
 use super::translate::ProviderDialect;
-use super::{anthropic, openai_responses};
+use super::{anthropic, gemini, openai_responses};
 use crate::event::Usage;
 use crate::fault::Fault;
 use crate::frame::sse::SseEvent;
@@ -57,6 +57,8 @@ pub enum Closing {
 pub enum Observer {
     /// Anthropic's messages.
     Anthropic(anthropic::Observer),
+    /// Google's `generateContent`.
+    Gemini(gemini::Observer),
     /// OpenAI's responses.
     OpenAiResponses(openai_responses::Observer),
 }
@@ -69,11 +71,12 @@ impl Observer {
     pub fn new(provider: ProviderDialect, stream: StreamId, echo: &[u8]) -> Option<Self> {
         match provider {
             ProviderDialect::Anthropic => Some(Self::Anthropic(anthropic::Observer::default())),
+            ProviderDialect::Gemini => Some(Self::Gemini(gemini::Observer::default())),
             ProviderDialect::OpenAiResponses => {
                 let observer = openai_responses::Observer::new(stream, echo);
                 Some(Self::OpenAiResponses(observer))
             }
-            ProviderDialect::OpenAiChat | ProviderDialect::Gemini => None,
+            ProviderDialect::OpenAiChat => None,
         }
     }
 
@@ -81,6 +84,7 @@ impl Observer {
     pub fn observe(&mut self, event: &mut SseEvent) -> Observation {
         match self {
             Self::Anthropic(observer) => observer.observe(event),
+            Self::Gemini(observer) => observer.observe(event),
             Self::OpenAiResponses(observer) => observer.observe(event),
         }
     }
@@ -89,6 +93,7 @@ impl Observer {
     pub fn observe_body(&mut self, body: &[u8]) -> Observation {
         match self {
             Self::Anthropic(observer) => observer.observe_body(body),
+            Self::Gemini(observer) => observer.observe_body(body),
             Self::OpenAiResponses(_) => openai_responses::Observer::observe_body(body),
         }
     }
@@ -98,7 +103,7 @@ impl Observer {
     pub fn name_body(&self, body: Bytes) -> Bytes {
         match self {
             Self::OpenAiResponses(observer) => observer.name_body(body),
-            Self::Anthropic(_) => body,
+            Self::Anthropic(_) | Self::Gemini(_) => body,
         }
     }
 
@@ -107,11 +112,20 @@ impl Observer {
         matches!(self, Self::OpenAiResponses(_))
     }
 
-    /// What the end of the upstream's stream makes of the answer, given how many choices it was
-    /// asked for.
-    pub fn close(&self, _choices: u32) -> Closing {
+    /// What the proper end of the upstream's stream makes of the answer.
+    pub fn close(&self) -> Closing {
         match self {
             Self::Anthropic(observer) => observer.close(),
+            Self::Gemini(observer) => observer.close(),
+            Self::OpenAiResponses(_) => openai_responses::Observer::close(),
+        }
+    }
+
+    /// What a connection that breaks makes of it, given how many choices it was asked for.
+    pub fn abandon(&self, choices: u32) -> Closing {
+        match self {
+            Self::Anthropic(observer) => observer.close(),
+            Self::Gemini(observer) => observer.abandon(choices),
             Self::OpenAiResponses(_) => openai_responses::Observer::close(),
         }
     }

@@ -1,11 +1,12 @@
 //! From a client's request to the body that an upstream gets.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 
-use super::anthropic;
 use super::openai::Envelope;
-use super::openai_responses;
 use super::translate::{ProviderDialect, Target};
+use super::{anthropic, gemini, openai_responses};
 use crate::error::{Error, ErrorCode};
 use crate::event::Surface;
 
@@ -31,6 +32,7 @@ pub fn upstream_body(
         return Ok(match surface {
             Surface::Messages => anthropic::unseal(&body),
             Surface::Responses => openai_responses::unseal(&body),
+            Surface::GenerateContent => gemini::unseal(&body, target.traits.gemini_3),
             _ => body,
         });
     }
@@ -44,7 +46,11 @@ pub fn upstream_body(
     })?;
     // Without what is meant for the gateway alone.
     let body = envelope.upstream_body(&envelope.model, false, false);
-    let ask = client.read_request(&body)?;
+    let mut ask = client.read_request(&body)?;
+    if surface.is_addressed() {
+        ask.model = Cow::Borrowed(&envelope.model);
+        ask.stream = envelope.stream;
+    }
     provider.write_request(&ask, target)
 }
 

@@ -4,11 +4,9 @@ use std::borrow::Cow;
 
 use bytes::Bytes;
 
-use super::translate::{ClientDialect, Place, ProviderDialect};
-use super::translate::{DecodeError, Decoder, ReplyHead};
+use super::translate::{ClientDialect, Place, ProviderDialect, ReplyHead};
 use super::{anthropic, gemini, openai, openai_responses};
-use crate::answer::{Broken, Fold};
-use crate::error::{Error, ErrorCode};
+use crate::error::Error;
 use crate::event::{Event, Mode, Surface, Usage};
 use crate::fault::Fault;
 use crate::frame::sse::SseEvent;
@@ -89,8 +87,17 @@ impl Surface {
         }
     }
 
-    /// Whether this is the dialect's own end of a stream.
-    pub fn is_end(self, event: &Event) -> bool {
+    /// Whether these, the last events of a stream, at least two if it has so many, are the end of a
+    /// whole answer to `request` in the dialect's own words.
+    pub fn is_whole(self, request: &[u8], last: &[Event]) -> bool {
+        match self {
+            Self::GenerateContent => gemini::is_over(request, last),
+            _ => last.last().is_some_and(|event| self.is_end(event)),
+        }
+    }
+
+    /// Whether this is the dialect's own mark of an end.
+    fn is_end(self, event: &Event) -> bool {
         match self {
             Self::ChatCompletions | Self::Completions | Self::Embeddings => {
                 openai::is_done(&event.data)
@@ -117,7 +124,7 @@ impl Surface {
             }
             Self::Messages => anthropic::fold(events.iter().map(AsRef::as_ref)),
             Self::Responses => openai_responses::fold(events),
-            Self::GenerateContent => fold(ProviderDialect::Gemini, ClientDialect::Gemini, events),
+            Self::GenerateContent => gemini::fold(events.iter().map(AsRef::as_ref)),
         }
     }
 }
@@ -145,35 +152,4 @@ impl ProviderDialect {
             Self::Gemini => "Google's Gemini API",
         }
     }
-}
-
-/// Reads events of an API as its provider sends them, and writes the answer that they are.
-fn fold(
-    provider: ProviderDialect,
-    client: ClientDialect,
-    events: &[Bytes],
-) -> Result<Bytes, Error> {
-    let invalid = |error: DecodeError| {
-        let message = format!("The answer cannot be put together: {error}.");
-        Error::new(ErrorCode::UpstreamInvalid, message)
-    };
-    let (mut decoder, mut fold) = (Decoder::new(provider, ""), Fold::default());
-    for data in events {
-        let result = decoder.push(b"", data, &mut |delta| fold.push(delta));
-        result.map_err(invalid)?;
-    }
-    let result = decoder.finish(&mut |delta| fold.push(delta));
-    result.map_err(invalid)?;
-    let answer = fold.finish().map_err(|broken| match broken {
-        Broken::Fault(fault) => Error::new(ErrorCode::UpstreamError, fault.message),
-        Broken::Cut => invalid(DecodeError::Cut("sent an answer without an end")),
-    })?;
-    let head = ReplyHead {
-        id: String::new(),
-        model: String::new(),
-        created: 0,
-        show_usage: true,
-        echo: Bytes::new(),
-    };
-    Ok(client.write_answer(&answer, &head))
 }

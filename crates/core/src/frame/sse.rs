@@ -11,4 +11,4 @@ mod fixtures;
 mod tests;
 
 pub use decode::{SseDecoder, SseError, SseEvent, one_line};
-pub use encode::{HEARTBEAT, SseMessage, render};
+pub use encode::{HEARTBEAT, SseMessage, render, render_bare};

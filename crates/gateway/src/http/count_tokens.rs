@@ -44,23 +44,34 @@ async fn try_count(app: &App, request: Request) -> Result<Response, Error> {
     };
     let body = upstream_body(&envelope, upstream.spec().dialect, &target)?;
     let headers = passed_on(SURFACE, &parts.headers);
-    let answer = ask(&upstream, &headers, body);
+    asked(&upstream, "/messages/count_tokens", &headers, body, SURFACE).await
+}
+
+/// What an upstream of the surface's own dialect answers, an error in the surface's words.
+pub(super) async fn asked(
+    upstream: &Arc<Upstream>,
+    path: &str,
+    headers: &[(&'static str, String)],
+    body: Bytes,
+    surface: Surface,
+) -> Result<Response, Error> {
+    let answer = ask(upstream, path, headers, body, surface);
     let answer = tokio::time::timeout(upstream.spec().first_event_timeout, answer).await;
     let answer = answer.unwrap_or_else(|_| {
         let message = format!("Upstream `{}` was silent for too long.", upstream.name());
         Err(Error::new(ErrorCode::UpstreamTimeout, message))
     })?;
-    Ok(described(answer, &upstream))
+    Ok(described(answer, upstream))
 }
 
 async fn ask(
     upstream: &Arc<Upstream>,
+    path: &str,
     headers: &[(&'static str, String)],
     body: Bytes,
+    surface: Surface,
 ) -> Result<Response, Error> {
-    let (head, text) = upstream
-        .ask("/messages/count_tokens", headers, body)
-        .await?;
+    let (head, text) = upstream.ask(path, headers, body).await?;
     let status = head.status;
     if (200..300).contains(&status) {
         let kind = [(header::CONTENT_TYPE, "application/json")];
@@ -75,10 +86,8 @@ async fn ask(
             fault.message
         );
     }
-    let body = hide(
-        ClientDialect::Anthropic.write_error(&fault),
-        &upstream.secrets(),
-    );
+    let client = surface.client().unwrap_or(ClientDialect::OpenAiChat);
+    let body = hide(client.write_error(&fault), &upstream.secrets());
     let mut refusal = from_event(body, status);
     let after = head.get_str("retry-after");
     if let Some(after) = after.and_then(|after| HeaderValue::try_from(after).ok()) {
@@ -87,7 +96,8 @@ async fn ask(
     Ok(refusal)
 }
 
-fn described(mut response: Response, upstream: &Upstream) -> Response {
+/// The response, and who answers.
+pub(super) fn described(mut response: Response, upstream: &Upstream) -> Response {
     let about = About {
         upstream: Some(upstream.name().to_owned()),
         replayed: false,

@@ -3,7 +3,9 @@
 mod body;
 mod count_tokens;
 pub mod error;
+mod form;
 mod front;
+mod gemini;
 mod generate;
 mod health;
 mod list;
@@ -43,7 +45,6 @@ pub fn router(app: Arc<App>) -> Router {
     let mut router = Router::new()
         .route("/v1/messages/count_tokens", post(count_tokens::count))
         .route("/v1/models", get(models::list))
-        .route("/v1/models/{*model}", get(models::show))
         .route(
             "/v1/responses/{id}",
             get(responses::retrieve).delete(responses::delete),
@@ -53,6 +54,14 @@ pub fn router(app: Arc<App>) -> Router {
             "/v1/responses/{id}/input_items",
             get(responses::input_items),
         )
+        // Google's SDKs use either version.
+        .route("/v1/models/{*model}", get(models::show).post(gemini::call))
+        .route("/v1beta/models", get(models::list))
+        .route(
+            "/v1beta/models/{*model}",
+            get(models::show).post(gemini::call),
+        )
+        .route("/v1beta/tunedModels/{*model}", post(gemini::call))
         .route("/v1/streams", get(list::list))
         .route("/v1/streams/{id}/ws", get(ws::one))
         .route("/v1/ws", get(ws::many))

@@ -25,6 +25,8 @@ mod disk;
 mod docs;
 mod embedded;
 mod forms;
+mod gemini;
+mod gemini_life;
 mod harness;
 mod http2;
 mod identity;

@@ -7,7 +7,7 @@ use memchr::memmem;
 
 use super::token::{self, On};
 use crate::content::{Maker, Seal, SealForm};
-use crate::dialect::change::{Changed, elements, member, replace};
+use crate::dialect::edit::{Changed, elements, member, replace};
 use crate::dialect::json::{for_each_member, text_of};
 
 /// Takes out of a request what this gateway put into the answers of other makers' models, and only

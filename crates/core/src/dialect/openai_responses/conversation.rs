@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
 use super::fold::member;
-use crate::dialect::change::replace;
+use crate::dialect::edit::replace;
 use crate::dialect::json::{for_each_element, for_each_member, text_of};
 use crate::error::{Error, ErrorCode};
 

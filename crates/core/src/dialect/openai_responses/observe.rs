@@ -7,7 +7,7 @@ use super::echo::Echo;
 use super::fold::member;
 use super::response::id_of;
 use super::usage::UsageIn;
-use crate::dialect::change::replace;
+use crate::dialect::edit::replace;
 use crate::dialect::json::{for_each_member, text_of};
 use crate::dialect::observe::{Closing, Kind, Observation};
 use crate::dialect::openai::fault_from_event;

@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::fold::member as text_at;
 use crate::content::{Maker, SealForm};
-use crate::dialect::change::{Changed, elements, member, replace, without};
+use crate::dialect::edit::{Changed, elements, member, replace, without};
 use crate::dialect::json::{for_each_member, text_of};
 use crate::dialect::token::{self, On};
 

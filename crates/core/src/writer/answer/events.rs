@@ -29,9 +29,9 @@ impl Answer {
         }
     }
 
-    /// The upstream's stream is over: gives what its answer lacks but for its content, or says that
+    /// The upstream's stream is over, `properly` or as its connection broke: gives what its answer lacks but for its content, or says that
     /// it was cut.
-    pub(super) fn close(&mut self, plan: &Plan, step: &mut Step) {
+    pub(super) fn close(&mut self, plan: &Plan, properly: bool, step: &mut Step) {
         let closing = match &mut self.reading {
             Reading::Translated(translation) => {
                 let heard = translation.finish(plan);
@@ -42,7 +42,8 @@ impl Answer {
                 data: Bytes::from_static(b"[DONE]"),
             }),
             Reading::OpenAi => Closing::Cut("ended its answer without a finish_reason"),
-            Reading::Observed(observer) => observer.close(plan.choices),
+            Reading::Observed(observer) if properly => observer.close(),
+            Reading::Observed(observer) => observer.abandon(plan.choices),
         };
         step.outcome = Some(match closing {
             Closing::Cut(what) => Outcome::cut(plan, what),

@@ -214,7 +214,7 @@ impl Answer {
                 let result = decoder.finish(&mut events);
                 let mut step = self.take_events(plan, events, result);
                 if step.outcome.is_none() {
-                    self.close(plan, &mut step);
+                    self.close(plan, true, &mut step);
                 }
                 step
             }
@@ -228,7 +228,7 @@ impl Answer {
         match &self.body {
             Body::Events { .. } => {
                 let mut step = Step::default();
-                self.close(plan, &mut step);
+                self.close(plan, false, &mut step);
                 match &step.outcome {
                     // Only the dialect's end mark was missing.
                     Some(closed) if closed.is_whole() => step,

@@ -6,6 +6,7 @@ mod input_items;
 
 use std::sync::Arc;
 
+use axum::body::Body;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
@@ -21,6 +22,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::error::Shape;
+use super::form::Form;
 use super::open::{Opened, open, stat};
 use super::parameters::Parameters;
 use super::respond::{self, About};
@@ -32,6 +34,8 @@ use crate::store_error;
 
 pub(super) use continuation::continue_from;
 pub(super) use input_items::input_items;
+
+const FRAMES: (Surface, Form) = (Surface::Responses, Form::Frames);
 
 /// Query parameters of a retrieval.
 #[derive(Debug, Default, Deserialize)]
@@ -98,9 +102,9 @@ async fn follow(
         replayed: false,
     };
     Ok(match opened {
-        Opened::Reader(reader, _) => respond::sse(app, reader, Surface::Responses, None, &about),
+        Opened::Reader(reader, _) => respond::sse(app, reader, FRAMES, None, &about),
         Opened::AtEnd => {
-            let mut nothing = respond::event_stream(axum::body::Body::empty());
+            let mut nothing = respond::streamed(Body::empty(), Form::Frames);
             respond::describe(nothing.headers_mut(), stream, &about);
             nothing
         }

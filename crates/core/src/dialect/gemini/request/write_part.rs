@@ -11,7 +11,7 @@ use crate::error::Error;
 /// Google's word for a call that another model made: from Gemini 3 on, the first call of each turn
 /// has to have a signature.
 /// <https://ai.google.dev/gemini-api/docs/thought-signatures>
-const UNSIGNED: &str = "skip_thought_signature_validator";
+pub(in crate::dialect::gemini) const UNSIGNED: &str = "skip_thought_signature_validator";
 
 /// What the system says, wherever it said it, and what the two sides say in turns.
 pub(super) struct Conversation<'a> {

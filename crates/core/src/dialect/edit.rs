@@ -1,4 +1,4 @@
-//! Changes to JSON that leave every other byte as it is.
+//! Small changes to a JSON text, of which every other byte stays as it is.
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -31,7 +31,7 @@ pub(super) fn member(object: &str, name: &str, change: impl Fn(&str) -> Changed)
 }
 
 /// Changes the elements of an array; those that are gone are left out.
-pub(super) fn elements(array: &str, change: impl Fn(&str) -> Changed) -> Changed {
+pub(super) fn elements(array: &str, mut change: impl FnMut(&str) -> Changed) -> Changed {
     let mut kept: Vec<Cow<'_, str>> = Vec::new();
     let mut changed = false;
     let walked = for_each_element(array, |element| {
@@ -49,7 +49,12 @@ pub(super) fn elements(array: &str, change: impl Fn(&str) -> Changed) -> Changed
     Changed::To(format!("[{}]", kept.join(",")))
 }
 
-/// The members of an object that are not of these names.
+/// The text with another one at this place.
+pub(super) fn replace(text: &str, place: Range<usize>, by: &str) -> String {
+    [&text[..place.start], by, &text[place.end..]].concat()
+}
+
+/// An object without its members of these names.
 pub(super) fn without(object: &str, names: &[&str]) -> Changed {
     let (mut kept, mut changed) = (Vec::new(), false);
     let walked = for_each_member(object.as_bytes(), |member| {
@@ -64,9 +69,4 @@ pub(super) fn without(object: &str, names: &[&str]) -> Changed {
         (Ok(()), true) => Changed::To(format!("{{{}}}", kept.join(","))),
         _ => Changed::Not,
     }
-}
-
-/// The text with another one at this place.
-pub(super) fn replace(text: &str, place: Range<usize>, by: &str) -> String {
-    [&text[..place.start], by, &text[place.end..]].concat()
 }
