@@ -49,6 +49,7 @@ pub(super) fn elements(array: &str, mut change: impl FnMut(&str) -> Changed) -> 
     Changed::To(format!("[{}]", kept.join(",")))
 }
 
+/// The text with another one at this place.
 pub(super) fn replace(text: &str, place: Range<usize>, by: &str) -> String {
     [&text[..place.start], by, &text[place.end..]].concat()
 }
@@ -65,8 +66,8 @@ pub(super) fn without(object: &str, names: &[&str]) -> Changed {
         }
         Ok::<_, serde_json::Error>(())
     });
-    if walked.is_err() || !found {
-        return Changed::Not;
+    match (walked, changed) {
+        (Ok(()), true) => Changed::To(format!("{{{}}}", kept.join(","))),
+        _ => Changed::Not,
     }
-    Changed::To(format!("{{{}}}", kept.join(",")))
 }

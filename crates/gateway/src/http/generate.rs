@@ -229,6 +229,11 @@ async fn respond(
             let stat = stat.map_err(|error| store_error(&error))?;
             Ok(respond::accepted(&stat, about))
         }
+        let stat = app.log.info(reader.stream()).await;
+        let stat = stat.map_err(|error| store_error(&error))?;
+        return Ok(respond::accepted(&stat, about));
+    }
+    match (wanted, mode) {
         (Wanted { stream: true, .. }, Mode::Stream) => {
             respond::held_sse(app, reader, (wanted.surface, wanted.form), about).await
         }
