@@ -49,7 +49,6 @@ pub(super) fn elements(array: &str, mut change: impl FnMut(&str) -> Changed) -> 
     Changed::To(format!("[{}]", kept.join(",")))
 }
 
-/// The text with another one at this place.
 pub(super) fn replace(text: &str, place: Range<usize>, by: &str) -> String {
     [&text[..place.start], by, &text[place.end..]].concat()
 }
@@ -66,8 +65,8 @@ pub(super) fn without(object: &str, names: &[&str]) -> Changed {
         }
         Ok::<_, serde_json::Error>(())
     });
-    match (walked, changed) {
-        (Ok(()), true) => Changed::To(format!("{{{}}}", kept.join(","))),
-        _ => Changed::Not,
+    if walked.is_err() || !found {
+        return Changed::Not;
     }
+    Changed::To(format!("{{{}}}", kept.join(",")))
 }

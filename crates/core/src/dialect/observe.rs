@@ -118,16 +118,6 @@ impl Observer {
     pub fn close(&self) -> Closing {
         match self {
             Self::Anthropic(observer) => observer.close(),
-            Self::Gemini(observer) => observer.close(),
-            Self::OpenAiResponses(_) => openai_responses::Observer::close(),
-        }
-    }
-
-    /// What a connection that breaks makes of it, given how many choices it was asked for.
-    pub fn abandon(&self, choices: u32) -> Closing {
-        match self {
-            Self::Anthropic(observer) => observer.close(),
-            Self::Gemini(observer) => observer.abandon(choices),
             Self::OpenAiResponses(_) => openai_responses::Observer::close(),
             Self::Gemini(observer) => observer.close(),
         }

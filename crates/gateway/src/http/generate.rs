@@ -201,33 +201,11 @@ async fn respond(
     reader: Reader,
     about: &About,
 ) -> Result<Response, Error> {
-    match (wanted, mode) {
-        (
-            Wanted {
-                surface: Surface::Responses,
-                background: true,
-                stream: false,
-                ..
-            },
-            _,
-        ) => responses::in_background(app, reader.stream(), about).await,
-        (
-            Wanted {
-                surface: Surface::Responses,
-                stream: true,
-                ..
-            },
-            Mode::Stream,
-        ) => respond::held_sse(app, reader, (wanted.surface, wanted.form), about).await,
-        (
-            Wanted {
-                background: true, ..
-            },
-            _,
-        ) => {
-            let stat = app.log.info(reader.stream()).await;
-            let stat = stat.map_err(|error| store_error(&error))?;
-            Ok(respond::accepted(&stat, about))
+    // A response may be followed even though its client needs not to.
+    let leaves = wanted.background && !(wanted.surface == Surface::Responses && wanted.stream);
+    if leaves {
+        if wanted.surface == Surface::Responses {
+            return responses::in_background(app, reader.stream(), about).await;
         }
         let stat = app.log.info(reader.stream()).await;
         let stat = stat.map_err(|error| store_error(&error))?;

@@ -6,7 +6,6 @@ mod input_items;
 
 use std::sync::Arc;
 
-use axum::body::Body;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
@@ -34,8 +33,6 @@ use crate::store_error;
 
 pub(super) use continuation::continue_from;
 pub(super) use input_items::input_items;
-
-const FRAMES: (Surface, Form) = (Surface::Responses, Form::Frames);
 
 /// Query parameters of a retrieval.
 #[derive(Debug, Default, Deserialize)]
