@@ -58,6 +58,9 @@ struct TranslateOptions {
     /// How often each pair of dialects is measured.
     #[arg(long, default_value_t = 15)]
     rounds: u32,
+    /// Only pairs whose names begin so, `messages/openai_chat` for example.
+    #[arg(long, default_value = "")]
+    only: String,
 }
 
 #[derive(clap::Args)]
@@ -113,7 +116,7 @@ fn run(options: RunOptions) -> io::Result<()> {
 }
 
 fn translate(options: &TranslateOptions) -> io::Result<()> {
-    translation::measure(options.rounds)?
+    translation::measure(options.rounds, &options.only)?
         .iter()
         .try_for_each(print)
 }

@@ -53,18 +53,22 @@ pub const PROVIDERS: [(ProviderDialect, ClientDialect); 4] = [
 const ANSWERS: u32 = 20;
 const NOW: UnixMillis = UnixMillis(1_700_000_000_000);
 
-/// Runs every pair and shape, `rounds` times. A figure `cpu_per_event_ns` is the CPU time of this
+/// Runs every pair in every shape, `rounds` times, or the pairs whose names begin with `only`. A figure `cpu_per_event_ns` is the CPU time of this
 /// thread for one event of the upstream's.
 ///
 /// # Errors
 /// When an answer does not come out whole.
-pub fn measure(rounds: u32) -> io::Result<Vec<Run>> {
+pub fn measure(rounds: u32, only: &str) -> io::Result<Vec<Run>> {
     let mut runs = Vec::new();
     for round in 1..=rounds {
         for shape in Shape::ALL {
             for (provider, language) in PROVIDERS {
                 let reads = shape.stream(language);
                 for surface in SURFACES {
+                    let target = pair(surface, provider);
+                    if !target.starts_with(only) {
+                        continue;
+                    }
                     let plan = plan(surface, provider);
                     let begin = cpu_nanos();
                     for _ in 0..ANSWERS {
@@ -73,7 +77,7 @@ pub fn measure(rounds: u32) -> io::Result<Vec<Run>> {
                     let nanos = crate::load::float(cpu_nanos() - begin);
                     let events = f64::from(ANSWERS) * crate::load::float(reads.len() as u64);
                     runs.push(Run {
-                        target: pair(surface, provider),
+                        target,
                         scenario: shape.scenario().into(),
                         round,
                         figures: Figures::from([("cpu_per_event_ns".into(), nanos / events)]),

@@ -32,7 +32,7 @@ fn an_answer_that_is_cut_is_no_measurement() {
 
 #[test]
 fn each_round_has_each_pair_in_each_shape() {
-    let runs = measure(1).unwrap();
+    let runs = measure(1, "").unwrap();
     assert_eq!(
         runs.len(),
         Shape::ALL.len() * SURFACES.len() * PROVIDERS.len()

@@ -23,7 +23,7 @@ impl Answer {
                 self.observed_event(plan, event, seen, step);
             }
             Reading::Translated(translation) => {
-                let heard = translation.push(plan, &event);
+                let heard = translation.push(plan, &event, &mut step.events);
                 self.hear(plan, heard, step);
             }
         }
@@ -34,7 +34,7 @@ impl Answer {
     pub(super) fn close(&mut self, plan: &Plan, properly: bool, step: &mut Step) {
         let closing = match &mut self.reading {
             Reading::Translated(translation) => {
-                let heard = translation.finish(plan);
+                let heard = translation.finish(plan, &mut step.events);
                 return self.hear(plan, heard, step);
             }
             Reading::OpenAi if self.finished >= plan.choices.max(1) => Closing::Lacks(SseEvent {
@@ -139,8 +139,7 @@ impl Answer {
         self.usage = heard.usage.or(self.usage.take());
         self.finished += heard.finished;
         self.content_events += heard.pieces;
-        self.delivered |= !heard.events.is_empty();
-        step.events.extend(heard.events);
+        self.delivered |= heard.told;
         if let Some(fault) = heard.fault {
             step.outcome = Some(self.fault(plan, fault, None));
         } else if let Some(error) = heard.broken {

@@ -9,12 +9,11 @@ use crate::dialect::json::text_of;
 use crate::dialect::openai::{fault_from_event, is_done};
 use crate::dialect::openai_chat::finish::{self, Words};
 use crate::dialect::openai_chat::reasoning::Detail;
-use crate::dialect::openai_chat::usage::UsageIn;
 use crate::dialect::openai_chat::wire::{
-    CallIn, ChoiceIn, Chunk, ExtraContent, FunctionIn, MessageIn, Said,
+    CallIn, ChoiceIn, Chunk, ExtraContent, FunctionIn, MessageIn, PartIn, Said,
 };
 use crate::dialect::translate::DecodeError;
-use crate::dialect::wire::{Figure, said};
+use crate::dialect::wire::{Figure, read, said};
 use crate::limits::{ANSWER_CALLS, ANSWER_CHOICES};
 
 type Out<'o> = &'o mut dyn FnMut(&Delta<'_>);
@@ -77,7 +76,7 @@ impl Decoder {
             self.fail(data, out);
             return Ok(());
         }
-        let chunk: Chunk<'_> = serde_json::from_slice(data)?;
+        let chunk: Chunk<'_> = read(data)?;
         let failed = chunk.error.is_some_and(|error| !is_empty(error))
             || chunk.object.as_ref().is_some_and(|kind| kind.0 == "error");
         if failed {
@@ -101,7 +100,7 @@ impl Decoder {
         out: Out<'_>,
     ) -> Result<(), DecodeError> {
         let id = said(chunk.id);
-        let choices = chunk.choices.unwrap_or_default();
+        let choices = chunk.choices;
         if let Some(found) = chunk.prompt_filter_results.filter(|found| has_hit(found)) {
             self.found = Some(Json::from(found).into_owned());
         }
@@ -128,9 +127,9 @@ impl Decoder {
             out(&Delta::Piece { choice: 0, piece });
         }
         let groq = chunk.x_groq.and_then(|groq| groq.usage);
-        let mut usage = chunk.usage.or(groq).and_then(UsageIn::read);
+        let mut usage = chunk.usage.or(groq).and_then(|usage| usage.read());
         for mut choice in choices {
-            usage = choice.usage.take().and_then(UsageIn::read).or(usage);
+            usage = choice.usage.take().and_then(|own| own.read()).or(usage);
             self.choice(choice, out)?;
         }
         if let Some(usage) = usage {
@@ -158,7 +157,11 @@ impl Decoder {
                 piece,
             });
         };
-        for message in choice.delta.into_iter().chain(choice.message) {
+        for message in choice
+            .delta
+            .into_iter()
+            .chain(choice.message.map(|message| *message))
+        {
             state.message(message, &self.id, index, &mut say)?;
         }
         if let Some(list) = choice.logprobs.and_then(|logprobs| logprobs.content)
@@ -232,13 +235,12 @@ impl State {
         if let Some(text) = reasoning.filter(|_| !shown) {
             say(Piece::Reasoning(text));
         }
-        for piece in message.content.into_iter().flat_map(parts_of) {
-            if matches!(piece, Piece::Text(_)) {
-                self.detail = None;
-            }
-            say(piece);
+        match message.content {
+            Some(Said::Text(text)) if !text.is_empty() => self.text(text, say),
+            Some(Said::Parts(parts)) => self.parts(parts, say),
+            _ => {}
         }
-        if let Some(seal) = message.extra_content.and_then(google_seal) {
+        if let Some(seal) = message.extra_content.and_then(|extra| google_seal(*extra)) {
             say(Piece::Seal(seal));
         }
         if let Some(text) = said(message.refusal) {
@@ -267,12 +269,29 @@ impl State {
             let call = CallIn {
                 index: Figure(Some(0)),
                 id: None,
-                function: Some(function),
+                function: Some(*function),
                 extra_content: None,
             };
             self.call(call, answer, choice, say)?;
         }
         Ok(())
+    }
+
+    fn text<'m>(&mut self, text: Cow<'m, str>, say: &mut dyn FnMut(Piece<'m>)) {
+        self.detail = None;
+        say(Piece::Text(text));
+    }
+
+    fn parts<'m>(&mut self, parts: Vec<PartIn<'m>>, say: &mut dyn FnMut(Piece<'m>)) {
+        for part in parts {
+            let thought = part.thinking.map(thought);
+            if let Some(thought) = thought.filter(|text| !text.is_empty()) {
+                say(Piece::Reasoning(thought));
+            }
+            if let Some(text) = said(part.text) {
+                self.text(text, say);
+            }
+        }
     }
 
     /// Gives whether it had a text.
@@ -306,7 +325,7 @@ impl State {
             arguments: None,
         });
         let name = said(name);
-        let seal = call.extra_content.and_then(google_seal);
+        let seal = call.extra_content.and_then(|extra| google_seal(*extra));
         let known = self.find(call.index.0, id.as_deref(), name.is_some());
         let number = known.unwrap_or(u32::try_from(self.calls.len()).unwrap_or(u32::MAX));
         if known.is_some() {
@@ -359,27 +378,6 @@ impl State {
             (None, Some(id)) => last(&|call| call.id == id),
             (None, None) if named => None,
             (None, None) => last(&|_| true),
-        }
-    }
-}
-
-/// The texts and thoughts of a `content`.
-fn parts_of(content: Said<'_>) -> Vec<Piece<'_>> {
-    match content {
-        Said::Text(text) if text.is_empty() => Vec::new(),
-        Said::Text(text) => vec![Piece::Text(text)],
-        Said::Parts(parts) => {
-            let mut pieces = Vec::new();
-            for part in parts {
-                let thoughts = part.thinking.map(thought);
-                pieces.extend(
-                    thoughts
-                        .filter(|text| !text.is_empty())
-                        .map(Piece::Reasoning),
-                );
-                pieces.extend(said(part.text).map(Piece::Text));
-            }
-            pieces
         }
     }
 }
