@@ -4,6 +4,8 @@
 #![allow(clippy::too_many_lines, reason = "tables of cases are long")]
 
 mod anthropic_client;
+mod bedrock;
+mod cohere;
 mod errors;
 mod frames;
 mod gemini_client;

@@ -60,66 +60,90 @@ fn request(client: ClientDialect, field: &str, example: Value) -> Value {
 fn the_documented_verdicts_are_those_of_the_code() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/dialects.md");
     let text = fs::read_to_string(path).unwrap();
-    for (heading, client, provider, host) in [
+    for (heading, client, provider, host, model) in [
         (
             "### Chat completions to Anthropic",
             ClientDialect::OpenAiChat,
             ProviderDialect::Anthropic,
             "api.anthropic.com",
+            "m",
         ),
         (
             "### Messages to OpenAI-compatible upstreams",
             ClientDialect::Anthropic,
             ProviderDialect::OpenAiChat,
             "127.0.0.1",
+            "m",
+        ),
+        (
+            "### Chat completions to Bedrock",
+            ClientDialect::OpenAiChat,
+            ProviderDialect::Bedrock,
+            "bedrock-runtime.us-east-1.amazonaws.com",
+            "eu.anthropic.claude-sonnet-4-6",
+        ),
+        (
+            "### Chat completions to Cohere",
+            ClientDialect::OpenAiChat,
+            ProviderDialect::Cohere,
+            "api.cohere.com",
+            "command-a-03-2025",
         ),
         (
             "### Responses to OpenAI-compatible upstreams",
             ClientDialect::OpenAiResponses,
             ProviderDialect::OpenAiChat,
             "127.0.0.1",
+            "m",
         ),
         (
             "### Chat completions to Google",
             ClientDialect::OpenAiChat,
             ProviderDialect::Gemini,
             GOOGLE,
+            "m",
         ),
         (
             "### Messages to Google",
             ClientDialect::Anthropic,
             ProviderDialect::Gemini,
             GOOGLE,
+            "m",
         ),
         (
             "### Google's API to OpenAI-compatible upstreams",
             ClientDialect::Gemini,
             ProviderDialect::OpenAiChat,
             "127.0.0.1",
+            "m",
         ),
         (
             "### Responses to Anthropic",
             ClientDialect::OpenAiResponses,
             ProviderDialect::Anthropic,
             "api.anthropic.com",
+            "m",
         ),
         (
             "### Chat completions to Responses upstreams",
             ClientDialect::OpenAiChat,
             ProviderDialect::OpenAiResponses,
             "api.openai.com",
+            "m",
         ),
         (
             "### Messages to Responses upstreams",
             ClientDialect::Anthropic,
             ProviderDialect::OpenAiResponses,
             "api.openai.com",
+            "m",
         ),
         (
             "### Google's API to Anthropic",
             ClientDialect::Gemini,
             ProviderDialect::Anthropic,
             "api.anthropic.com",
+            "m",
         ),
     ] {
         let rows = rows(&text, heading);
@@ -127,9 +151,9 @@ fn the_documented_verdicts_are_those_of_the_code() {
         for (field, example, verdict) in rows {
             let body = request(client, &field, example).to_string();
             let target = Target {
-                model: "m",
+                model,
                 stream: true,
-                traits: &provider::traits(provider::at(host), provider, "m"),
+                traits: &provider::traits(provider::at(host), provider, model),
             };
             let sent = client
                 .read_request(body.as_bytes())

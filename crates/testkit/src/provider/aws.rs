@@ -113,6 +113,19 @@ fn time_of(stamp: &str) -> Option<UnixMillis> {
 mod tests {
     use super::*;
 
+    /// The bytes that Amazon's own library reads in `tests/clients/test_bedrock_python.py`.
+    #[test]
+    fn a_frame_has_its_bytes() {
+        let frame = frame("event", "messageStart", r#"{"role":"assistant"}"#);
+        let hex = frame.iter().map(|byte| format!("{byte:02x}"));
+        let hex = hex.collect::<Vec<_>>().concat();
+        let expected = "000000760000005296d5fade0b3a6576656e742d7479706507000c6d65737361676553\
+                        746172740d3a636f6e74656e742d747970650700106170706c69636174696f6e2f6a73\
+                        6f6e0d3a6d6573736167652d747970650700056576656e747b22726f6c65223a226173\
+                        73697374616e74227d6fa8c599";
+        assert_eq!(hex, expected);
+    }
+
     #[test]
     fn a_stamp_is_a_time() {
         for (stamp, seconds) in [

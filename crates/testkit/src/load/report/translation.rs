@@ -24,7 +24,7 @@ tool's arguments come in 250 pieces, but for Gemini's, which come in one.
 /// The table of all pairs of dialects; nothing without runs of them.
 pub(super) fn translation(runs: &[Run]) -> String {
     let mut text = String::new();
-    for provider in PROVIDERS {
+    for (provider, _) in PROVIDERS {
         // What passes through comes first.
         let mut surfaces = SURFACES;
         surfaces.sort_by_key(|surface| surface.native() != provider);
