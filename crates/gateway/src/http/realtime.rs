@@ -3,8 +3,10 @@
 //! Messages, pings and close codes go through both ways as they are. Nothing is queued: a message is
 //! taken from one side when the other took the last one.
 
+mod end;
 mod peer;
 mod session;
+mod tally;
 
 use std::sync::Arc;
 
@@ -23,7 +25,8 @@ use super::relay::{by_model, by_name};
 use super::respond::{About, name_upstream};
 use crate::app::App;
 use crate::upstream::{Route, Socket, SocketError, Upstream};
-use session::{Session, Tally};
+use session::Session;
+use tally::Tally;
 
 type Upgrade = Result<WebSocketUpgrade, WebSocketUpgradeRejection>;
 

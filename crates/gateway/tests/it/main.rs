@@ -4,6 +4,7 @@
     clippy::cast_possible_truncation,
     clippy::format_collect,
     clippy::format_push_string,
+    clippy::large_futures,
     clippy::large_stack_arrays,
     clippy::match_bool,
     clippy::too_many_lines,

@@ -1,4 +1,4 @@
-//! `/v1/realtime`: two WebSockets that are one.
+//! `/v1/realtime`: two sockets that are one.
 
 use std::net::SocketAddr;
 use std::time::Duration;

@@ -160,6 +160,8 @@ async fn who_is_silent_for_too_long_is_given_up() {
     drop(time);
     exchange.answer(200, "", "{}").await;
     assert_eq!(within(client.read_head()).await.unwrap().status, 200);
+    // Else the gateway would keep the connection for the next request.
+    drop(exchange);
     // In the middle of an answer there is no other way to say so.
     let (mut client, mut exchange) = speaking(&gateway, &upstream, "content-length: 9").await;
     exchange.send("abc").await;

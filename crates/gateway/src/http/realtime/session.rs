@@ -3,16 +3,14 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use axum::extract::ws::{WebSocket, close_code};
-use everstream_core::dialect::figures::{add_figures, figures};
 use everstream_core::limits;
-use serde::Deserialize;
-use serde_json::Value;
 use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
-use tungstenite::error::CapacityError;
 use tungstenite::protocol::CloseFrame;
 use tungstenite::{Error, Message};
 
+use super::end::{End, frame};
 use super::peer::Peer;
+use super::tally::Tally;
 use crate::app::App;
 use crate::upstream::Socket;
 
@@ -34,34 +32,6 @@ struct Side<P> {
     heard: Instant,
     /// It has said goodbye, or broke.
     over: bool,
-}
-
-/// What is known of a session in the end: one line in the log, nothing of what was said.
-pub(super) struct Tally {
-    project: String,
-    upstream: String,
-    model: String,
-    started: Instant,
-    events: Count,
-    bytes: Count,
-    responses: u32,
-    /// A response is being made.
-    busy: bool,
-    usage: Value,
-    outcome: &'static str,
-}
-
-#[derive(Default)]
-struct Count {
-    sent: u64,
-    received: u64,
-}
-
-/// How a session ends: what each side is told.
-struct End {
-    outcome: &'static str,
-    client: Option<CloseFrame>,
-    upstream: Option<CloseFrame>,
 }
 
 impl Session {
@@ -295,144 +265,5 @@ impl<P: Peer> Side<P> {
         }
         let _ = poll_fn(|cx| self.peer.poll_flush(cx)).await;
         while let Some(Ok(_)) = poll_fn(|cx| self.peer.poll_hear(cx)).await {}
-    }
-}
-
-impl End {
-    fn restart() -> Self {
-        Self {
-            outcome: "draining",
-            client: Some(frame(close_code::RESTART, "this process ends; come back")),
-            upstream: Some(frame(close_code::AWAY, "the client is sent elsewhere")),
-        }
-    }
-
-    /// The client broke.
-    fn client(error: &Error) -> Self {
-        Self {
-            outcome: "client_gone",
-            client: Some(unreadable(error)),
-            upstream: Some(frame(close_code::AWAY, "the client is gone")),
-        }
-    }
-
-    /// The upstream broke.
-    fn upstream(error: &Error) -> Self {
-        let what = match error {
-            Error::Capacity(_) => "the upstream sent a message that is too large",
-            _ => "the upstream broke off",
-        };
-        Self {
-            outcome: "upstream_cut",
-            client: Some(frame(close_code::ERROR, what)),
-            upstream: Some(unreadable(error)),
-        }
-    }
-}
-
-/// What a side is told whose bytes cannot be read on.
-fn unreadable(error: &Error) -> CloseFrame {
-    match error {
-        Error::Capacity(CapacityError::MessageTooLong { .. }) => {
-            frame(close_code::SIZE, "the message is too large")
-        }
-        Error::Utf8(_) => frame(close_code::INVALID, "a text is UTF-8"),
-        _ => frame(close_code::PROTOCOL, "this is not WebSocket"),
-    }
-}
-
-fn frame(code: u16, reason: &'static str) -> CloseFrame {
-    CloseFrame {
-        code: code.into(),
-        reason: reason.into(),
-    }
-}
-
-#[derive(Deserialize)]
-struct Happened {
-    #[serde(rename = "type")]
-    kind: String,
-    #[serde(default)]
-    response: Value,
-}
-
-impl Tally {
-    pub(super) fn new(project: String, upstream: &str, model: String) -> Self {
-        Self {
-            project,
-            upstream: upstream.to_owned(),
-            model,
-            started: Instant::now(),
-            events: Count::default(),
-            bytes: Count::default(),
-            responses: 0,
-            busy: false,
-            usage: Value::Null,
-            outcome: "client_gone",
-        }
-    }
-
-    fn said(&mut self, message: &Message) {
-        if message.is_text() || message.is_binary() {
-            self.events.sent += 1;
-            self.bytes.sent += message.len() as u64;
-        }
-    }
-
-    fn heard(&mut self, message: &Message) {
-        if !message.is_text() && !message.is_binary() {
-            return;
-        }
-        self.events.received += 1;
-        self.bytes.received += message.len() as u64;
-        if let Message::Text(text) = message {
-            self.read(text);
-        }
-    }
-
-    /// Most events are audio, and are not looked into.
-    fn read(&mut self, text: &str) {
-        let names = ["\"response.done\"", "\"response.created\""];
-        if !names.iter().any(|name| text.contains(name)) {
-            return;
-        }
-        let Ok(Happened { kind, response }) = serde_json::from_str(text) else {
-            return;
-        };
-        match kind.as_str() {
-            "response.created" => self.busy = true,
-            "response.done" => {
-                self.busy = false;
-                self.responses += 1;
-                if let Some(usage) = response.get("usage").and_then(figures) {
-                    add_figures(&mut self.usage, &usage);
-                }
-            }
-            _ => {}
-        }
-    }
-}
-
-impl Drop for Tally {
-    fn drop(&mut self) {
-        let usage = match &self.usage {
-            Value::Null => String::new(),
-            usage => usage.to_string(),
-        };
-        tracing::info!(
-            path = super::PATH,
-            project = self.project,
-            upstream = self.upstream,
-            model = self.model,
-            outcome = self.outcome,
-            events_sent = self.events.sent,
-            events_received = self.events.received,
-            sent = self.bytes.sent,
-            received = self.bytes.received,
-            responses = self.responses,
-            usage,
-            seconds = self.started.elapsed().as_secs(),
-            "passed through"
-        );
     }
 }

@@ -183,6 +183,6 @@ async fn a_websocket_is_opened_through_tls() {
         socket.send("hello".into()).await.expect("sent");
         socket.next().await.expect("one").expect("read")
     };
-    let (message, _) = both(client, serve).await;
+    let (message, _) = Box::pin(both(client, serve)).await;
     assert_eq!(message.to_text().expect("text"), "hello");
 }
