@@ -178,3 +178,8 @@ pub const CLI_RECONNECT_PAUSE: Duration = Duration::from_secs(8);
 /// How long a process that was replaced still answers on connections that clients keep alive, before
 /// it closes the idle ones: what is in use leaves by itself with its next response.
 pub const KEEP_ALIVE_FAREWELL: Duration = Duration::from_secs(10);
+
+/// How long a token may take to be fetched.
+pub const TOKEN_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long before its end a token is replaced.
+pub const TOKEN_MARGIN: Duration = Duration::from_mins(5);

@@ -28,7 +28,7 @@ pub use prepare::{continued_body, upstream_body};
 pub use redact::{hide, redact};
 pub use translate::{
     ClientDialect, DecodeError, Decoder, Place, ProviderDialect, Renderer, ReplyHead, Target,
-    Traits,
+    ThinkingWords, ToolChoices, Traits,
 };
 
 /// A value of ours as JSON on one line.

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use bytes::Bytes;
 
-use super::openai::Envelope;
+use super::openai::{Envelope, without};
 use super::translate::{ProviderDialect, Target};
 use super::{anthropic, gemini, openai_responses};
 use crate::error::{Error, ErrorCode};
@@ -12,7 +12,7 @@ use crate::event::Surface;
 
 /// The body of a request for an upstream that speaks `provider`: the client's bytes where it is the
 /// same API, but for the model's name and what [`Envelope::upstream_body`] lists, else a
-/// translation. Usage is asked for if the upstream knows how.
+/// translation. Usage is asked for if the upstream knows how; if not, `stream_options` is left out.
 ///
 /// # Errors
 /// Of a request that has to be translated, all that [`ClientDialect::read_request`] and
@@ -33,6 +33,10 @@ pub fn upstream_body(
             Surface::Messages => anthropic::unseal(&body),
             Surface::Responses => openai_responses::unseal(&body),
             Surface::GenerateContent => gemini::unseal(&body, target.traits.gemini_3),
+            // It would refuse the request for a member that clients send to everybody.
+            _ if surface.is_completion() && !target.traits.usage_in_streams => {
+                without(&body, "stream_options")
+            }
             _ => body,
         });
     }

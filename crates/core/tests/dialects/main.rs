@@ -9,6 +9,8 @@ mod gemini_client;
 mod gemini_properties;
 mod gemini_requests;
 mod properties;
+mod provider_page;
+mod providers;
 mod requests;
 mod responses_client;
 mod responses_properties;

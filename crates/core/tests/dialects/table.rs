@@ -102,7 +102,7 @@ fn the_documented_verdicts_are_those_of_the_code() {
             let target = Target {
                 model: "m",
                 stream: true,
-                traits: &provider::traits(provider, host, "m"),
+                traits: &provider::traits(provider::at(host), provider, "m"),
             };
             let sent = client
                 .read_request(body.as_bytes())

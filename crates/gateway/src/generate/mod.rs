@@ -255,8 +255,10 @@ fn call_of(request: Request) -> driver::Call {
     if dialect == request.surface.native() {
         headers.extend(request.headers);
     }
+    let model = &request.upstream_model;
+    let path = dialect.path(request.surface, model, request.mode);
     driver::Call {
-        path: dialect.path(request.surface, &request.upstream_model, request.mode),
+        path: request.upstream.path(path, model),
         upstream: request.upstream,
         headers,
         body: request.upstream_body,

@@ -1,3 +1,4 @@
+use std::borrow::Cow;
 use std::fmt;
 use std::future::poll_fn;
 use std::io;
@@ -12,11 +13,12 @@ use everstream_core::event::Surface;
 use everstream_core::frame::http1::{
     Decoded, Fields, HeadDecoder, RequestError, ResponseHead, request_head,
 };
-use everstream_core::provider;
+use everstream_core::provider::{self, Provider};
 use everstream_core::secret::Secret;
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
+use super::auth::{self, Signer};
 use super::body::Body;
 use super::connection::{Connection, Io, Outgoing};
 use super::pool::Pool;
@@ -32,6 +34,7 @@ pub struct Upstream {
     base: BaseUrl,
     /// The headers that every request has, the key among them.
     fields: Fields,
+    signer: Signer,
     secrets: Arc<[Secret]>,
     tls: Option<Tls>,
     transport: Option<Transport>,
@@ -100,6 +103,7 @@ impl Upstream {
         })?;
         Ok(Self {
             secrets: secrets_of(&spec),
+            signer: Signer::new(&spec)?,
             spec,
             base,
             fields,
@@ -151,12 +155,26 @@ impl Upstream {
         own == dialect || (also && self.traits("").responses)
     }
 
+    /// Who runs it, if that is known.
+    pub fn provider(&self) -> Option<&'static Provider> {
+        self.spec
+            .provider
+            .or_else(|| provider::at(self.base.host()))
+    }
+
     /// How it differs from the API that its dialect comes from, for this model.
     pub fn traits(&self, model: &str) -> Traits {
+        let traits = provider::traits(self.provider(), self.spec.dialect, model);
+        let usage_in_streams = self.spec.include_usage.unwrap_or(traits.usage_in_streams);
         Traits {
-            usage_in_streams: self.spec.include_usage,
-            ..provider::traits(self.spec.dialect, self.base.host(), model)
+            usage_in_streams,
+            ..traits
         }
+    }
+
+    /// Where `path`, a dialect's, is asked of this model.
+    pub fn path(&self, path: Cow<'static, str>, model: &str) -> Cow<'static, str> {
+        provider::path(path, model, self.spec.api_version.as_deref())
     }
 
     /// What it is called with and nobody else may see.
@@ -170,7 +188,10 @@ impl Upstream {
     /// The request is written a second time only when the first connection came from the pool and
     /// took no part of it.
     pub async fn send(self: &Arc<Self>, request: Request<'_>) -> Result<Response, UpstreamError> {
-        let mut outgoing = self.outgoing(&request)?;
+        let target = format!("{}{}", self.base.prefix(), request.path);
+        let signed = self.signer.headers(&request, &target).await;
+        let signed = signed.map_err(|kind| self.unsent(kind))?;
+        let mut outgoing = self.outgoing(&request, &target, &signed)?;
         if let Some(connection) = self.pool.take() {
             let result = self
                 .exchange(connection, request.method, &mut outgoing)
@@ -197,15 +218,22 @@ impl Upstream {
         self.pool.len()
     }
 
-    fn outgoing(&self, request: &Request<'_>) -> Result<Outgoing, UpstreamError> {
+    fn outgoing(
+        &self,
+        request: &Request<'_>,
+        target: &str,
+        signed: &[(&'static str, String)],
+    ) -> Result<Outgoing, UpstreamError> {
         let refused = |error| self.unsent(UpstreamErrorKind::Request(error));
         let mut own = Fields::default();
         for (name, value) in request.headers {
             own.push(name, value).map_err(refused)?;
         }
-        let target = format!("{}{}", self.base.prefix(), request.path);
+        for (name, value) in signed {
+            own.push(name, value).map_err(refused)?;
+        }
         let length = request.body.as_ref().map(Bytes::len);
-        let head = request_head(request.method, &target, &[&self.fields, &own], length);
+        let head = request_head(request.method, target, &[&self.fields, &own], length);
         let body = request.body.clone().unwrap_or_default();
         Ok(Outgoing::new(head.map_err(refused)?, body))
     }
@@ -274,6 +302,9 @@ impl Upstream {
         outgoing: Outgoing,
     ) -> Response {
         let Decoded { head, body, rest } = answer;
+        if head.status == 401 {
+            self.signer.refused();
+        }
         let body = Body::new(Arc::clone(self), connection, outgoing, &head, body, rest);
         Response { head, body }
     }
@@ -332,13 +363,8 @@ fn standing_fields(spec: &UpstreamSpec, base: &BaseUrl) -> Result<Fields, Reques
         concat!("everstream/", env!("CARGO_PKG_VERSION")),
     )?;
     push_default("accept-encoding", "identity")?;
-    match (&spec.api_key, spec.dialect) {
-        (Some(key), ProviderDialect::OpenAiChat | ProviderDialect::OpenAiResponses) => {
-            push_default("authorization", &format!("Bearer {}", key.expose()))?;
-        }
-        (Some(key), ProviderDialect::Anthropic) => push_default("x-api-key", key.expose())?,
-        (Some(key), ProviderDialect::Gemini) => push_default("x-goog-api-key", key.expose())?,
-        (None, _) => {}
+    if let Some((name, value)) = auth::standing(spec) {
+        push_default(name, &value)?;
     }
     if spec.dialect == ProviderDialect::Anthropic {
         push_default("anthropic-version", ANTHROPIC_VERSION)?;

@@ -36,7 +36,8 @@ impl UpstreamError {
             | UpstreamErrorKind::Refused
             | UpstreamErrorKind::Connect(_)
             | UpstreamErrorKind::ConnectTimeout(_)
-            | UpstreamErrorKind::Tls(_) => ErrorCode::UpstreamUnreachable,
+            | UpstreamErrorKind::Tls(_)
+            | UpstreamErrorKind::Token(_) => ErrorCode::UpstreamUnreachable,
             UpstreamErrorKind::Write(_) if !self.sent => ErrorCode::UpstreamUnreachable,
             UpstreamErrorKind::Write(_)
             | UpstreamErrorKind::Closed
@@ -68,6 +69,9 @@ pub enum UpstreamErrorKind {
     /// TLS could not be agreed on, or a certificate is not trusted.
     #[error("TLS failed: {0}. For a private certificate authority set ca_file")]
     Tls(#[source] io::Error),
+    /// There is no token to call it with; half a sentence says why.
+    #[error("no access token could be had for it: {0}")]
+    Token(String),
     /// The request could not be written to its end.
     #[error("it stopped taking the request: {0}")]
     Write(#[source] io::Error),
@@ -104,6 +108,16 @@ pub enum SpecError {
     /// `ca_file` has no certificate that can be used.
     #[error("upstream {name}: ca_file {}: {reason}", path.display())]
     CaFile {
+        /// The upstream.
+        name: String,
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+    /// `credentials` has no key that can be used.
+    #[error("upstream {name}: credentials {}: {reason}", path.display())]
+    Credentials {
         /// The upstream.
         name: String,
         /// The file.

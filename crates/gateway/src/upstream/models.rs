@@ -10,6 +10,7 @@ use everstream_core::limits::{
     UPSTREAM_MODELS_BYTES, UPSTREAM_MODELS_REFRESH, UPSTREAM_MODELS_RETRY, UPSTREAM_MODELS_TIMEOUT,
 };
 use everstream_core::policy::route::{self, Candidate, NotFound};
+use everstream_core::provider::Provider;
 use futures_util::future::join_all;
 use serde::Deserialize;
 use tokio::time::Instant;
@@ -132,7 +133,11 @@ impl ModelDirectory {
     }
 
     async fn refresh_where(&self, wanted: impl Fn(&Listing) -> bool) {
-        let unfixed = |listing: &&Listing| listing.upstream.spec().models.is_none();
+        let unfixed = |listing: &&Listing| {
+            let lists = |provider: &Provider| provider.lists_models;
+            let upstream = &listing.upstream;
+            upstream.spec().models.is_none() && upstream.provider().is_none_or(lists)
+        };
         let due = self
             .listings
             .iter()

@@ -37,6 +37,7 @@ mod messages_life;
 mod million;
 mod pages;
 mod process;
+mod providers;
 mod proxy;
 mod readers;
 mod refusals;

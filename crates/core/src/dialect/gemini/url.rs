@@ -1,4 +1,5 @@
 use crate::event::Mode;
+use crate::percent::segment;
 
 const TUNED: &str = "tunedModels/";
 
@@ -16,19 +17,9 @@ pub(in crate::dialect) fn url(model: &str, mode: Mode) -> String {
 /// Where a model is. A tuned one has a name of a place of its own.
 pub(super) fn place(model: &str) -> String {
     let tuned = model.strip_prefix(TUNED);
-    let model = tuned.unwrap_or(model.strip_prefix("models/").unwrap_or(model));
+    let name = tuned.unwrap_or(model.strip_prefix("models/").unwrap_or(model));
     let mut path = format!("/{}", if tuned.is_some() { TUNED } else { "models/" });
-    for byte in model.bytes() {
-        match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
-                path.push(char::from(byte));
-            }
-            _ => {
-                use std::fmt::Write as _;
-                let _infallible = write!(path, "%{byte:02X}");
-            }
-        }
-    }
+    path.push_str(&segment(name));
     path
 }
 

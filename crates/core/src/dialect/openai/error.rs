@@ -97,16 +97,26 @@ fn from_value(value: &Value) -> UpstreamFault {
         let status = u16::try_from(error[name].as_u64()?).ok()?;
         (400..600).contains(&status).then_some(status)
     };
+    let reason = message(error).or_else(|| message(value));
     UpstreamFault {
-        message: safe(
-            message(error)
-                .or_else(|| message(value))
-                .unwrap_or_default(),
-        ),
+        message: safe(&(reason.unwrap_or_default().to_owned() + &filtered(error))),
         code: name(&error["code"]),
         kind: name(&error["type"]),
         param: name(&error["param"]),
         status: number("status").or_else(|| number("code")),
+    }
+}
+
+/// The filters of Azure's that a request was caught in, as a sentence behind the reason.
+fn filtered(error: &Value) -> String {
+    let results = &error["innererror"]["content_filter_result"];
+    let names = results.as_object().into_iter().flatten();
+    let names = names.filter(|(_, result)| result["filtered"] == true);
+    let names: Vec<&str> = names.map(|(name, _)| name.as_str()).collect();
+    if names.is_empty() {
+        String::new()
+    } else {
+        format!(" Filtered: {}.", names.join(", "))
     }
 }
 

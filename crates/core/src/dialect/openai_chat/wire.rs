@@ -26,8 +26,18 @@ pub(super) struct Chunk<'a> {
     #[serde(borrow)]
     pub(super) choices: Option<Vec<ChoiceIn<'a>>>,
     pub(super) usage: Option<UsageIn>,
+    /// Groq has its figures here as well, and in streams nowhere else unless asked.
+    pub(super) x_groq: Option<GroqIn>,
+    /// Azure's, of the question.
+    #[serde(borrow)]
+    pub(super) prompt_filter_results: Option<&'a RawValue>,
     #[serde(borrow)]
     pub(super) error: Option<&'a RawValue>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct GroqIn {
+    pub(super) usage: Option<UsageIn>,
 }
 
 #[derive(Debug, Deserialize)]

@@ -28,6 +28,7 @@ impl<'a> Conversation<'a> {
         let writer = Writer {
             ask,
             tools: tools(ask),
+            call_ids: target.traits.call_ids,
         };
         for part in &ask.system {
             all.system.extend(writer.system(part, Field::Part(0, 0))?);
@@ -98,6 +99,7 @@ fn tools<'a>(ask: &'a Ask<'_>) -> HashMap<&'a str, &'a str> {
 struct Writer<'a> {
     ask: &'a Ask<'a>,
     tools: HashMap<&'a str, &'a str>,
+    call_ids: bool,
 }
 
 impl<'a> Writer<'a> {
@@ -147,7 +149,12 @@ impl<'a> Writer<'a> {
             let why = "the arguments of its tool call are not a JSON object";
             self.ask.refuse(field, why)
         })?;
-        Ok(PartOut::call(&call.id, &call.name, args))
+        Ok(PartOut::call(self.id(&call.id), &call.name, args))
+    }
+
+    /// Without ids results belong to calls by their names and their order.
+    fn id(&self, id: &'a str) -> &'a str {
+        if self.call_ids { id } else { "" }
     }
 
     fn result(&self, result: &'a ToolResult<'_>, field: Field) -> Result<ResponseOut<'a>, Error> {
@@ -173,7 +180,7 @@ impl<'a> Writer<'a> {
             }
         }
         Ok(ResponseOut {
-            id: &result.id,
+            id: self.id(&result.id),
             name,
             response: response(text, result.is_error),
             parts,

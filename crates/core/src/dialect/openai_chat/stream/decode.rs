@@ -26,6 +26,8 @@ pub struct Decoder {
     id: String,
     started: bool,
     over: bool,
+    /// What was found in the question, until there is an answer to say it with.
+    found: Option<Json<'static>>,
     choices: Vec<State>,
 }
 
@@ -54,6 +56,7 @@ impl Decoder {
             id: id.to_owned(),
             started: false,
             over: false,
+            found: None,
             choices: Vec::new(),
         }
     }
@@ -99,6 +102,9 @@ impl Decoder {
     ) -> Result<(), DecodeError> {
         let id = said(chunk.id);
         let choices = chunk.choices.unwrap_or_default();
+        if let Some(found) = chunk.prompt_filter_results.filter(|found| has_hit(found)) {
+            self.found = Some(Json::from(found).into_owned());
+        }
         // Azure begins with a chunk that has neither.
         if !self.started && (id.is_some() || !choices.is_empty()) {
             self.started = true;
@@ -111,7 +117,18 @@ impl Decoder {
                 created: chunk.created.0,
             }));
         }
-        let mut usage = chunk.usage.and_then(UsageIn::read);
+        if self.started
+            && let Some(value) = self.found.take()
+        {
+            let piece = Piece::Extra(Extra {
+                dialect: super::super::NAME,
+                name: Cow::Borrowed("prompt_filter_results"),
+                value,
+            });
+            out(&Delta::Piece { choice: 0, piece });
+        }
+        let groq = chunk.x_groq.and_then(|groq| groq.usage);
+        let mut usage = chunk.usage.or(groq).and_then(UsageIn::read);
         for mut choice in choices {
             usage = choice.usage.take().and_then(UsageIn::read).or(usage);
             self.choice(choice, out)?;
@@ -150,7 +167,7 @@ impl Decoder {
             say(Piece::Logprobs(list.into()));
         }
         if let Some(results) = choice.content_filter_results
-            && memmem::find(results.get().as_bytes(), b"true").is_some()
+            && has_hit(results)
         {
             say(extra("content_filter_results", results));
         }
@@ -375,6 +392,11 @@ fn thought(content: Said<'_>) -> Cow<'_, str> {
             texts.reduce(|all, text| all + text).unwrap_or_default()
         }
     }
+}
+
+/// Whether a filter of Azure's found something.
+fn has_hit(results: &RawValue) -> bool {
+    memmem::find(results.get().as_bytes(), b"true").is_some()
 }
 
 fn google_seal(extra: ExtraContent<'_>) -> Option<Seal<'_>> {
