@@ -565,3 +565,27 @@ async fn a_large_body_is_kept_in_pieces_and_is_one_again() {
     let sent = provider.calls().pop().unwrap().json();
     assert_eq!(sent["previous_response_id"], UPSTREAM_ID);
 }
+
+#[tokio::test]
+async fn openai_itself_has_both_apis() {
+    let provider = FakeProvider::start(|request: &ReceivedRequest| {
+        if request.path == RESPONSES {
+            native_answer(request)
+        } else {
+            answer_to(request)
+        }
+    })
+    .await;
+    let own = "provider = \"openai\"\nmodels = [\"m\"]";
+    let gateway = Setup::default().upstream("fake", &provider.base_url(), own);
+    let gateway = gateway.start().await;
+    let mut body = request(true);
+    body["tools"] = json!([{"type": "web_search"}]);
+    let frames = create(&gateway, &body).await.frames().await;
+    assert_eq!(numbered(&frames, 0).len(), native_events().len());
+    assert_eq!(provider.calls().pop().unwrap().json(), body);
+    let chat = post(&gateway, crate::talk::CHAT, &crate::talk::chat("x"), &[]).await;
+    chat.frames().await;
+    assert_eq!(provider.call_count(RESPONSES), 1);
+    assert_eq!(provider.call_count(crate::talk::CHAT), 1);
+}
