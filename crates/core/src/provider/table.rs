@@ -79,6 +79,7 @@ pub static PROVIDERS: &[Provider] = &[
         dialect: ProviderDialect::Gemini,
         auth: Auth::XGoogApiKey,
         keys: &["GEMINI_API_KEY", "GOOGLE_API_KEY"],
+        address: Some("GEMINI_BASE_URL"),
         traits: Traits::MAKERS,
         documentation: "https://ai.google.dev/api/generate-content",
         ..ROW
