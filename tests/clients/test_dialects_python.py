@@ -5,13 +5,13 @@ import json
 import anthropic
 import openai
 import pytest
-from golden import GoldenProvider, transcript, transcripts
-from harness import ALICE, Gateway
+from everstream_resume import ResumingTransport
+from golden import transcript, transcripts
+from harness import ALICE, CuttingProxy
 from pydantic import BaseModel
 
 ASK = [{"role": "user", "content": "hi"}]
 TOOL = {"name": "f", "description": "Does.", "input_schema": {"type": "object", "properties": {"q": {"type": "integer"}}}}
-CITY = '{"name": "Bern", "inhabitants": 134000}'
 
 
 class City(BaseModel):
@@ -19,31 +19,15 @@ class City(BaseModel):
     inhabitants: int
 
 
-@pytest.fixture(scope="module")
-def providers():
-    message = {"id": "msg_c", "type": "message", "role": "assistant", "model": "m", "content": [{"type": "text", "text": CITY}]}
-    message |= {"stop_reason": "end_turn", "stop_sequence": None, "usage": {"input_tokens": 5, "output_tokens": 9}}
-    with GoldenProvider("anthropic", {"city": message}) as claude, GoldenProvider("openai_chat") as gpt:
-        yield {"anthropic": claude, "openai": gpt}
-
-
-@pytest.fixture(scope="module")
-def gateway(tmp_path_factory, providers):
-    env = {"ANTHROPIC_BASE_URL": providers["anthropic"].root, "ANTHROPIC_API_KEY": "sk-ant-canary"}
-    gateway = Gateway(tmp_path_factory.mktemp("dialects"), providers["openai"].url, **env)
-    yield gateway
-    assert gateway.process.stop() == 0, gateway.process.log.read_text(errors="replace")[-2000:]
-
-
 @pytest.fixture
-def claude(gateway):
-    with anthropic.Anthropic(base_url=gateway.root, api_key=ALICE, max_retries=0) as client:
+def claude(dialect_gateway):
+    with anthropic.Anthropic(base_url=dialect_gateway.root, api_key=ALICE, max_retries=0) as client:
         yield client
 
 
 @pytest.fixture
-def gpt(gateway):
-    with openai.OpenAI(base_url=gateway.url, api_key=ALICE, max_retries=0) as client:
+def gpt(dialect_gateway):
+    with openai.OpenAI(base_url=dialect_gateway.url, api_key=ALICE, max_retries=0) as client:
         yield client
 
 
@@ -65,8 +49,8 @@ def dump(message):
 
 
 @pytest.mark.parametrize("name", transcripts("anthropic"))
-def test_the_accumulated_message_of_an_anthropic_upstream_is_the_one_that_it_sends(claude, providers, name):
-    provider = providers["anthropic"]
+def test_the_accumulated_message_of_an_anthropic_upstream_is_the_one_that_it_sends(claude, goldens, name):
+    provider = goldens["anthropic"]
     with anthropic.Anthropic(base_url=provider.root, api_key="any") as direct:
         _, expected = accumulated(direct, name)
     assert dump(heard(claude, f"anthropic/{name}")) == dump(expected)
@@ -148,35 +132,71 @@ def test_what_only_the_provider_has_is_accumulated_too(gpt):
     ]
 
 
-def test_parse_gets_its_object_from_an_anthropic_upstream(gpt, providers):
+def test_parse_gets_its_object_from_an_anthropic_upstream(gpt, goldens):
     completion = gpt.chat.completions.parse(model="anthropic/city", messages=ASK, response_format=City)
     assert completion.choices[0].message.parsed == City(name="Bern", inhabitants=134000)
-    sent = providers["anthropic"].calls[-1][2]
+    sent = goldens["anthropic"].calls[-1][2]
     assert sent["output_config"]["format"]["schema"]["properties"]["inhabitants"]["type"] == "integer"
 
 
-def test_tools_and_their_results_go_to_the_other_dialect(claude, providers):
+def test_tools_and_their_results_go_to_the_other_dialect(claude, goldens):
     messages = [*ASK, {"role": "assistant", "content": [{"type": "tool_use", "id": "c1", "name": "f", "input": {"q": 1}}]}]
     messages += [{"role": "user", "content": [{"type": "tool_result", "tool_use_id": "c1", "content": "yes"}]}]
     claude.messages.create(model="openai/text", max_tokens=99, messages=messages, tools=[TOOL], system="Be brief.")
-    sent = providers["openai"].calls[-1][2]
+    sent = goldens["openai"].calls[-1][2]
     assert [message["role"] for message in sent["messages"]] == ["system", "user", "assistant", "tool"]
     assert sent["messages"][2]["tool_calls"][0]["id"] == sent["messages"][3]["tool_call_id"] == "c1"
     assert sent["tools"][0]["function"]["parameters"] == TOOL["input_schema"]
+
+
+@pytest.mark.parametrize(("upstream", "name"), [("anthropic", "get_weather"), ("openai", "lookup")])
+def test_the_tool_runner_answers_with_what_the_tool_said(claude, goldens, upstream, name):
+    def run(**arguments):
+        """Looks."""
+        return f"sunny: {sorted(arguments.values())}"
+
+    looks = anthropic.beta_tool(run, name=name, input_schema={"type": "object"})
+    # Threads are kept by Anthropic's own servers.
+    runner = claude.beta.messages.tool_runner(model=f"{upstream}/text_then_tool+text", max_tokens=99, messages=ASK, tools=[looks], thread=False)
+    asked, answered = list(runner)
+    assert (asked.stop_reason, answered.stop_reason) == ("tool_use", "end_turn")
+    result = str(goldens[upstream].calls[-1][2]["messages"][-1])
+    assert "sunny" in result and asked.content[-1].id in result
+
+
+@pytest.mark.parametrize("name", ["thinking", "redacted_thinking"])
+def test_thinking_goes_back_byte_for_byte(claude, goldens, name):
+    ask = {"model": f"anthropic/{name}+text", "max_tokens": 2048, "thinking": {"type": "enabled", "budget_tokens": 1024}}
+    with claude.messages.stream(messages=ASK, **ask) as stream:
+        said = stream.get_final_message().content
+    results = [{"type": "tool_result", "tool_use_id": block.id, "content": "yes"} for block in said if block.type == "tool_use"]
+    claude.messages.create(messages=[*ASK, {"role": "assistant", "content": said}, {"role": "user", "content": results or "and then?"}], **ask)
+    assert goldens["anthropic"].calls[-1][2]["messages"][1]["content"] == [dump(block) for block in said]
+
+
+@pytest.mark.parametrize("upstream", ["anthropic", "openai"])
+def test_the_resuming_transport_heals_cuts(claude, dialect_gateway, goldens, upstream):
+    model = f"{upstream}/text_then_tool"
+    expected, before = heard(claude, model), len(goldens[upstream].calls)
+    with CuttingProxy(dialect_gateway.port, [700, 800, 900]) as proxy, anthropic.DefaultHttpxClient(transport=ResumingTransport(backoff=0.01)) as client:
+        message = heard(anthropic.Anthropic(base_url=proxy.root, api_key=ALICE, max_retries=0, http_client=client), model)
+        assert proxy.connections == 4
+    assert dump(message) == dump(expected)
+    assert len(goldens[upstream].calls) == before + 1
 
 
 def test_tokens_are_counted(claude):
     assert claude.messages.count_tokens(model="openai/text", messages=ASK).input_tokens > 0
 
 
-def test_errors_have_the_classes_of_the_sdk(claude, gateway):
+def test_errors_have_the_classes_of_the_sdk(claude, dialect_gateway):
     with pytest.raises(anthropic.NotFoundError):
         claude.messages.create(model="no-such/model", max_tokens=9, messages=ASK, extra_headers={"anthropic-version": "2023-06-01"})
     with pytest.raises(anthropic.BadRequestError) as raised:
         claude.messages.create(model="openai/text", max_tokens=9, messages=ASK, tools=[{"type": "web_search_20250305", "name": "web_search"}])
     assert "`tools[0].type`" in raised.value.body["error"]["message"]
     with pytest.raises(anthropic.AuthenticationError):
-        anthropic.Anthropic(base_url=gateway.root, api_key="wrong", max_retries=0).messages.create(model="m", max_tokens=9, messages=ASK)
+        anthropic.Anthropic(base_url=dialect_gateway.root, api_key="wrong", max_retries=0).messages.create(model="m", max_tokens=9, messages=ASK)
 
 
 @pytest.mark.parametrize("model", ["anthropic/error_midstream", "openai/error_midstream", "anthropic/cut", "openai/cut"])
@@ -189,12 +209,12 @@ def test_a_broken_answer_raises_and_is_never_a_short_one(claude, gpt, model):
             pass
 
 
-def test_a_retry_with_the_same_key_is_not_paid_twice(claude, providers):
+def test_a_retry_with_the_same_key_is_not_paid_twice(claude, goldens):
     keyed = {"extra_headers": {"Idempotency-Key": "messages-once"}}
     ask = {"model": "anthropic/text", "max_tokens": 99, "messages": ASK}
-    before = len(providers["anthropic"].calls)
+    before = len(goldens["anthropic"].calls)
     with claude.messages.stream(**ask, **keyed) as stream:
         first = stream.get_final_message()
     again = claude.messages.create(**ask, **keyed)
     assert again.content[0].text == first.content[0].text
-    assert len(providers["anthropic"].calls) == before + 1
+    assert len(goldens["anthropic"].calls) == before + 1

@@ -347,7 +347,7 @@ impl Ask<'_> {
             }
             Field::Tool(index) => index < self.tools.len(),
             Field::ToolChoice => self.tool_choice.is_some(),
-            Field::ParallelToolCalls => self.parallel_tool_calls.is_some(),
+            Field::ParallelToolCalls => self.parallel_tool_calls == Some(false),
             Field::MaxTokens => self.max_tokens.is_some(),
             Field::Temperature => self.temperature.is_some(),
             Field::TopP => self.top_p.is_some(),

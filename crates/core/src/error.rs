@@ -83,6 +83,10 @@ error_codes! {
     ModelNotFound = "model_not_found", 404, Client, "invalid_request_error", free;
     /// No such stream, or not this project's.
     StreamNotFound = "stream_not_found", 404, Client, "invalid_request_error", free;
+    /// No such response, or not this project's, or it was deleted or not stored.
+    ResponseNotFound = "response_not_found", 404, Client, "invalid_request_error", free;
+    /// `previous_response_id` names no response that can be gone on from.
+    PreviousNotFound = "previous_response_not_found", 400, Client, "invalid_request_error", free;
     /// No such path.
     RouteNotFound = "route_not_found", 404, Client, "invalid_request_error", free;
     /// The path exists, the method does not.

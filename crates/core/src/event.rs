@@ -62,8 +62,12 @@ impl Surface {
 
     /// Whether the events of an upstream of `provider` go through as they are.
     pub fn passes_through(self, provider: ProviderDialect) -> bool {
-        let known = !matches!(self, Self::Responses | Self::GenerateContent);
-        known && self.native() == provider
+        self.native() == provider
+    }
+
+    /// Whether the path of a request names the model and says whether the answer is streamed.
+    pub const fn is_addressed(self) -> bool {
+        matches!(self, Self::GenerateContent)
     }
 
     /// Whether it is one of OpenAI's two that complete something, and know `stream_options`.

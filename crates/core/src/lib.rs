@@ -17,6 +17,7 @@ pub mod frame;
 pub mod id;
 pub mod limits;
 pub mod list;
+mod percent;
 pub mod policy;
 pub mod provider;
 pub mod record;

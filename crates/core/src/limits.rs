@@ -33,6 +33,8 @@ pub const ANSWER_CALLS: u32 = 1_024;
 pub const ANSWER_EXTRAS: usize = 1_024;
 /// Largest event, bytes of data. A base64 image in one chunk fits; a runaway line does not.
 pub const EVENT_BYTES: usize = 8 << 20;
+/// Headers of one AWS event-stream frame: the most that its specification allows.
+pub const AWS_HEADERS_BYTES: usize = 128 << 10;
 /// Largest stream, bytes of data of all its events.
 pub const STREAM_BYTES: u64 = 64 << 20;
 /// Most events in a stream.
@@ -42,6 +44,17 @@ pub const STREAM_EVENTS: u64 = 200_000;
 pub const UNARY_PIECE_BYTES: usize = 1 << 20;
 /// Largest request body.
 pub const REQUEST_BODY_BYTES: usize = 32 << 20;
+/// Largest body of a request that passes through as it comes, to APIs that take files: the largest
+/// file that OpenAI takes.
+pub const UPLOAD_BYTES: u64 = 512 << 20;
+/// Headers of one part of a multipart body: a few short lines.
+pub const MULTIPART_HEADER_BYTES: usize = 16 << 10;
+/// Spaces behind a boundary, which nobody sends.
+pub const MULTIPART_PADDING_BYTES: usize = 64;
+/// Longest id in a path that is passed on to an upstream.
+pub const PASSED_ID_BYTES: usize = 256;
+/// The usage that an answer states, as JSON: some ten numbers with their names.
+pub const USAGE_BYTES: usize = 4 << 10;
 /// What is read and thrown away of a body that is too large, for its sender to get the answer: one
 /// that meets a closed connection before it has sent everything reports that instead.
 pub const REFUSED_BODY_BYTES: usize = 64 << 20;
@@ -90,6 +103,10 @@ pub const WS_READ_BUFFER_BYTES: usize = 4 << 10;
 pub const WS_ANONYMOUS_PATIENCE: Duration = Duration::from_secs(10);
 /// How long a WebSocket client may take to answer that the socket is being closed.
 pub const WS_CLOSE_WAIT: Duration = Duration::from_secs(2);
+/// Largest message of a realtime session, either way: OpenAI takes 15 MiB of audio at once.
+pub const REALTIME_MESSAGE_BYTES: usize = 16 << 20;
+/// What is gathered for one write to a side of a realtime session.
+pub const REALTIME_WRITE_BYTES: usize = 16 << 10;
 /// Silence after which a reader gets `: ping`.
 pub const HEARTBEAT: Duration = Duration::from_secs(15);
 /// Longest time the head of a streamed response waits for the first content event.
@@ -178,3 +195,8 @@ pub const CLI_RECONNECT_PAUSE: Duration = Duration::from_secs(8);
 /// How long a process that was replaced still answers on connections that clients keep alive, before
 /// it closes the idle ones: what is in use leaves by itself with its next response.
 pub const KEEP_ALIVE_FAREWELL: Duration = Duration::from_secs(10);
+
+/// How long a token may take to be fetched.
+pub const TOKEN_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long before its end a token is replaced.
+pub const TOKEN_MARGIN: Duration = Duration::from_mins(5);

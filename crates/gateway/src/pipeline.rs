@@ -12,7 +12,7 @@ use bytes::Bytes;
 use everstream_core::config::{Config, key_hash};
 use everstream_core::cursor::Cursor;
 use everstream_core::dialect::openai::{self, Envelope};
-use everstream_core::dialect::{ProviderDialect, Target, upstream_body};
+use everstream_core::dialect::{ProviderDialect, Target, Traits, continued_body, upstream_body};
 use everstream_core::error::{Error, ErrorCode};
 use everstream_core::event::{Mode, Surface};
 use everstream_core::id::ProjectId;
@@ -74,14 +74,14 @@ impl Keys {
     }
 
     /// Who sent these headers. Keys come as each dialect's SDK sends them: `Authorization: Bearer`,
-    /// `x-api-key` or `api-key`.
+    /// `x-api-key`, `api-key` or `x-goog-api-key`.
     pub fn authenticate(&self, headers: &HeaderMap) -> Result<Caller, Error> {
         if let Some(caller) = &self.open {
             return Ok(caller.clone());
         }
         let missing = || {
-            let message =
-                "No API key: send it as `Authorization: Bearer <key>`, or as `x-api-key`.";
+            let message = "No API key: send it as `Authorization: Bearer <key>`, `x-api-key` or \
+                 `x-goog-api-key`.";
             Error::new(ErrorCode::Unauthorized, message)
         };
         let key = presented_key(headers).ok_or_else(missing)?;
@@ -107,10 +107,22 @@ fn presented_key(headers: &HeaderMap) -> Option<&str> {
     bearer.or_else(|| {
         headers
             .get("x-api-key")
-            .or_else(|| headers.get("api-key"))?
+            .or_else(|| headers.get("api-key"))
+            .or_else(|| headers.get("x-goog-api-key"))?
             .to_str()
             .ok()
     })
+}
+
+/// What a request was sent to.
+#[derive(Clone, Copy, Debug)]
+pub struct Address<'a> {
+    /// The API.
+    pub surface: Surface,
+    /// The path for which an `Idempotency-Key` counts.
+    pub path: &'a str,
+    /// The model, and whether the answer is streamed, where the path says so and not the body.
+    pub named: Option<(&'a str, Mode)>,
 }
 
 /// A request that names a stream that may exist already, or wants a new one.
@@ -135,31 +147,45 @@ pub struct Generation {
     pub is_retry: bool,
 }
 
+/// A request of OpenAI's responses that continues a conversation.
+#[derive(Debug)]
+pub struct Continuation {
+    /// The request with all of the conversation: what is logged, and run by whoever has to have it.
+    pub body: Bytes,
+    /// The upstream that answered before, and its own id for that response, if it has it still.
+    pub before: Option<(String, String)>,
+}
+
 /// Understands and routes a request of an authenticated caller.
 pub fn plan(
     models: &ModelDirectory,
     caller: &Caller,
-    surface: Surface,
-    path: &str,
+    address: Address<'_>,
     headers: &HeaderMap,
     body: &Bytes,
+    continuation: Option<Continuation>,
 ) -> Result<Planned, Error> {
     if let Some(cursor) = last_event_id(headers)? {
         return Ok(Planned::Resume(cursor));
     }
-    let envelope = Envelope::parse(body, surface)?;
+    let Address { surface, path, .. } = address;
+    let logged = continuation.as_ref().map_or(body, |all| &all.body).clone();
+    let envelope = envelope(surface, address.named, &logged)?;
     let claim = claim(caller, path, headers, body)?;
     let on_disconnect = on_disconnect(headers, caller, claim.is_some() || envelope.background)?;
     let (stream, background) = (envelope.stream, envelope.background);
     let project = caller.project.clone();
-    let mut request = request(
-        models,
-        envelope,
-        surface,
-        project,
-        body.clone(),
-        on_disconnect,
-    )?;
+    let mut request = request(models, envelope, surface, project, logged, on_disconnect)?;
+    let before = continuation.and_then(|all| all.before);
+    if let Some((_, id)) = before.filter(|(upstream, _)| upstream == request.upstream.name())
+        && request.upstream.dialect_for(surface) == surface.native()
+    {
+        // It has the conversation itself.
+        let envelope = Envelope::parse(body, surface)?;
+        let traits = request.upstream.traits(&request.upstream_model);
+        let target = target(&request.upstream_model, request.mode, &traits);
+        request.upstream_body = continued_body(&envelope, &id, &target);
+    }
     request.claim = claim;
     let retry_count = retry_count(headers);
     request.retry_digest = retry_count.map(|_| openai::repeat_key(&caller.project, path, body));
@@ -178,7 +204,9 @@ pub fn plan(
 
 /// A logged request of which nothing was sent, once more.
 pub fn plan_again(models: &ModelDirectory, accepted: &Accepted) -> Option<generate::Request> {
-    let envelope = Envelope::parse(&accepted.request, accepted.surface).ok()?;
+    let named = accepted.surface.is_addressed();
+    let named = named.then_some((&*accepted.model, accepted.mode));
+    let envelope = envelope(accepted.surface, named, &accepted.request).ok()?;
     let lasting = accepted.claim.is_some() || envelope.background;
     let linger = OnDisconnect::Linger(limits::LINGER);
     let on_disconnect = if lasting {
@@ -206,6 +234,17 @@ pub fn plan_again(models: &ModelDirectory, accepted: &Accepted) -> Option<genera
     })
 }
 
+fn envelope(
+    surface: Surface,
+    named: Option<(&str, Mode)>,
+    body: &Bytes,
+) -> Result<Envelope, Error> {
+    match named {
+        Some((model, mode)) => Envelope::addressed(body, surface, model, mode == Mode::Stream),
+        None => Envelope::parse(body, surface),
+    }
+}
+
 /// The generation that an envelope asks for.
 fn request(
     models: &ModelDirectory,
@@ -223,12 +262,9 @@ fn request(
     } else {
         Mode::Unary
     };
-    let target = Target {
-        model: &model,
-        stream: mode == Mode::Stream,
-        traits: &upstream.traits(&model),
-    };
-    let upstream_body = upstream_body(&envelope, upstream.spec().dialect, &target)?;
+    let traits = upstream.traits(&model);
+    let target = target(&model, mode, &traits);
+    let upstream_body = upstream_body(&envelope, upstream.dialect_for(surface), &target)?;
     Ok(generate::Request {
         project,
         surface,
@@ -246,6 +282,14 @@ fn request(
         headers: Vec::new(),
         model: envelope.model,
     })
+}
+
+fn target<'a>(model: &'a str, mode: Mode, traits: &'a Traits) -> Target<'a> {
+    Target {
+        model,
+        stream: mode == Mode::Stream,
+        traits,
+    }
 }
 
 /// The headers of a request that say what its provider is to do.

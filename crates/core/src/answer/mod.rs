@@ -112,7 +112,8 @@ pub enum Piece<'a> {
 /// is shown to clients of other dialects in the extension member [`EXTENSION`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct Extra<'a> {
-    /// The API that it is from: `openai_chat`, `openai_responses`, `anthropic`, `gemini`.
+    /// The API that it is from: `openai_chat`, `openai_responses`, `anthropic`, `gemini`, `bedrock`,
+    /// `cohere`.
     pub dialect: &'static str,
     /// Its name there.
     pub name: Cow<'a, str>,

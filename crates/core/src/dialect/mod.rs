@@ -7,7 +7,12 @@
 
 pub mod anthropic;
 mod balance;
+pub mod bedrock;
+mod claude;
+pub mod cohere;
+mod edit;
 mod extension;
+pub mod figures;
 pub mod gemini;
 mod json;
 pub mod observe;
@@ -23,10 +28,11 @@ mod token;
 mod translate;
 mod wire;
 
-pub use prepare::upstream_body;
+pub use prepare::{continued_body, upstream_body};
 pub use redact::{hide, redact};
 pub use translate::{
-    ClientDialect, DecodeError, Decoder, ProviderDialect, Renderer, ReplyHead, Target, Traits,
+    ClientDialect, DecodeError, Decoder, Place, ProviderDialect, Renderer, ReplyHead, Target,
+    ThinkingWords, ToolChoices, Traits,
 };
 
 /// A value of ours as JSON on one line.

@@ -2,11 +2,14 @@
 //!
 //! All APIs but OpenAI's chat completions, which have [`openai::observe`](super::openai::observe).
 
-use super::anthropic;
+use bytes::Bytes;
+
 use super::translate::ProviderDialect;
+use super::{anthropic, gemini, openai_responses};
 use crate::event::Usage;
 use crate::fault::Fault;
 use crate::frame::sse::SseEvent;
+use crate::id::StreamId;
 
 /// What an event, or a body, of an upstream's answer means to a gateway that passes it through.
 #[derive(Debug)]
@@ -54,16 +57,28 @@ pub enum Closing {
 pub enum Observer {
     /// Anthropic's messages.
     Anthropic(anthropic::Observer),
+    /// OpenAI's responses.
+    OpenAiResponses(openai_responses::Observer),
+    /// Google's `generateContent`.
+    Gemini(gemini::Observer),
 }
 
 impl Observer {
-    /// An observer at the start of an answer. `None` for the API that has its own.
-    pub fn new(provider: ProviderDialect) -> Option<Self> {
+    /// An observer at the start of the answer of a stream; `echo` is [`ReplyHead::echo`]. `None` for the
+    /// API that has its own, and for those that no client speaks.
+    ///
+    /// [`ReplyHead::echo`]: super::ReplyHead::echo
+    pub fn new(provider: ProviderDialect, stream: StreamId, echo: &[u8]) -> Option<Self> {
         match provider {
             ProviderDialect::Anthropic => Some(Self::Anthropic(anthropic::Observer::default())),
-            ProviderDialect::OpenAiChat
-            | ProviderDialect::OpenAiResponses
-            | ProviderDialect::Gemini => None,
+            ProviderDialect::OpenAiResponses => {
+                let observer = openai_responses::Observer::new(stream, echo);
+                Some(Self::OpenAiResponses(observer))
+            }
+            ProviderDialect::Gemini => Some(Self::Gemini(gemini::Observer::default())),
+            ProviderDialect::OpenAiChat | ProviderDialect::Bedrock | ProviderDialect::Cohere => {
+                None
+            }
         }
     }
 
@@ -71,6 +86,8 @@ impl Observer {
     pub fn observe(&mut self, event: &mut SseEvent) -> Observation {
         match self {
             Self::Anthropic(observer) => observer.observe(event),
+            Self::OpenAiResponses(observer) => observer.observe(event),
+            Self::Gemini(observer) => observer.observe(event),
         }
     }
 
@@ -78,14 +95,40 @@ impl Observer {
     pub fn observe_body(&mut self, body: &[u8]) -> Observation {
         match self {
             Self::Anthropic(observer) => observer.observe_body(body),
+            Self::OpenAiResponses(_) => openai_responses::Observer::observe_body(body),
+            Self::Gemini(observer) => observer.observe_body(body),
         }
     }
 
-    /// What the end of the upstream's stream makes of the answer, given how many choices it was
-    /// asked for.
-    pub fn close(&self, _choices: u32) -> Closing {
+    /// The whole body as the client gets it: with the id that the gateway has for it, where clients
+    /// come back by that.
+    pub fn name_body(&self, body: Bytes) -> Bytes {
+        match self {
+            Self::OpenAiResponses(observer) => observer.name_body(body),
+            Self::Anthropic(_) | Self::Gemini(_) => body,
+        }
+    }
+
+    /// Whether the whole body is needed before any of it can be passed on.
+    pub const fn needs_whole(&self) -> bool {
+        matches!(self, Self::OpenAiResponses(_))
+    }
+
+    /// What the proper end of the upstream's stream makes of the answer.
+    pub fn close(&self) -> Closing {
         match self {
             Self::Anthropic(observer) => observer.close(),
+            Self::OpenAiResponses(_) => openai_responses::Observer::close(),
+            Self::Gemini(observer) => observer.close(),
+        }
+    }
+
+    /// What a connection that breaks makes of it, given how many choices it was asked for.
+    pub fn abandon(&self, choices: u32) -> Closing {
+        match self {
+            Self::Anthropic(observer) => observer.close(),
+            Self::OpenAiResponses(_) => openai_responses::Observer::close(),
+            Self::Gemini(observer) => observer.abandon(choices),
         }
     }
 }

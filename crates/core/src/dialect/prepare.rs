@@ -1,16 +1,18 @@
 //! From a client's request to the body that an upstream gets.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 
-use super::anthropic;
-use super::openai::Envelope;
+use super::openai::{Envelope, without};
 use super::translate::{ProviderDialect, Target};
+use super::{anthropic, gemini, openai_responses};
 use crate::error::{Error, ErrorCode};
 use crate::event::Surface;
 
 /// The body of a request for an upstream that speaks `provider`: the client's bytes where it is the
 /// same API, but for the model's name and what [`Envelope::upstream_body`] lists, else a
-/// translation. Usage is asked for if the upstream knows how.
+/// translation. Usage is asked for if the upstream knows how; if not, `stream_options` is left out.
 ///
 /// # Errors
 /// Of a request that has to be translated, all that [`ClientDialect::read_request`] and
@@ -29,6 +31,12 @@ pub fn upstream_body(
         let body = envelope.upstream_body(target.model, ask_usage, target.stream);
         return Ok(match surface {
             Surface::Messages => anthropic::unseal(&body),
+            Surface::Responses => openai_responses::unseal(&body),
+            Surface::GenerateContent => gemini::unseal(&body, target.traits.gemini_3),
+            // It would refuse the request for a member that clients send to everybody.
+            _ if surface.is_completion() && !target.traits.usage_in_streams => {
+                without(&body, "stream_options")
+            }
             _ => body,
         });
     }
@@ -42,6 +50,17 @@ pub fn upstream_body(
     })?;
     // Without what is meant for the gateway alone.
     let body = envelope.upstream_body(&envelope.model, false, false);
-    let ask = client.read_request(&body)?;
+    let mut ask = client.read_request(&body)?;
+    if surface.is_addressed() {
+        ask.model = Cow::Borrowed(&envelope.model);
+        ask.stream = envelope.stream;
+    }
     provider.write_request(&ask, target)
+}
+
+/// The body of a request of OpenAI's responses for the upstream that has the response before it, and
+/// knows that as `previous`.
+pub fn continued_body(envelope: &Envelope, previous: &str, target: &Target<'_>) -> Bytes {
+    let body = envelope.upstream_body(target.model, false, target.stream);
+    openai_responses::continued(&body, previous)
 }

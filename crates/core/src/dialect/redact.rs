@@ -5,7 +5,9 @@ use memchr::memmem;
 
 use crate::secret::Secret;
 
-const PREFIXES: [&str; 8] = ["sk-", "sk_", "gsk_", "xai-", "hf_", "AIza", "pk-", "sess-"];
+const PREFIXES: [&str; 9] = [
+    "sk-", "sk_", "gsk_", "xai-", "hf_", "AIza", "ya29.", "pk-", "sess-",
+];
 const MASK: &str = "[redacted]";
 /// Shorter words that start like a key are ordinary words.
 const KEY_CHARS: usize = 8;

@@ -4,14 +4,13 @@ use std::borrow::Cow;
 
 use bytes::Bytes;
 
-use super::translate::{ClientDialect, ProviderDialect};
-use super::translate::{DecodeError, Decoder, ReplyHead};
-use super::{anthropic, gemini, openai};
-use crate::answer::{Broken, Fold};
-use crate::error::{Error, ErrorCode};
+use super::translate::{ClientDialect, Place, ProviderDialect, ReplyHead};
+use super::{anthropic, bedrock, gemini, openai, openai_responses};
+use crate::error::Error;
 use crate::event::{Event, Mode, Surface, Usage};
 use crate::fault::Fault;
 use crate::frame::sse::SseEvent;
+use crate::id::Seq;
 
 impl Surface {
     /// The dialect by which it is translated for upstreams of other APIs; `None` for surfaces that
@@ -51,20 +50,54 @@ impl Surface {
     }
 
     /// The same as the last event of a stream.
-    pub fn error_event(self, error: &Error) -> SseEvent {
+    pub fn error_event(self, error: &Error, place: &Place) -> SseEvent {
         match self {
             Self::ChatCompletions | Self::Completions | Self::Embeddings => SseEvent {
                 name: Bytes::new(),
                 data: openai::error_body(error),
             },
-            Self::Messages => ClientDialect::Anthropic.error_event(&Fault::from(error)),
-            Self::Responses => ClientDialect::OpenAiResponses.error_event(&Fault::from(error)),
-            Self::GenerateContent => ClientDialect::Gemini.error_event(&Fault::from(error)),
+            Self::Messages => ClientDialect::Anthropic.error_event(&Fault::from(error), place),
+            Self::Responses => {
+                ClientDialect::OpenAiResponses.error_event(&Fault::from(error), place)
+            }
+            Self::GenerateContent => ClientDialect::Gemini.error_event(&Fault::from(error), place),
         }
     }
 
-    /// Whether this is the dialect's own end of a stream.
-    pub fn is_end(self, event: &Event) -> bool {
+    /// An error that is no part of the stream: what `seen` is the end of is not over, but cannot be
+    /// read any further here.
+    pub fn lost_event(self, error: &Error, seen: Seq) -> SseEvent {
+        if self == Self::Responses {
+            return openai_responses::lost(&Fault::from(error), seen.get());
+        }
+        let place = Place {
+            before: seen.get(),
+            head: ReplyHead::default(),
+            output: None,
+        };
+        self.error_event(error, &place)
+    }
+
+    /// The body of a response with this error status, from the one event of a stream that has nothing
+    /// else.
+    pub fn refusal(self, event: Bytes, status: u16) -> Bytes {
+        match self {
+            Self::Responses => openai_responses::refusal(event, status),
+            _ => event,
+        }
+    }
+
+    /// Whether these, the last events of a stream, at least two if it has so many, are the end of a
+    /// whole answer to `request` in the dialect's own words.
+    pub fn is_whole(self, request: &[u8], last: &[Event]) -> bool {
+        match self {
+            Self::GenerateContent => gemini::is_over(request, last),
+            _ => last.last().is_some_and(|event| self.is_end(event)),
+        }
+    }
+
+    /// Whether this is the dialect's own mark of an end.
+    fn is_end(self, event: &Event) -> bool {
         match self {
             Self::ChatCompletions | Self::Completions | Self::Embeddings => {
                 openai::is_done(&event.data)
@@ -90,12 +123,8 @@ impl Surface {
                 openai::fold(self, shown.iter().chain(events).map(AsRef::as_ref))
             }
             Self::Messages => anthropic::fold(events.iter().map(AsRef::as_ref)),
-            Self::Responses => fold(
-                ProviderDialect::OpenAiResponses,
-                ClientDialect::OpenAiResponses,
-                events,
-            ),
-            Self::GenerateContent => fold(ProviderDialect::Gemini, ClientDialect::Gemini, events),
+            Self::Responses => openai_responses::fold(events),
+            Self::GenerateContent => gemini::fold(events.iter().map(AsRef::as_ref)),
         }
     }
 }
@@ -111,6 +140,8 @@ impl ProviderDialect {
             (Self::OpenAiResponses, _) => "/responses".into(),
             (Self::Anthropic, _) => "/messages".into(),
             (Self::Gemini, _) => gemini::url(model, mode).into(),
+            (Self::Cohere, _) => "/v2/chat".into(),
+            (Self::Bedrock, _) => bedrock::url(model, mode).into(),
         }
     }
 
@@ -121,36 +152,8 @@ impl ProviderDialect {
             Self::Anthropic => "Anthropic's API",
             Self::OpenAiResponses => "OpenAI's responses API",
             Self::Gemini => "Google's Gemini API",
+            Self::Bedrock => "Bedrock's API",
+            Self::Cohere => "Cohere's API",
         }
     }
-}
-
-/// Reads events of an API as its provider sends them, and writes the answer that they are.
-fn fold(
-    provider: ProviderDialect,
-    client: ClientDialect,
-    events: &[Bytes],
-) -> Result<Bytes, Error> {
-    let invalid = |error: DecodeError| {
-        let message = format!("The answer cannot be put together: {error}.");
-        Error::new(ErrorCode::UpstreamInvalid, message)
-    };
-    let (mut decoder, mut fold) = (Decoder::new(provider, ""), Fold::default());
-    for data in events {
-        let result = decoder.push(b"", data, &mut |delta| fold.push(delta));
-        result.map_err(invalid)?;
-    }
-    let result = decoder.finish(&mut |delta| fold.push(delta));
-    result.map_err(invalid)?;
-    let answer = fold.finish().map_err(|broken| match broken {
-        Broken::Fault(fault) => Error::new(ErrorCode::UpstreamError, fault.message),
-        Broken::Cut => invalid(DecodeError::Cut("sent an answer without an end")),
-    })?;
-    let head = ReplyHead {
-        id: String::new(),
-        model: String::new(),
-        created: 0,
-        show_usage: true,
-    };
-    Ok(client.write_answer(&answer, &head))
 }

@@ -2,12 +2,17 @@
 
 use bytes::Bytes;
 
-use super::{anthropic, gemini, openai_chat, openai_responses};
+use super::{anthropic, bedrock, cohere, gemini, openai_chat, openai_responses};
 use crate::answer::{Answer, Broken, Delta, Fold, Start};
 use crate::ask::{Ask, Field};
+use crate::content::Json;
 use crate::error::Error;
+use crate::event::Surface;
 use crate::fault::Fault;
+use crate::frame::event::Framing;
 use crate::frame::sse::SseEvent;
+use crate::id::StreamId;
+use crate::record::Accepted;
 
 /// An API that clients speak to the gateway.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -33,6 +38,10 @@ pub enum ProviderDialect {
     Gemini,
     /// OpenAI's responses.
     OpenAiResponses,
+    /// AWS Bedrock's Converse.
+    Bedrock,
+    /// Cohere's chat, version 2.
+    Cohere,
 }
 
 /// How a provider differs from the one that its dialect comes from: a part of its row in the table
@@ -46,11 +55,25 @@ pub struct Traits {
     /// `openai_chat`: the limit of tokens is named `max_tokens`, as at all but OpenAI itself, which
     /// takes `max_completion_tokens` for all of its models.
     pub max_tokens: bool,
-    /// `openai_chat`: takes `top_k`.
-    pub top_k: bool,
+    /// `openai_chat`: what it has no word for. Who asks for it is refused.
+    pub lacks: &'static [Field],
     /// `openai_chat`: takes `safety_identifier`, `metadata` and `prompt_cache_key`. Some servers
     /// refuse whatever they do not know.
     pub hints: bool,
+    /// `openai_chat`: how it is told whether and how much to think.
+    pub thinking: ThinkingWords,
+    /// `openai_chat`: the `tool_choice` that it takes.
+    pub tool_choices: ToolChoices,
+    /// `openai_chat`: takes `allowed_tools` as a `tool_choice`. Else the others are left out.
+    pub allowed_tools: bool,
+    /// `openai_chat`: takes a JSON Schema for the form of the answer.
+    pub json_schema: bool,
+    /// `openai_chat`: takes a `seed` as `random_seed` (Mistral).
+    pub random_seed: bool,
+    /// `openai_chat`: takes `name` in messages, for which of several people says it.
+    pub speakers: bool,
+    /// `openai_chat`: the ids of calls are nine letters and digits (Mistral).
+    pub short_call_ids: bool,
     /// `openai_chat`: the member of an assistant's message in which it wants its reasoning back.
     pub reasoning_member: Option<&'static str>,
     /// `openai_chat`: takes `reasoning_details` back, with their seals (OpenRouter).
@@ -59,6 +82,8 @@ pub struct Traits {
     pub cache_control: bool,
     /// `openai_chat`: a last message of the assistant's is the beginning of the answer.
     pub prefill: bool,
+    /// `openai_chat`: the member by which it is marked, if it is.
+    pub prefill_mark: Option<&'static str>,
     /// `openai_chat`: takes `stream_options`, by which it is asked for the usage of a stream.
     pub usage_in_streams: bool,
     /// `anthropic`: the model knows `thinking.type: adaptive` and `output_config.effort` (from 4.6
@@ -70,27 +95,73 @@ pub struct Traits {
     /// and wants a signature on the first call of each turn, for which Google has a word where
     /// another model made the call.
     pub gemini_3: bool,
+    /// `openai_chat`: has OpenAI's responses beside its chat completions.
+    pub responses: bool,
+    /// `gemini`: takes the ids of calls and of their results, which Vertex AI refuses.
+    pub call_ids: bool,
     /// `openai_responses`: the model reasons. It is then asked for the seals of its reasoning, which
     /// other models refuse.
     pub sealed_reasoning: bool,
+    /// `bedrock`: whose model it is.
+    pub bedrock_family: bedrock::Family,
+}
+
+/// How an `openai_chat` provider is told to think.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ThinkingWords {
+    /// `reasoning_effort`, where `none` is not at all.
+    Effort,
+    /// `thinking.type`, and beside it `reasoning_effort` (DeepSeek).
+    SwitchAndEffort,
+    /// `thinking.type` alone; an effort is more than it can be told (Moonshot, Zhipu).
+    Switch,
+    /// `enable_thinking`, and beside it `thinking_budget` (DashScope).
+    Budget,
+}
+
+/// Which `tool_choice` an `openai_chat` provider takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ToolChoices {
+    /// All of OpenAI's.
+    All,
+    /// All but `required`.
+    NotRequired,
+    /// `auto` alone.
+    Auto,
+}
+
+impl Traits {
+    /// Those of the makers of the APIs.
+    pub const MAKERS: Self = Self {
+        max_tokens: false,
+        lacks: &[Field::TopK],
+        hints: true,
+        thinking: ThinkingWords::Effort,
+        tool_choices: ToolChoices::All,
+        allowed_tools: true,
+        json_schema: true,
+        random_seed: false,
+        speakers: true,
+        short_call_ids: false,
+        reasoning_member: None,
+        reasoning_details: false,
+        cache_control: false,
+        prefill: false,
+        prefill_mark: None,
+        usage_in_streams: true,
+        adaptive_thinking: true,
+        default_max_tokens: 8_192,
+        gemini_3: true,
+        responses: false,
+        call_ids: true,
+        sealed_reasoning: true,
+        bedrock_family: bedrock::Family::Claude,
+    };
 }
 
 impl Default for Traits {
     fn default() -> Self {
-        Self {
-            max_tokens: false,
-            top_k: false,
-            hints: true,
-            reasoning_member: None,
-            reasoning_details: false,
-            cache_control: false,
-            prefill: false,
-            usage_in_streams: true,
-            adaptive_thinking: true,
-            default_max_tokens: 8_192,
-            gemini_3: true,
-            sealed_reasoning: true,
-        }
+        Self::MAKERS
     }
 }
 
@@ -106,7 +177,7 @@ pub struct Target<'a> {
 }
 
 /// What of an answer the gateway says where the provider says nothing.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct ReplyHead {
     /// The answer's id: the stream's.
     pub id: String,
@@ -116,6 +187,19 @@ pub struct ReplyHead {
     pub created: u64,
     /// The client asked for usage in its events, or its API always shows it.
     pub show_usage: bool,
+    /// For OpenAI's responses: what of the request they repeat, as [`openai_responses::echo`] gives it.
+    pub echo: Bytes,
+}
+
+/// The place in a stream at which an error is told, for the API whose last event repeats its answer.
+#[derive(Clone, Debug)]
+pub struct Place {
+    /// How many events come before.
+    pub before: u64,
+    /// What the gateway knows of the answer.
+    pub head: ReplyHead,
+    /// The items so far, as a list of OpenAI's responses; without, none is told.
+    pub output: Option<Json<'static>>,
 }
 
 /// Why a provider's events are no answer.
@@ -140,6 +224,20 @@ pub enum DecodeError {
 }
 
 impl ReplyHead {
+    /// What is known of the answer of a logged stream.
+    pub fn of(stream: StreamId, accepted: &Accepted) -> Self {
+        Self {
+            id: stream.to_string(),
+            model: accepted.model.clone(),
+            created: accepted.created_at.0 / 1000,
+            show_usage: accepted.include_usage,
+            echo: match accepted.surface {
+                Surface::Responses => openai_responses::echo(&accepted.request),
+                _ => Bytes::new(),
+            },
+        }
+    }
+
     /// Takes what the provider says over what the gateway would.
     pub(super) fn take(&mut self, start: &Start<'_>) {
         if !start.id.is_empty() {
@@ -224,9 +322,9 @@ impl ClientDialect {
     }
 
     /// The event for an error in the middle of a stream, its last one.
-    pub fn error_event(self, fault: &Fault) -> SseEvent {
+    pub fn error_event(self, fault: &Fault, place: &Place) -> SseEvent {
         let name = match self {
-            Self::OpenAiResponses => return openai_responses::failed(fault),
+            Self::OpenAiResponses => return openai_responses::failed(fault, place),
             Self::OpenAiChat | Self::Gemini => "",
             Self::Anthropic => "error",
         };
@@ -245,6 +343,16 @@ impl ProviderDialect {
             Self::Anthropic => anthropic::NAME,
             Self::Gemini => gemini::NAME,
             Self::OpenAiResponses => openai_responses::NAME,
+            Self::Cohere => cohere::NAME,
+            Self::Bedrock => bedrock::NAME,
+        }
+    }
+
+    /// How it tells one event of a stream from the next.
+    pub const fn framing(self) -> Framing {
+        match self {
+            Self::Bedrock => Framing::AwsEventStream,
+            _ => Framing::Sse,
         }
     }
 
@@ -258,6 +366,8 @@ impl ProviderDialect {
             Self::Anthropic => anthropic::write_request(ask, target),
             Self::Gemini => gemini::write_request(ask, target),
             Self::OpenAiResponses => openai_responses::write_request(ask, target),
+            Self::Cohere => cohere::write_request(ask, target),
+            Self::Bedrock => bedrock::write_request(ask, target),
         }
     }
 
@@ -269,6 +379,8 @@ impl ProviderDialect {
             Self::Anthropic => anthropic::read_answer(body, id),
             Self::Gemini => gemini::read_answer(body, id),
             Self::OpenAiResponses => openai_responses::read_answer(body, id),
+            Self::Cohere => cohere::read_answer(body, id),
+            Self::Bedrock => bedrock::read_answer(body, id),
         }
     }
 
@@ -279,6 +391,8 @@ impl ProviderDialect {
             Self::OpenAiChat | Self::OpenAiResponses => openai_chat::read_error(status, body),
             Self::Anthropic => anthropic::read_error(status, body),
             Self::Gemini => gemini::read_error(status, body),
+            Self::Cohere => cohere::read_error(status, body),
+            Self::Bedrock => bedrock::read_error(status, body),
         }
     }
 }
@@ -294,6 +408,10 @@ pub enum Decoder {
     Gemini(gemini::Decoder),
     /// OpenAI's responses.
     OpenAiResponses(openai_responses::Decoder),
+    /// Cohere's chat, version 2.
+    Cohere(cohere::Decoder),
+    /// AWS Bedrock's Converse.
+    Bedrock(bedrock::Decoder),
 }
 
 impl Decoder {
@@ -307,6 +425,8 @@ impl Decoder {
             ProviderDialect::OpenAiResponses => {
                 Self::OpenAiResponses(openai_responses::Decoder::new(id))
             }
+            ProviderDialect::Cohere => Self::Cohere(cohere::Decoder::new(id)),
+            ProviderDialect::Bedrock => Self::Bedrock(bedrock::Decoder::new(id)),
         }
     }
 
@@ -322,6 +442,8 @@ impl Decoder {
             Self::Anthropic(decoder) => decoder.push(name, data, out),
             Self::Gemini(decoder) => decoder.push(name, data, out),
             Self::OpenAiResponses(decoder) => decoder.push(name, data, out),
+            Self::Cohere(decoder) => decoder.push(name, data, out),
+            Self::Bedrock(decoder) => decoder.push(name, data, out),
         }
     }
 
@@ -332,6 +454,8 @@ impl Decoder {
             Self::Anthropic(decoder) => decoder.finish(out),
             Self::Gemini(decoder) => decoder.finish(out),
             Self::OpenAiResponses(decoder) => decoder.finish(out),
+            Self::Cohere(decoder) => decoder.finish(out),
+            Self::Bedrock(decoder) => decoder.finish(out),
         }
     }
 }
@@ -359,6 +483,14 @@ impl Renderer {
             ClientDialect::OpenAiResponses => {
                 Self::OpenAiResponses(openai_responses::Renderer::new(head))
             }
+        }
+    }
+
+    /// The items so far, for the [`Place`] of an error.
+    pub fn output(&self) -> Option<Json<'static>> {
+        match self {
+            Self::OpenAiResponses(renderer) => renderer.output(),
+            Self::OpenAiChat(_) | Self::Anthropic(_) | Self::Gemini(_) => None,
         }
     }
 

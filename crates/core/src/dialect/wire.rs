@@ -2,8 +2,9 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::marker::PhantomData;
 
-use bytes::{BufMut as _, Bytes, BytesMut};
+use bytes::{Bytes, BytesMut};
 use serde::Serialize;
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
@@ -12,6 +13,49 @@ use crate::frame::sse::SseEvent;
 /// Room for the events of a few reads. What is handed out keeps its block alive, so that a larger
 /// one would hold more memory than it saves allocations.
 const BLOCK_BYTES: usize = 4 << 10;
+
+/// Reads an event. Its texts are checked for UTF-8 all at once, which is faster than one by one.
+pub(super) fn read<'a, T: Deserialize<'a>>(data: &'a [u8]) -> Result<T, serde_json::Error> {
+    match str::from_utf8(data) {
+        Ok(text) => serde_json::from_str(text),
+        // Its error says where.
+        Err(_) => serde_json::from_slice(data),
+    }
+}
+
+/// A list that mostly has one member, and room for no more than there are; null is an empty one.
+pub(super) fn one_or_more<'de, D, T>(deserializer: D) -> Result<Vec<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de>,
+{
+    deserializer.deserialize_any(ListVisitor(PhantomData))
+}
+
+struct ListVisitor<T>(PhantomData<T>);
+
+impl<'de, T: Deserialize<'de>> Visitor<'de> for ListVisitor<T> {
+    type Value = Vec<T>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list")
+    }
+
+    fn visit_unit<E>(self) -> Result<Vec<T>, E> {
+        Ok(Vec::new())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Vec<T>, A::Error> {
+        let Some(first) = seq.next_element()? else {
+            return Ok(Vec::new());
+        };
+        let mut list = vec![first];
+        while let Some(next) = seq.next_element()? {
+            list.push(next);
+        }
+        Ok(list)
+    }
+}
 
 /// A text in JSON, borrowed unless it has escapes. `serde` borrows into a plain `Cow` only, not into
 /// one within an `Option` or a list.
@@ -115,19 +159,33 @@ impl<'de> Visitor<'de> for FigureVisitor {
 
 /// Writes events one behind the other into shared blocks of memory.
 #[derive(Debug, Default)]
-pub(super) struct EventWriter(BytesMut);
+pub(super) struct EventWriter {
+    block: BytesMut,
+    /// Where an event is put together, as JSON is written in many small pieces and a plain `Vec`
+    /// takes them fastest.
+    scratch: Vec<u8>,
+}
 
 impl EventWriter {
     /// An event whose data is `value` as JSON on one line.
     pub(super) fn event(&mut self, name: &'static str, value: &impl Serialize) -> SseEvent {
-        if self.0.capacity() < BLOCK_BYTES / 8 {
-            self.0.reserve(BLOCK_BYTES);
-        }
+        self.scratch.clear();
         // Fails only for maps with keys that are not text, and what is passed here has none.
-        let _infallible = serde_json::to_writer((&mut self.0).writer(), value);
+        let _infallible = serde_json::to_writer(&mut self.scratch, value);
+        if self.scratch.len() > BLOCK_BYTES {
+            let data = std::mem::take(&mut self.scratch).into();
+            return SseEvent {
+                name: Bytes::from_static(name.as_bytes()),
+                data,
+            };
+        }
+        if self.block.capacity() < self.scratch.len() {
+            self.block.reserve(BLOCK_BYTES);
+        }
+        self.block.extend_from_slice(&self.scratch);
         SseEvent {
             name: Bytes::from_static(name.as_bytes()),
-            data: self.0.split().freeze(),
+            data: self.block.split().freeze(),
         }
     }
 }

@@ -253,7 +253,9 @@ impl Writer {
         if records.is_empty() {
             records.append(&mut self.answer.pending);
         }
-        if let Some(SseEvent { name, data }) = outcome.event(&self.plan) {
+        if let Some(SseEvent { name, data }) =
+            outcome.event(&self.plan, || self.answer.place(&self.plan, self.seq))
+        {
             self.seq = self.seq.next();
             records.push(Record::Event(Event {
                 seq: self.seq,

@@ -3,23 +3,34 @@
 use std::time::Duration;
 
 use super::Plan;
-use crate::dialect::{ProviderDialect, hide};
+use crate::dialect::{ClientDialect, Place, ProviderDialect, hide};
 use crate::error::{Error, ErrorCode};
 use crate::event::{Status, Usage};
-use crate::frame::sse::{SseError, SseEvent};
+use crate::fault::Fault;
+use crate::frame::event::EventError;
+use crate::frame::sse::SseEvent;
 use crate::id::UnixMillis;
 use crate::policy::attempt::{Failure, FailureKind};
 use crate::policy::breaker::Verdict;
 use crate::policy::deployment::Report;
 use crate::record::{Abandoned, End};
 
+/// An upstream's failure.
+#[derive(Debug)]
+pub(super) enum Told {
+    /// As its own event, which goes through as it is.
+    Event(SseEvent),
+    /// To be said in the client's dialect.
+    Fault(Fault),
+}
+
 /// An end that was decided but not logged yet.
 #[derive(Debug)]
 pub(super) struct Outcome {
     /// `None` when the answer is whole.
     error: Option<Error>,
-    /// The upstream's own error event, passed through instead of one of ours.
-    own_event: Option<SseEvent>,
+    /// What the upstream says of it, instead of us.
+    told: Option<Box<Told>>,
     /// The status a client gets whose head is not out yet; the code's own one if absent.
     pub(super) http_status: Option<u16>,
     /// The provider surely ran nothing.
@@ -34,7 +45,7 @@ impl Outcome {
     pub(super) fn completed() -> Self {
         Self {
             error: None,
-            own_event: None,
+            told: None,
             http_status: None,
             nothing_ran: false,
             hang_up: false,
@@ -58,10 +69,10 @@ impl Outcome {
         }
     }
 
-    /// The upstream reported an error inside its stream: its event goes through as it is.
-    pub(super) fn passed_on(error: Error, event: SseEvent) -> Self {
+    /// The upstream reported an error.
+    pub(super) fn passed_on(error: Error, told: Told) -> Self {
         Self {
-            own_event: Some(event),
+            told: Some(told.into()),
             ..Self::failed(error)
         }
     }
@@ -94,13 +105,14 @@ impl Outcome {
         )
     }
 
-    pub(super) fn unreadable(plan: &Plan, error: SseError) -> Self {
+    pub(super) fn unreadable(plan: &Plan, error: EventError) -> Self {
         let message = format!(
             "Upstream `{}` sent an unreadable event: {error}.",
             plan.leg().upstream
         );
         let code = match error {
-            SseError::EventTooLarge { .. } => ErrorCode::EventTooLarge,
+            EventError::TooLarge { .. } => ErrorCode::EventTooLarge,
+            EventError::Malformed(_) => ErrorCode::UpstreamInvalid,
         };
         Self::upstream_failed(Error::new(code, message), FailureKind::Invalid)
     }
@@ -147,13 +159,19 @@ impl Outcome {
     }
 
     /// The last event, if the outcome has one of its own.
-    pub(super) fn event(&self, plan: &Plan) -> Option<SseEvent> {
+    pub(super) fn event(&self, plan: &Plan, place: impl FnOnce() -> Place) -> Option<SseEvent> {
         let error = self.error.as_ref()?;
-        let own = self.own_event.clone();
-        let event = own.unwrap_or_else(|| {
-            let error = error.clone().stream(plan.stream);
-            plan.surface.error_event(&error)
-        });
+        let event = match self.told.as_deref() {
+            Some(Told::Event(event)) => event.clone(),
+            Some(Told::Fault(fault)) => {
+                let client = plan.surface.client().unwrap_or(ClientDialect::OpenAiChat);
+                client.error_event(fault, &place())
+            }
+            None => {
+                let error = error.clone().stream(plan.stream);
+                plan.surface.error_event(&error, &place())
+            }
+        };
         Some(SseEvent {
             name: event.name,
             // Providers quote the key that they refuse.

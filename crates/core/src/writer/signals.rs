@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::dialect::ProviderDialect;
+use crate::dialect::{ProviderDialect, ReplyHead};
 use crate::error::ErrorCode;
 use crate::event::{Mode, Surface};
 use crate::id::{StreamId, UnixMillis};
@@ -43,6 +43,8 @@ pub struct Plan {
     pub on_disconnect: OnDisconnect,
     /// Bounds of the stream.
     pub limits: StreamLimits,
+    /// For OpenAI's responses: what of the request they repeat. Else empty.
+    pub echo: Bytes,
 }
 
 impl Plan {
@@ -102,6 +104,19 @@ pub struct Leg {
     pub event_timeout: Duration,
     /// How many tokens the model takes, if that is known.
     pub context_window: Option<u64>,
+}
+
+impl Plan {
+    /// What the gateway knows of an answer that begins at `now`.
+    pub(super) fn head(&self, now: UnixMillis) -> ReplyHead {
+        ReplyHead {
+            id: self.stream.to_string(),
+            model: self.asked_model.clone(),
+            created: now.0 / 1000,
+            show_usage: self.show_usage,
+            echo: self.echo.clone(),
+        }
+    }
 }
 
 /// What happened.

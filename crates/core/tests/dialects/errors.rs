@@ -8,7 +8,7 @@ use everstream_core::fault::{Fault, FaultKind};
 use everstream_core::id::StreamId;
 use serde_json::{Value, json};
 
-use crate::transcripts::{CLIENTS, PROVIDERS};
+use crate::transcripts::{CLIENTS, PROVIDERS, place};
 
 fn written(client: ClientDialect, fault: &Fault) -> Value {
     serde_json::from_slice(&client.write_error(fault)).unwrap()
@@ -154,7 +154,7 @@ fn the_gateways_own_errors_are_in_every_dialect() {
         }
     }
     let cut = Error::new(ErrorCode::UpstreamCut, "It broke.").stream(StreamId::from_bits(1));
-    let event = ClientDialect::Anthropic.error_event(&Fault::from(&cut));
+    let event = ClientDialect::Anthropic.error_event(&Fault::from(&cut), &place());
     assert_eq!(&*event.name, b"error");
     let data: Value = serde_json::from_slice(&event.data).unwrap();
     assert_eq!(

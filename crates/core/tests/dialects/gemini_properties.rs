@@ -1,9 +1,13 @@
 //! What holds for any answer in Google's dialect.
 
+use std::fs;
+
+use bytes::Bytes;
 use everstream_core::answer::{Answer, Choice, Delta, Finish, Reason};
 use everstream_core::content::{Content, Maker, Part, Seal, SealForm};
 use everstream_core::dialect::{ClientDialect, ProviderDialect};
-use everstream_core::event::Usage;
+use everstream_core::event::{Surface, Usage};
+use everstream_core::frame::sse::{SseDecoder, SseEvent};
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
@@ -13,7 +17,8 @@ use crate::gemini_client::listen;
 use crate::properties::{
     ALL, WORDS, call, comes_back, google, next_turn, number, render, seal, start, text, usage,
 };
-use crate::transcripts::head;
+use crate::snapshot::inputs;
+use crate::transcripts::{head, hear};
 
 fn reasoning() -> impl Strategy<Value = Part<'static>> {
     WORDS.prop_map(|text| Content::Reasoning(text.into()).into())
@@ -127,5 +132,47 @@ proptest! {
         let body = ClientDialect::Gemini.write_answer(&answer, &head());
         let whole: Value = serde_json::from_slice(&body).unwrap();
         prop_assert_eq!(heard, whole);
+    }
+
+    #[test]
+    fn a_stream_that_is_fetched_as_one_body_is_the_whole_answer(answer in answer()) {
+        let deltas: Vec<Delta<'_>> = answer.deltas().collect();
+        let events = render(ClientDialect::Gemini, &deltas);
+        let folded = Surface::GenerateContent.fold(&Usage::default(), &data(&events)).unwrap();
+        let folded: Value = serde_json::from_slice(&folded).unwrap();
+        let body = ClientDialect::Gemini.write_answer(&answer, &head());
+        let whole: Value = serde_json::from_slice(&body).unwrap();
+        prop_assert_eq!(folded, whole);
+    }
+}
+
+fn data(events: &[SseEvent]) -> Vec<Bytes> {
+    events.iter().map(|event| event.data.clone()).collect()
+}
+
+#[test]
+fn a_golden_stream_folds_to_the_answer_that_it_is() {
+    for path in inputs("gemini", ".sse") {
+        let bytes = Bytes::from(fs::read(&path).unwrap());
+        let Some(answer) = hear(ProviderDialect::Gemini, std::slice::from_ref(&bytes)).answer
+        else {
+            continue;
+        };
+        let (mut decoder, mut events) = (SseDecoder::new(1 << 20), Vec::new());
+        decoder.push(&bytes, &mut events).unwrap();
+        decoder.finish(&mut events).unwrap();
+        let body = Surface::GenerateContent.fold(&Usage::default(), &data(&events));
+        let whole = ProviderDialect::Gemini.read_answer(&body.unwrap(), &head().id);
+        // Folding sorts the members of objects that are not known.
+        let written = |answer: &Answer| -> Value {
+            let body = ClientDialect::Gemini.write_answer(answer, &head());
+            serde_json::from_slice(&body).unwrap()
+        };
+        assert_eq!(
+            written(&whole.unwrap()),
+            written(&answer),
+            "{}",
+            path.display()
+        );
     }
 }

@@ -350,3 +350,24 @@ fn the_path_says_the_model_and_a_budget_says_whether_to_think() {
         .unwrap();
     assert_eq!(ask.model, "");
 }
+
+#[test]
+fn what_a_tool_returns_is_told_in_its_description() {
+    let schema = json!({"type": "integer"});
+    for (member, value) in [
+        ("responseJsonSchema", schema.clone()),
+        ("response", json!({"type": "INTEGER"})),
+    ] {
+        for (description, told) in [
+            (json!("Counts."), "Counts.\n\nReturns JSON of this schema: "),
+            (Value::Null, "Returns JSON of this schema: "),
+        ] {
+            let tool = json!({"name": "f", "description": description, member: value});
+            let body = with("tools", &json!([{"functionDeclarations": [tool]}])).to_string();
+            let ask = ClientDialect::Gemini.read_request(body.as_bytes()).unwrap();
+            let said = ask.tools[0].description.as_deref().unwrap();
+            let returns = said.strip_prefix(told).unwrap_or_else(|| panic!("{said}"));
+            assert_eq!(serde_json::from_str::<Value>(returns).unwrap(), schema);
+        }
+    }
+}

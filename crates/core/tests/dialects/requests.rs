@@ -209,7 +209,7 @@ fn a_provider_gets_what_its_row_says() {
     });
     let traits = Traits {
         max_tokens: true,
-        top_k: true,
+        lacks: &[],
         reasoning_member: Some("reasoning_content"),
         reasoning_details: true,
         cache_control: true,

@@ -1,11 +1,14 @@
 //! What of requests the Responses API can say, and what it cannot.
 
 use everstream_core::dialect::{ClientDialect, ProviderDialect, Traits};
-use everstream_core::error::ErrorCode;
+use everstream_core::error::{Error, ErrorCode};
+use everstream_core::event::Surface;
 use everstream_core::fault::{Fault, FaultKind};
+use everstream_core::id::Seq;
 use serde_json::{Value, json};
 
 use crate::requests::send;
+use crate::transcripts::place;
 
 #[test]
 fn what_is_wrong_or_of_this_api_alone_says_where() {
@@ -54,11 +57,6 @@ fn what_is_wrong_or_of_this_api_alone_says_where() {
             with("truncation", json!("auto")),
             Untranslatable,
             "truncation",
-        ),
-        (
-            with("previous_response_id", json!("resp_1")),
-            Untranslatable,
-            "previous_response_id",
         ),
         (
             with("conversation", json!("conv_1")),
@@ -135,13 +133,27 @@ fn what_the_api_has_no_word_for_is_refused_by_name() {
 #[test]
 fn an_error_ends_a_response_as_its_api_says() {
     let fault = Fault::new(FaultKind::Overloaded, "Too much");
-    let event = ClientDialect::OpenAiResponses.error_event(&fault);
+    let event = ClientDialect::OpenAiResponses.error_event(&fault, &place());
     assert_eq!(&*event.name, b"response.failed");
     let data: Value = serde_json::from_slice(&event.data).unwrap();
     assert_eq!(data["type"], "response.failed");
     assert_eq!(data["response"]["status"], "failed");
+    assert_eq!(data["sequence_number"], 7);
     let error = json!({"code": "server_error", "message": "Too much"});
     assert_eq!(data["response"]["error"], error);
+}
+
+#[test]
+fn an_error_of_delivery_has_the_number_of_the_last_event() {
+    let error = Error::new(ErrorCode::StoreUnavailable, "Later.");
+    for (seen, number) in [(0, 0), (1, 0), (7, 6)] {
+        let event = Surface::Responses.lost_event(&error, Seq::new(seen));
+        assert_eq!(&*event.name, b"error");
+        let data: Value = serde_json::from_slice(&event.data).unwrap();
+        let expected = json!({"type": "error", "sequence_number": number, "code": "store_unavailable",
+            "message": "Later.", "param": null});
+        assert_eq!(data, expected);
+    }
 }
 
 #[test]

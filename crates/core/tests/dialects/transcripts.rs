@@ -6,11 +6,14 @@ use std::path::Path;
 
 use bytes::Bytes;
 use everstream_core::answer::{Answer, Delta, Fold};
-use everstream_core::dialect::{ClientDialect, Decoder, ProviderDialect, Renderer, ReplyHead};
-use everstream_core::frame::sse::{SseDecoder, SseEvent};
+use everstream_core::dialect::{
+    ClientDialect, Decoder, Place, ProviderDialect, Renderer, ReplyHead,
+};
+use everstream_core::frame::event::{EventDecoder, Framing};
+use everstream_core::frame::sse::SseEvent;
 
 use crate::snapshot::{check, inputs};
-use crate::{anthropic_client, gemini_client, responses_client};
+use crate::{anthropic_client, frames, gemini_client, responses_client};
 
 pub(crate) const CLIENTS: [ClientDialect; 4] = [
     ClientDialect::OpenAiChat,
@@ -18,15 +21,27 @@ pub(crate) const CLIENTS: [ClientDialect; 4] = [
     ClientDialect::Gemini,
     ClientDialect::OpenAiResponses,
 ];
-pub(crate) const PROVIDERS: [ProviderDialect; 4] = [
+pub(crate) const PROVIDERS: [ProviderDialect; 6] = [
     ProviderDialect::OpenAiChat,
     ProviderDialect::Anthropic,
     ProviderDialect::Gemini,
     ProviderDialect::OpenAiResponses,
+    ProviderDialect::Bedrock,
+    ProviderDialect::Cohere,
 ];
+
+/// Where an error comes behind seven events.
+pub(crate) fn place() -> Place {
+    Place {
+        before: 7,
+        head: head(),
+        output: None,
+    }
+}
 
 pub(crate) fn head() -> ReplyHead {
     ReplyHead {
+        echo: bytes::Bytes::new(),
         id: "0000000000001".to_owned(),
         model: "asked-for".to_owned(),
         created: 1_700_000_000,
@@ -45,7 +60,7 @@ pub(crate) struct Heard {
 
 /// Decodes a provider's bytes, in these chunks.
 pub(crate) fn hear(dialect: ProviderDialect, chunks: &[Bytes]) -> Heard {
-    let mut frames = SseDecoder::new(1 << 20);
+    let mut frames = EventDecoder::new(dialect.framing(), 1 << 20);
     let mut decoder = Decoder::new(dialect, &head().id);
     let mut renderers = CLIENTS.map(|client| Renderer::new(client, head()));
     let mut events = vec![Vec::new(); CLIENTS.len()];
@@ -89,11 +104,27 @@ fn text(heard: &Heard, client: usize) -> String {
     text
 }
 
+/// How the files with its streams end.
+fn ending(dialect: ProviderDialect) -> &'static str {
+    match dialect.framing() {
+        Framing::Sse => "sse",
+        Framing::AwsEventStream => "frames",
+    }
+}
+
+/// The bytes of a stream, as they come from its provider.
+fn stream(dialect: ProviderDialect, path: &Path) -> Bytes {
+    let file = fs::read(path).unwrap();
+    match dialect.framing() {
+        Framing::Sse => file.into(),
+        Framing::AwsEventStream => frames::from_text(str::from_utf8(&file).unwrap()).into(),
+    }
+}
+
 fn each_stream(mut test: impl FnMut(ProviderDialect, &Path, Bytes)) {
     for dialect in PROVIDERS {
-        for path in inputs(dialect.as_str(), ".sse") {
-            let bytes = fs::read(&path).unwrap().into();
-            test(dialect, &path, bytes);
+        for path in inputs(dialect.as_str(), &format!(".{}", ending(dialect))) {
+            test(dialect, &path, stream(dialect, &path));
         }
     }
 }
@@ -101,8 +132,8 @@ fn each_stream(mut test: impl FnMut(ProviderDialect, &Path, Bytes)) {
 #[test]
 fn every_stream_is_the_same_wherever_it_is_cut() {
     // Decoders see whole events, one at a time: so nothing behind the framer can tell the cuts.
-    let frames = |chunks: &[Bytes]| {
-        let mut decoder = SseDecoder::new(1 << 20);
+    let frames = |dialect: ProviderDialect, chunks: &[Bytes]| {
+        let mut decoder = EventDecoder::new(dialect.framing(), 1 << 20);
         let mut events = Vec::new();
         for chunk in chunks {
             decoder.push(chunk, &mut events).unwrap();
@@ -111,10 +142,15 @@ fn every_stream_is_the_same_wherever_it_is_cut() {
         events
     };
     each_stream(|dialect, path, bytes| {
-        let whole = frames(std::slice::from_ref(&bytes));
+        let whole = frames(dialect, std::slice::from_ref(&bytes));
         for cut in 0..=bytes.len() {
             let chunks = [bytes.slice(..cut), bytes.slice(cut..)];
-            assert_eq!(frames(&chunks), whole, "{} at {cut}", path.display());
+            assert_eq!(
+                frames(dialect, &chunks),
+                whole,
+                "{} at {cut}",
+                path.display()
+            );
         }
         let bytewise: Vec<_> = (0..bytes.len()).map(|at| bytes.slice(at..=at)).collect();
         let heard = hear(dialect, &bytewise);
@@ -148,8 +184,8 @@ fn a_stream_folds_to_what_is_said_without_one() {
         for path in inputs(dialect.as_str(), ".json") {
             let body = fs::read(&path).unwrap();
             let whole = dialect.read_answer(&body, &head().id).unwrap();
-            let stream = fs::read(path.with_extension("sse")).unwrap();
-            let heard = hear(dialect, &[stream.into()]);
+            let stream = stream(dialect, &path.with_extension(ending(dialect)));
+            let heard = hear(dialect, &[stream]);
             assert_eq!(heard.answer.as_ref(), Some(&whole), "{}", path.display());
             for client in CLIENTS {
                 let body = client.write_answer(&whole, &head());

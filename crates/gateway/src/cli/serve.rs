@@ -206,7 +206,9 @@ fn announce(config: &Config, assembled: &Assembled) {
     }
     for (upstream, source) in assembled.upstreams.iter().zip(&assembled.sources) {
         let (name, base_url) = (upstream.name(), upstream.base_url());
-        tracing::info!(%base_url, source, "upstream {name}");
+        let provider = upstream.provider().map(|provider| provider.title);
+        let dialect = upstream.spec().dialect.title();
+        tracing::info!(%base_url, provider, dialect, source, "upstream {name}");
     }
     if assembled.upstreams.is_empty() {
         tracing::warn!(

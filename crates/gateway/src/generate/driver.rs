@@ -305,6 +305,7 @@ fn upstream_head(head: &everstream_core::frame::http1::ResponseHead) -> Upstream
             .and_then(|value| value.trim().parse().ok()),
         request_id: head
             .get_str("x-request-id")
+            .or_else(|| head.get_str("x-amzn-requestid"))
             .map(|id| id.chars().take(128).collect()),
     }
 }

@@ -4,11 +4,13 @@ mod driver;
 pub mod live;
 pub mod recover;
 pub mod registry;
+pub mod snapshot;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use everstream_core::dialect::openai_responses;
 use everstream_core::error::{Error, ErrorCode};
 use everstream_core::event::{Mode, Surface};
 use everstream_core::id::{Epoch, ProjectId, Seq, StreamId};
@@ -182,7 +184,7 @@ impl Generator {
             show_usage: request.show_usage,
             choices: request.choices,
             upstream: request.upstream.name().to_owned(),
-            provider: request.upstream.spec().dialect,
+            provider: request.upstream.dialect_for(request.surface),
             model: request.upstream_model.clone(),
             asked_model: request.model.clone(),
             secrets: request.upstream.secrets(),
@@ -191,6 +193,10 @@ impl Generator {
             first_event_timeout: request.upstream.spec().first_event_timeout,
             event_timeout: request.upstream.spec().event_timeout,
             limits: self.limits,
+            echo: match request.surface {
+                Surface::Responses => openai_responses::echo(&request.body),
+                _ => Bytes::new(),
+            },
         }
     }
 
@@ -235,8 +241,9 @@ impl Drop for Unsure<'_> {
 /// The call to the upstream.
 fn call_of(request: Request) -> driver::Call {
     let mut headers = vec![("content-type", "application/json".to_owned())];
+    let dialect = request.upstream.dialect_for(request.surface);
     let accept = match request.mode {
-        Mode::Stream => "text/event-stream",
+        Mode::Stream => dialect.framing().media_type(),
         Mode::Unary => "application/json",
     };
     headers.push(("accept", accept.to_owned()));
@@ -245,12 +252,13 @@ fn call_of(request: Request) -> driver::Call {
     if let Some(traceparent) = request.traceparent {
         headers.push(("traceparent", traceparent));
     }
-    let dialect = request.upstream.spec().dialect;
     if dialect == request.surface.native() {
         headers.extend(request.headers);
     }
+    let model = &request.upstream_model;
+    let path = dialect.path(request.surface, model, request.mode);
     driver::Call {
-        path: dialect.path(request.surface, &request.upstream_model, request.mode),
+        path: request.upstream.path(path, model),
         upstream: request.upstream,
         headers,
         body: request.upstream_body,

@@ -7,14 +7,15 @@ use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use everstream_core::dialect::openai::Envelope;
-use everstream_core::dialect::{ClientDialect, Target, hide, upstream_body};
+use everstream_core::dialect::{ClientDialect, Target, upstream_body};
 use everstream_core::error::{Error, ErrorCode};
 use everstream_core::event::Surface;
-use http::{HeaderValue, StatusCode, header};
+use http::{StatusCode, header};
 use serde_json::json;
 
 use super::body::read_body;
-use super::error::{Shape, from_event};
+use super::error::Shape;
+use super::refusal::refusal;
 use super::respond::{About, name_upstream};
 use crate::app::App;
 use crate::pipeline::{passed_on, route};
@@ -44,50 +45,45 @@ async fn try_count(app: &App, request: Request) -> Result<Response, Error> {
     };
     let body = upstream_body(&envelope, upstream.spec().dialect, &target)?;
     let headers = passed_on(SURFACE, &parts.headers);
-    let answer = ask(&upstream, &headers, body);
+    asked(&upstream, "/messages/count_tokens", &headers, body, SURFACE).await
+}
+
+/// What an upstream of the surface's own dialect answers, an error in the surface's words.
+pub(super) async fn asked(
+    upstream: &Arc<Upstream>,
+    path: &str,
+    headers: &[(&'static str, String)],
+    body: Bytes,
+    surface: Surface,
+) -> Result<Response, Error> {
+    let answer = ask(upstream, path, headers, body, surface);
     let answer = tokio::time::timeout(upstream.spec().first_event_timeout, answer).await;
     let answer = answer.unwrap_or_else(|_| {
         let message = format!("Upstream `{}` was silent for too long.", upstream.name());
         Err(Error::new(ErrorCode::UpstreamTimeout, message))
     })?;
-    Ok(described(answer, &upstream))
+    Ok(described(answer, upstream))
 }
 
 async fn ask(
     upstream: &Arc<Upstream>,
+    path: &str,
     headers: &[(&'static str, String)],
     body: Bytes,
+    surface: Surface,
 ) -> Result<Response, Error> {
-    let (head, text) = upstream
-        .ask("/messages/count_tokens", headers, body)
-        .await?;
+    let (head, text) = upstream.ask(path, headers, body).await?;
     let status = head.status;
     if (200..300).contains(&status) {
         let kind = [(header::CONTENT_TYPE, "application/json")];
         return Ok((StatusCode::OK, kind, text).into_response());
     }
-    let mut fault = upstream.spec().dialect.read_error(status, &text);
-    if matches!(status, 401 | 403) {
-        // Else a client would look for the mistake in its own key.
-        fault.message = format!(
-            "Upstream `{}` refused this gateway's key: {}",
-            upstream.name(),
-            fault.message
-        );
-    }
-    let body = hide(
-        ClientDialect::Anthropic.write_error(&fault),
-        &upstream.secrets(),
-    );
-    let mut refusal = from_event(body, status);
-    let after = head.get_str("retry-after");
-    if let Some(after) = after.and_then(|after| HeaderValue::try_from(after).ok()) {
-        refusal.headers_mut().insert(header::RETRY_AFTER, after);
-    }
-    Ok(refusal)
+    let client = surface.client().unwrap_or(ClientDialect::OpenAiChat);
+    Ok(refusal(upstream, client, &head, &text))
 }
 
-fn described(mut response: Response, upstream: &Upstream) -> Response {
+/// The response, and who answers.
+pub(super) fn described(mut response: Response, upstream: &Upstream) -> Response {
     let about = About {
         upstream: Some(upstream.name().to_owned()),
         replayed: false,

@@ -6,19 +6,20 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use everstream_core::dialect::ProviderDialect;
 use everstream_core::error::Error;
-use http::HeaderMap;
+use http::{HeaderMap, Uri};
 use serde_json::{Value, json};
 
 use super::error::Shape;
+use super::gemini::check_query;
 use super::segment::Segment;
 use crate::app::App;
 use crate::pipeline::route;
 use crate::upstream::models::ModelEntry;
 
 /// `GET /v1/models`
-pub(super) async fn list(State(app): State<Arc<App>>, headers: HeaderMap) -> Response {
-    let dialect = Dialect::of(&headers);
-    let result = app.keys.authenticate(&headers).map(|_| {
+pub(super) async fn list(State(app): State<Arc<App>>, uri: Uri, headers: HeaderMap) -> Response {
+    let dialect = Dialect::of(&uri, &headers);
+    let result = dialect.authenticate(&app, &uri, &headers).map(|()| {
         let models = app.models.list();
         let rows: Vec<Value> = models.iter().map(|model| dialect.entry(model)).collect();
         axum::Json(match dialect {
@@ -29,6 +30,7 @@ pub(super) async fn list(State(app): State<Arc<App>>, headers: HeaderMap) -> Res
                 "first_id": models.first().map(|model| &model.id),
                 "last_id": models.last().map(|model| &model.id),
             }),
+            Dialect::Gemini => json!({ "models": rows }),
         })
     });
     dialect.reply(result)
@@ -38,10 +40,11 @@ pub(super) async fn list(State(app): State<Arc<App>>, headers: HeaderMap) -> Res
 pub(super) async fn show(
     State(app): State<Arc<App>>,
     Segment(model): Segment,
+    uri: Uri,
     headers: HeaderMap,
 ) -> Response {
-    let dialect = Dialect::of(&headers);
-    let result = app.keys.authenticate(&headers).and_then(|_| {
+    let dialect = Dialect::of(&uri, &headers);
+    let result = dialect.authenticate(&app, &uri, &headers).and_then(|()| {
         if let Some(found) = app.models.list().iter().find(|entry| entry.id == model) {
             return Ok(axum::Json(dialect.entry(found)));
         }
@@ -56,27 +59,38 @@ pub(super) async fn show(
     dialect.reply(result)
 }
 
-/// Whose list of models it is: two APIs have theirs at the same path, and only one of them asks for
-/// a version.
+/// Whose list of models it is: three APIs have theirs at the same path, and two of them have headers
+/// of their own. Google's has another path, too.
 #[derive(Clone, Copy)]
 enum Dialect {
     OpenAi,
     Anthropic,
+    Gemini,
 }
 
 impl Dialect {
-    fn of(headers: &HeaderMap) -> Self {
-        if headers.contains_key("anthropic-version") {
+    fn of(uri: &Uri, headers: &HeaderMap) -> Self {
+        if uri.path().starts_with("/v1beta/") || headers.contains_key("x-goog-api-key") {
+            Self::Gemini
+        } else if headers.contains_key("anthropic-version") {
             Self::Anthropic
         } else {
             Self::OpenAi
         }
     }
 
+    fn authenticate(self, app: &App, uri: &Uri, headers: &HeaderMap) -> Result<(), Error> {
+        if let Self::Gemini = self {
+            check_query(uri)?;
+        }
+        app.keys.authenticate(headers).map(|_| ())
+    }
+
     fn native(self) -> ProviderDialect {
         match self {
             Self::OpenAi => ProviderDialect::OpenAiChat,
             Self::Anthropic => ProviderDialect::Anthropic,
+            Self::Gemini => ProviderDialect::Gemini,
         }
     }
 
@@ -93,6 +107,12 @@ impl Dialect {
                 // What the API says of a model whose release nobody knows.
                 "created_at": "1970-01-01T00:00:00Z",
             }),
+            Self::Gemini => json!({
+                "name": format!("models/{id}"),
+                "baseModelId": id,
+                "displayName": id,
+                "supportedGenerationMethods": ["generateContent", "countTokens"],
+            }),
         }
     }
 
@@ -100,6 +120,7 @@ impl Dialect {
         let shape = match self {
             Self::OpenAi => Shape::OpenAi,
             Self::Anthropic => Shape::Anthropic,
+            Self::Gemini => Shape::Gemini,
         };
         match result {
             Ok(json) => json.into_response(),

@@ -7,7 +7,6 @@ use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use everstream_core::error::{Error, ErrorCode};
 use everstream_core::event::{Event, Mode, Status, Surface};
-use everstream_core::frame::sse::HEARTBEAT;
 use everstream_core::id::{Seq, StreamId};
 use everstream_core::record::End;
 use everstream_store::Stat;
@@ -16,6 +15,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use tokio::time::timeout;
 
 use super::error::{from_event, must_not_retry};
+use super::form::Form;
 use super::page;
 use super::sse::SseBody;
 use crate::app::App;
@@ -47,52 +47,51 @@ pub(super) fn name_stream(headers: &mut HeaderMap, stream: StreamId) {
     }
 }
 
-/// Server-sent events. The head waits for the first event, for a moment: so a provider's refusal
+/// A stream's events. The head waits for the first event, for a moment: so a provider's refusal
 /// keeps its status, and idle timers of proxies still see bytes in time.
 pub(super) async fn held_sse(
     app: &App,
     mut reader: Reader,
-    surface: Surface,
+    (surface, mut form): (Surface, Form),
     about: &About,
 ) -> Result<Response, Error> {
     let first = match timeout(app.config.streams.head_hold, reader.next()).await {
-        Err(_) => Bytes::from_static(HEARTBEAT),
+        Err(_) => form.heartbeat(),
         Ok(Read::Events(batch, before)) => {
             if let Some(end) = refusal(&reader) {
-                return Ok(refused(&reader, about, &end, last_data(&batch.events)));
+                let data = last_data(&batch.events);
+                return Ok(refused(&reader, surface, about, &end, data));
             }
-            batch.frames_after(before)
+            form.events(&batch, before)
         }
         Ok(Read::Ended(_)) => Bytes::new(),
         Ok(Read::Lost(error)) => return Err(error),
     };
-    Ok(sse(app, reader, surface, Some(first), about))
+    Ok(sse(app, reader, (surface, form), Some(first), about))
 }
 
-/// Server-sent events, from now on.
+/// A stream's events, from now on.
 pub(super) fn sse(
     app: &App,
     reader: Reader,
-    surface: Surface,
+    (surface, form): (Surface, Form),
     first: Option<Bytes>,
     about: &About,
 ) -> Response {
     let stream = reader.stream();
     let first = first.filter(|bytes| !bytes.is_empty());
-    let body = SseBody::new(reader, surface, first, app.config.streams.heartbeat);
-    let mut response = event_stream(Body::new(body));
+    let body = SseBody::new(reader, surface, form, first, app.config.streams.heartbeat);
+    let mut response = streamed(Body::new(body), form);
     describe(response.headers_mut(), stream, about);
     response
 }
 
-/// A response whose body is server-sent events.
-pub(super) fn event_stream(body: Body) -> Response {
+/// A response whose body is events in this form.
+pub(super) fn streamed(body: Body, form: Form) -> Response {
     let mut response = body.into_response();
     let headers = response.headers_mut();
-    headers.insert(
-        header::CONTENT_TYPE,
-        HeaderValue::from_static("text/event-stream"),
-    );
+    let kind = HeaderValue::from_static(form.content_type());
+    headers.insert(header::CONTENT_TYPE, kind);
     streaming_headers(headers);
     response
 }
@@ -129,12 +128,8 @@ pub(super) async fn whole(
         }
     };
     if end.status != Status::Completed {
-        return Ok(refused(
-            &reader,
-            about,
-            &end,
-            data.pop().unwrap_or_default(),
-        ));
+        let data = data.pop().unwrap_or_default();
+        return Ok(refused(&reader, surface, about, &end, data));
     }
     let body = match mode {
         Mode::Unary => data.pop().unwrap_or_default(),
@@ -198,13 +193,14 @@ fn last_data(events: &[Event]) -> Bytes {
 }
 
 /// The error as a response of its own, with the status that the provider gave.
-fn refused(reader: &Reader, about: &About, end: &End, data: Bytes) -> Response {
+fn refused(reader: &Reader, surface: Surface, about: &About, end: &End, data: Bytes) -> Response {
     let code = end
         .reason
         .as_deref()
         .and_then(ErrorCode::from_name)
         .unwrap_or(ErrorCode::Internal);
-    let mut response = from_event(data, end.http_status.unwrap_or(code.status()));
+    let status = end.http_status.unwrap_or(code.status());
+    let mut response = from_event(surface.refusal(data, status), status);
     let headers = response.headers_mut();
     describe(headers, reader.stream(), about);
     if let Some(after) = end.retry_after {

@@ -19,10 +19,7 @@ impl Upstream {
         headers: &[(&'static str, String)],
         body: Bytes,
     ) -> Result<(ResponseHead, Bytes), Error> {
-        let failed = |error: UpstreamError| {
-            let message = format!("Upstream `{}`: {}.", error.upstream, error.kind);
-            Error::new(error.code(), message)
-        };
+        let failed = UpstreamError::into_error;
         let mut all = vec![
             ("content-type", "application/json"),
             ("accept", "application/json"),

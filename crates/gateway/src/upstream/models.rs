@@ -10,6 +10,7 @@ use everstream_core::limits::{
     UPSTREAM_MODELS_BYTES, UPSTREAM_MODELS_REFRESH, UPSTREAM_MODELS_RETRY, UPSTREAM_MODELS_TIMEOUT,
 };
 use everstream_core::policy::route::{self, Candidate, NotFound};
+use everstream_core::provider::Provider;
 use futures_util::future::join_all;
 use serde::Deserialize;
 use tokio::time::Instant;
@@ -132,7 +133,11 @@ impl ModelDirectory {
     }
 
     async fn refresh_where(&self, wanted: impl Fn(&Listing) -> bool) {
-        let unfixed = |listing: &&Listing| listing.upstream.spec().models.is_none();
+        let unfixed = |listing: &&Listing| {
+            let lists = |provider: &Provider| provider.lists_models;
+            let upstream = &listing.upstream;
+            upstream.spec().models.is_none() && upstream.provider().is_none_or(lists)
+        };
         let due = self
             .listings
             .iter()
@@ -155,7 +160,7 @@ impl ModelDirectory {
             .map(|(listing, models)| Candidate {
                 name: listing.upstream.name(),
                 models: models.as_ref().map(|models| models.as_slice()),
-                native: listing.upstream.spec().dialect == native,
+                native: listing.upstream.speaks(native),
             });
         decide(&candidates.collect::<Vec<_>>())
     }
@@ -228,6 +233,10 @@ pub(super) async fn fetch_models(upstream: &Arc<Upstream>) -> Result<ModelList, 
             ProviderDialect::Anthropic => "/models?limit=1000",
             // Else it gives fifty.
             ProviderDialect::Gemini => "/models?pageSize=1000",
+            // Else it gives twenty, and those for other things.
+            ProviderDialect::Cohere => "/v1/models?page_size=1000&endpoint=chat",
+            // It answers so on another host. The configuration has to name its models.
+            ProviderDialect::Bedrock => "/foundation-models",
         },
         headers: &[("accept", "application/json")],
         body: None,

@@ -1,14 +1,14 @@
 //! Seals of other makers' in a request that goes to Anthropic as it is.
 
 use std::borrow::Cow;
-use std::ops::Range;
 
 use bytes::Bytes;
 use memchr::memmem;
 
 use super::token::{self, On};
 use crate::content::{Maker, Seal, SealForm};
-use crate::dialect::json::{for_each_element, for_each_member, text_of};
+use crate::dialect::edit::{Changed, elements, member, replace};
+use crate::dialect::json::{for_each_member, text_of};
 
 /// Takes out of a request what this gateway put into the answers of other makers' models, and only
 /// a gateway can read: blocks of reasoning whose seal is a [`token`]. Anthropic's own seals that
@@ -24,13 +24,6 @@ pub(in crate::dialect) fn unseal(body: &Bytes) -> Bytes {
         Changed::To(text) => text.into(),
         Changed::Not | Changed::Gone => body.clone(),
     }
-}
-
-/// What became of a value.
-enum Changed {
-    Not,
-    To(String),
-    Gone,
 }
 
 fn conversation(messages: &str) -> Changed {
@@ -76,47 +69,6 @@ fn block(block: &str) -> Changed {
 
 fn is_at_home(seal: &Seal<'_>, form: SealForm) -> bool {
     seal.maker == Maker::Anthropic && seal.form == form
-}
-
-/// Changes a member of an object. Where the member is gone, so is the object.
-fn member(object: &str, name: &str, change: impl Fn(&str) -> Changed) -> Changed {
-    let mut found = None;
-    let walked = for_each_member(object.as_bytes(), |member| {
-        if member.key == name {
-            found = Some((member.value, member.span));
-        }
-        Ok::<_, serde_json::Error>(())
-    });
-    let (Ok(()), Some((value, span))) = (walked, found) else {
-        return Changed::Not;
-    };
-    match change(value) {
-        Changed::To(text) => Changed::To(replace(object, span, &text)),
-        other => other,
-    }
-}
-
-/// Changes the elements of an array; those that are gone are left out.
-fn elements(array: &str, change: impl Fn(&str) -> Changed) -> Changed {
-    let mut kept: Vec<Cow<'_, str>> = Vec::new();
-    let mut changed = false;
-    let walked = for_each_element(array, |element| {
-        let what = change(element);
-        changed |= !matches!(what, Changed::Not);
-        match what {
-            Changed::Not => kept.push(Cow::Borrowed(element)),
-            Changed::To(text) => kept.push(Cow::Owned(text)),
-            Changed::Gone => {}
-        }
-    });
-    if walked.is_err() || !changed {
-        return Changed::Not;
-    }
-    Changed::To(format!("[{}]", kept.join(",")))
-}
-
-fn replace(text: &str, place: Range<usize>, by: &str) -> String {
-    [&text[..place.start], by, &text[place.end..]].concat()
 }
 
 #[cfg(test)]

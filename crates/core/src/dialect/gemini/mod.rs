@@ -23,24 +23,33 @@
 //! response itself, any other text its `output`. In requests of clients: `safetySettings` that ask
 //! for no filter are left out, `mediaResolution` of a part is an image's `detail`.
 
+mod count;
 mod error;
 mod finish;
+mod fold;
 mod logprobs;
+mod observe;
 mod out;
 mod path;
 mod request;
 mod schema;
 mod seal;
 mod stream;
+mod unseal;
 mod url;
 mod usage;
 mod whole;
 mod wire;
 
+pub use count::{count_body, count_estimate, count_path};
 pub(super) use error::{read_error, write_error};
+pub(super) use fold::fold;
+pub use observe::Observer;
+pub(super) use observe::{candidate_count, is_over};
 pub(super) use path::path;
 pub(super) use request::{read_request, write_request};
 pub use stream::{Decoder, Renderer};
+pub(super) use unseal::unseal;
 pub(super) use url::url;
 pub(super) use whole::{read_answer, write_answer};
 

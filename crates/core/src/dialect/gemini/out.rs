@@ -67,6 +67,7 @@ pub(super) struct PartOut<'a> {
 
 #[derive(Serialize)]
 pub(super) struct CallOut<'a> {
+    #[serde(skip_serializing_if = "str::is_empty")]
     pub(super) id: &'a str,
     pub(super) name: &'a str,
     pub(super) args: Json<'a>,
@@ -74,6 +75,7 @@ pub(super) struct CallOut<'a> {
 
 #[derive(Serialize)]
 pub(super) struct ResponseOut<'a> {
+    #[serde(skip_serializing_if = "str::is_empty")]
     pub(super) id: &'a str,
     pub(super) name: &'a str,
     pub(super) response: ResultOut<'a>,

@@ -10,7 +10,7 @@ use crate::content::{Maker, Seal, SealForm};
 use crate::dialect::token::{self, On};
 
 /// The first whole bytes of every token, in base64.
-const TOKEN_START: &str = "ZXZlcnN0cmVh";
+pub(super) const TOKEN_START: &str = "ZXZlcnN0cmVh";
 
 /// Google's own as it is; another maker's as a token in base64, and what is no base64, which clients
 /// do not read.
@@ -37,7 +37,8 @@ pub(super) fn read(data: Cow<'_, str>) -> Seal<'_> {
     })
 }
 
-fn foreign(data: &str) -> Option<Seal<'static>> {
+/// The seal that a token is of; `None` for Google's own signatures.
+pub(super) fn foreign(data: &str) -> Option<Seal<'static>> {
     if !data.starts_with(TOKEN_START) {
         return None;
     }

@@ -1,21 +1,12 @@
 use crate::event::Mode;
+use crate::percent::segment;
+
+const TUNED: &str = "tunedModels/";
 
 /// Where a model is asked, below the version of the API. A stream is asked for as server-sent
 /// events; without `alt` it would be one JSON array.
 pub(in crate::dialect) fn url(model: &str, mode: Mode) -> String {
-    let model = model.strip_prefix("models/").unwrap_or(model);
-    let mut path = String::from("/models/");
-    for byte in model.bytes() {
-        match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
-                path.push(char::from(byte));
-            }
-            _ => {
-                use std::fmt::Write as _;
-                let _infallible = write!(path, "%{byte:02X}");
-            }
-        }
-    }
+    let mut path = place(model);
     path.push_str(match mode {
         Mode::Stream => ":streamGenerateContent?alt=sse",
         Mode::Unary => ":generateContent",
@@ -23,9 +14,25 @@ pub(in crate::dialect) fn url(model: &str, mode: Mode) -> String {
     path
 }
 
+/// Where a model is. A tuned one has a name of a place of its own.
+pub(super) fn place(model: &str) -> String {
+    match model.strip_prefix(TUNED) {
+        Some(tuned) => format!("/{TUNED}{}", segment(tuned)),
+        None => format!(
+            "/models/{}",
+            segment(model.strip_prefix("models/").unwrap_or(model))
+        ),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_tuned_model_is_beside_the_others() {
+        assert_eq!(place("tunedModels/a/b"), "/tunedModels/a%2Fb");
+    }
 
     #[test]
     fn a_name_cannot_leave_its_place() {

@@ -1,3 +1,6 @@
+mod addressed;
+
+use std::borrow::Cow;
 use std::ops::Range;
 
 use bytes::{BufMut, Bytes, BytesMut};
@@ -32,7 +35,8 @@ pub struct Envelope {
 /// Where in the body lies what may have to change.
 #[derive(Clone, Debug)]
 struct Places {
-    model: Range<usize>,
+    /// `None` when only the path says it.
+    model: Option<Range<usize>>,
     stream: Option<Range<usize>>,
     /// The `background` member with one comma.
     background: Option<Range<usize>>,
@@ -41,7 +45,7 @@ struct Places {
 }
 
 #[derive(Clone, Debug)]
-struct Edit<T> {
+pub(super) struct Edit<T> {
     place: Range<usize>,
     text: T,
 }
@@ -69,6 +73,13 @@ impl Envelope {
     /// streamed, and streamed in any case if `force_stream`.
     pub fn upstream_body(&self, model: &str, ask_usage: bool, force_stream: bool) -> Bytes {
         let places = &self.places;
+        let Some(model_place) = places
+            .model
+            .clone()
+            .filter(|_| !self.surface.is_addressed())
+        else {
+            return self.addressed_body(model);
+        };
         let mut edits = Vec::new();
         // New members stand behind the model, which is always there.
         let mut new_members = String::new();
@@ -87,9 +98,9 @@ impl Envelope {
         }
         if model != self.model {
             let name = serde_json::Value::from(model).to_string();
-            edits.push(Edit::new(places.model.clone(), name + &new_members));
+            edits.push(Edit::new(model_place, name + &new_members));
         } else if !new_members.is_empty() {
-            edits.push(Edit::new(places.model.end..places.model.end, new_members));
+            edits.push(Edit::new(model_place.end..model_place.end, new_members));
         }
         if let Some(place) = &places.background {
             edits.push(Edit::new(place.clone(), String::new()));
@@ -99,12 +110,12 @@ impl Envelope {
 }
 
 impl<T> Edit<T> {
-    fn new(place: Range<usize>, text: T) -> Self {
+    pub(super) fn new(place: Range<usize>, text: T) -> Self {
         Self { place, text }
     }
 }
 
-fn splice(body: &Bytes, mut edits: Vec<Edit<String>>) -> Bytes {
+pub(super) fn splice(body: &Bytes, mut edits: Vec<Edit<String>>) -> Bytes {
     if edits.is_empty() {
         return body.clone();
     }
@@ -150,10 +161,17 @@ enum Background {
 }
 
 impl Reader {
-    fn member(&mut self, member: &Member<'_>, surface: Surface) -> Result<(), Refused> {
+    /// Passes a member whose value is of no interest here.
+    fn pass(&mut self, member: &Member<'_>) {
         if let Background::From { start, .. } = self.background_place {
             self.background_place = Background::At(start..member.start);
         }
+        self.end = Some(member.span.end);
+    }
+
+    fn member(&mut self, member: &Member<'_>, surface: Surface) -> Result<(), Refused> {
+        let before = self.end;
+        self.pass(member);
         let value = member.value;
         match &*member.key {
             "model" => {
@@ -172,7 +190,7 @@ impl Reader {
                 )?;
                 self.background_place = Background::From {
                     start: member.start,
-                    last: self.end.map(|end| end..member.span.end),
+                    last: before.map(|end| end..member.span.end),
                 };
             }
             "stream_options" if surface.is_completion() => {
@@ -188,7 +206,6 @@ impl Reader {
             }
             _ => {}
         }
-        self.end = Some(member.span.end);
         Ok(())
     }
 
@@ -220,7 +237,7 @@ impl Reader {
             body: body.clone(),
             surface,
             places: Places {
-                model: model_place,
+                model: Some(model_place),
                 stream: stream_place,
                 background: match self.background_place {
                     Background::Absent => None,
@@ -233,18 +250,21 @@ impl Reader {
     }
 }
 
-fn once<T>(name: &str, slot: &mut Option<T>, value: T) -> Result<(), Error> {
+pub(super) fn once<T>(name: &str, slot: &mut Option<T>, value: T) -> Result<(), Error> {
     if slot.replace(value).is_some() {
         return Err(invalid(name, format!("The request has `{name}` twice.")));
     }
     Ok(())
 }
 
-fn model(value: &str) -> Result<String, Error> {
+pub(super) fn model(value: &str) -> Result<String, Error> {
     if !value.starts_with('"') {
         return Err(invalid("model", "`model` must be a string."));
     }
-    let model = text_of(value).map_err(|error| not_json(&error))?;
+    checked_model(text_of(value).map_err(|error| not_json(&error))?)
+}
+
+fn checked_model(model: Cow<'_, str>) -> Result<String, Error> {
     if model.is_empty() {
         return Err(invalid("model", "`model` is empty."));
     }
@@ -323,7 +343,7 @@ pub(super) fn not_json(error: &serde_json::Error) -> Error {
 }
 
 /// A refusal from within a walk over JSON.
-struct Refused(Error);
+pub(super) struct Refused(pub(super) Error);
 
 impl From<Error> for Refused {
     fn from(error: Error) -> Self {

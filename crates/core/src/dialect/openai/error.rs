@@ -97,12 +97,9 @@ fn from_value(value: &Value) -> UpstreamFault {
         let status = u16::try_from(error[name].as_u64()?).ok()?;
         (400..600).contains(&status).then_some(status)
     };
+    let reason = message(error).or_else(|| message(value));
     UpstreamFault {
-        message: safe(
-            message(error)
-                .or_else(|| message(value))
-                .unwrap_or_default(),
-        ),
+        message: safe(&(reason.unwrap_or_default().to_owned() + &filtered(error))),
         code: name(&error["code"]),
         kind: name(&error["type"]),
         param: name(&error["param"]),
@@ -110,11 +107,24 @@ fn from_value(value: &Value) -> UpstreamFault {
     }
 }
 
+/// The filters of Azure's that a request was caught in, as a sentence behind the reason.
+fn filtered(error: &Value) -> String {
+    let results = &error["innererror"]["content_filter_result"];
+    let names = results.as_object().into_iter().flatten();
+    let names = names.filter(|(_, result)| result["filtered"] == true);
+    let names: Vec<&str> = names.map(|(name, _)| name.as_str()).collect();
+    if names.is_empty() {
+        String::new()
+    } else {
+        format!(" Filtered: {}.", names.join(", "))
+    }
+}
+
 fn message(value: &Value) -> Option<&str> {
     let words = match value {
         // FastAPI lists what is wrong with each field.
         Value::Array(list) => return message(list.first()?),
-        Value::Object(object) => ["message", "detail", "msg", "error_description"]
+        Value::Object(object) => ["message", "Message", "detail", "msg", "error_description"]
             .iter()
             .filter_map(|name| object.get(*name))
             .find_map(message),

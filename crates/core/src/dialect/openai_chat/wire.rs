@@ -11,7 +11,7 @@ use serde_json::value::RawValue;
 
 use super::reasoning::Detail;
 use super::usage::UsageIn;
-use crate::dialect::wire::{Figure, Str};
+use crate::dialect::wire::{Figure, Str, one_or_more};
 
 #[derive(Debug, Deserialize)]
 pub(super) struct Chunk<'a> {
@@ -23,11 +23,21 @@ pub(super) struct Chunk<'a> {
     pub(super) created: Figure,
     #[serde(borrow)]
     pub(super) object: Option<Str<'a>>,
+    #[serde(borrow, default, deserialize_with = "one_or_more")]
+    pub(super) choices: Vec<ChoiceIn<'a>>,
+    pub(super) usage: Option<Box<UsageIn>>,
+    /// Groq has its figures here as well, and in streams nowhere else unless asked.
+    pub(super) x_groq: Option<GroqIn>,
+    /// Azure's, of the question.
     #[serde(borrow)]
-    pub(super) choices: Option<Vec<ChoiceIn<'a>>>,
-    pub(super) usage: Option<UsageIn>,
+    pub(super) prompt_filter_results: Option<&'a RawValue>,
     #[serde(borrow)]
     pub(super) error: Option<&'a RawValue>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct GroqIn {
+    pub(super) usage: Option<Box<UsageIn>>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -36,8 +46,9 @@ pub(super) struct ChoiceIn<'a> {
     pub(super) index: Figure,
     #[serde(borrow)]
     pub(super) delta: Option<MessageIn<'a>>,
+    /// Boxed, as what is here once in an answer is not to be moved around with each of its chunks.
     #[serde(borrow)]
-    pub(super) message: Option<MessageIn<'a>>,
+    pub(super) message: Option<Box<MessageIn<'a>>>,
     #[serde(borrow)]
     pub(super) finish_reason: Option<Str<'a>>,
     #[serde(borrow)]
@@ -51,7 +62,7 @@ pub(super) struct ChoiceIn<'a> {
     #[serde(borrow)]
     pub(super) content_filter_results: Option<&'a RawValue>,
     /// Moonshot has it here.
-    pub(super) usage: Option<UsageIn>,
+    pub(super) usage: Option<Box<UsageIn>>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -69,9 +80,9 @@ pub(super) struct MessageIn<'a> {
     #[serde(borrow)]
     pub(super) tool_calls: Option<Vec<CallIn<'a>>>,
     #[serde(borrow)]
-    pub(super) function_call: Option<FunctionIn<'a>>,
+    pub(super) function_call: Option<Box<FunctionIn<'a>>>,
     #[serde(borrow)]
-    pub(super) extra_content: Option<ExtraContent<'a>>,
+    pub(super) extra_content: Option<Box<ExtraContent<'a>>>,
     #[serde(borrow)]
     pub(super) images: Option<Vec<ImageIn<'a>>>,
     #[serde(borrow)]
@@ -104,7 +115,7 @@ pub(super) struct CallIn<'a> {
     #[serde(borrow)]
     pub(super) function: Option<FunctionIn<'a>>,
     #[serde(borrow)]
-    pub(super) extra_content: Option<ExtraContent<'a>>,
+    pub(super) extra_content: Option<Box<ExtraContent<'a>>>,
 }
 
 #[derive(Debug, Deserialize)]

@@ -16,20 +16,32 @@
 //! system's words are messages of the developer's; a document of plain text is a text; a result is not
 //! marked as an error; a budget for thinking is an effort; an answer is not stored there.
 
+pub mod conversation;
+mod echo;
 mod finish;
+mod fold;
 mod item;
+mod observe;
 mod path;
+mod refusal;
 mod request;
 mod response;
+pub mod snapshot;
 mod stream;
+mod unseal;
 mod usage;
 mod whole;
 mod wire;
 
+pub use echo::echo;
+pub(super) use fold::fold;
+pub use observe::Observer;
 pub(super) use path::path;
+pub(super) use refusal::refusal;
 pub(super) use request::{read_request, write_request};
-pub(super) use stream::failed;
 pub use stream::{Decoder, Renderer};
+pub(super) use stream::{failed, lost};
+pub(super) use unseal::{continued, unseal};
 pub(super) use whole::{read_answer, write_answer};
 
 /// The dialect's name.

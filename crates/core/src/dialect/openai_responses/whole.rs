@@ -2,7 +2,7 @@ use bytes::Bytes;
 
 use super::finish;
 use super::item::{Item, items};
-use super::response::{ResponseOut, State};
+use super::response::{ResponseOut, State, output};
 use super::stream::Decoder;
 use super::wire::ResponseIn;
 use crate::answer::{Answer, Choice, Delta, Fold};
@@ -41,7 +41,7 @@ pub(in crate::dialect) fn write_answer(answer: &Answer, head: &ReplyHead) -> Byt
     json_line(&ResponseOut::new(
         &head,
         state,
-        &items,
+        output(&items, state),
         answer.usage.as_ref(),
         extras,
     ))

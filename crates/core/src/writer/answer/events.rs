@@ -24,18 +24,18 @@ impl Answer {
                 self.observed_event(plan, event, seen, step);
             }
             Reading::Translated(translation) => {
-                let heard = translation.push(plan, &event);
+                let heard = translation.push(plan, &event, &mut step.events);
                 self.hear(plan, heard, step);
             }
         }
     }
 
-    /// The upstream's stream is over: gives what its answer lacks but for its content, or says that
+    /// The upstream's stream is over, `properly` or as its connection broke: gives what its answer lacks but for its content, or says that
     /// it was cut.
-    pub(super) fn close(&mut self, plan: &Plan, step: &mut Step) {
+    pub(super) fn close(&mut self, plan: &Plan, properly: bool, step: &mut Step) {
         let closing = match &mut self.reading {
             Reading::Translated(translation) => {
-                let heard = translation.finish(plan);
+                let heard = translation.finish(plan, &mut step.events);
                 return self.hear(plan, heard, step);
             }
             Reading::OpenAi if self.finished >= plan.choices.max(1) => Closing::Lacks(SseEvent {
@@ -43,7 +43,8 @@ impl Answer {
                 data: Bytes::from_static(b"[DONE]"),
             }),
             Reading::OpenAi => Closing::Cut("ended its answer without a finish_reason"),
-            Reading::Observed(observer) => observer.close(plan.choices),
+            Reading::Observed(observer) if properly => observer.close(),
+            Reading::Observed(observer) => observer.abandon(plan.choices),
         };
         step.outcome = Some(match closing {
             Closing::Cut(what) => Outcome::cut(plan, what),
@@ -139,8 +140,7 @@ impl Answer {
         self.usage = heard.usage.or(self.usage.take());
         self.finished += heard.finished;
         self.content_events += heard.pieces;
-        self.delivered |= !heard.events.is_empty();
-        step.events.extend(heard.events);
+        self.delivered |= heard.told;
         if let Some(fault) = heard.fault {
             step.outcome = Some(self.fault(plan, fault, None));
         } else if let Some(error) = heard.broken {

@@ -14,11 +14,13 @@ use bytes::{Bytes, BytesMut};
 
 use super::outcome::Outcome;
 use super::{Breakage, Plan, UpstreamHead};
+use crate::dialect::Place;
 use crate::dialect::observe::Observer;
 use crate::error::{Error, ErrorCode};
 use crate::event::{Mode, Usage};
-use crate::frame::sse::{SseDecoder, SseError, SseEvent};
-use crate::id::UnixMillis;
+use crate::frame::event::{EventDecoder, EventError};
+use crate::frame::sse::SseEvent;
+use crate::id::{Seq, UnixMillis};
 use crate::limits;
 use crate::policy::attempt::FailureKind;
 use crate::record::Record;
@@ -53,6 +55,7 @@ pub(super) struct Answer {
     pub(super) pending: Vec<Record>,
     body: Body,
     reading: Reading,
+    began: UnixMillis,
     head: UpstreamHead,
     usage: Option<Usage>,
     /// Content events, which stand for tokens when the provider counts none.
@@ -80,7 +83,8 @@ impl Reading {
             Some(client) if !plan.surface.passes_through(plan.leg().provider) => {
                 Self::Translated(Box::new(Translation::new(plan, client, now)))
             }
-            _ => Observer::new(plan.surface.native()).map_or(Self::OpenAi, Self::Observed),
+            _ => Observer::new(plan.surface.native(), plan.stream, &plan.echo)
+                .map_or(Self::OpenAi, Self::Observed),
         }
     }
 }
@@ -89,7 +93,7 @@ impl Reading {
 enum Body {
     Unknown,
     Events {
-        decoder: SseDecoder,
+        decoder: EventDecoder,
         decoded: Vec<SseEvent>,
         /// Role chunks and the like: held back until content commits the answer.
         preamble: Vec<SseEvent>,
@@ -111,6 +115,7 @@ impl Answer {
             pending: Vec::new(),
             body: Body::Unknown,
             reading: Reading::new(plan, now),
+            began: now,
             head: UpstreamHead::default(),
             usage: None,
             content_events: 0,
@@ -122,6 +127,18 @@ impl Answer {
     /// Whether a reader may have heard of it, so that nobody else can answer instead.
     pub(super) const fn is_delivered(&self) -> bool {
         self.delivered
+    }
+
+    /// Where an error comes behind `before` events.
+    pub(super) fn place(&self, plan: &Plan, before: Seq) -> Place {
+        match &self.reading {
+            Reading::Translated(translation) => translation.place(before.get()),
+            Reading::OpenAi | Reading::Observed(_) => Place {
+                before: before.get(),
+                head: plan.head(self.began),
+                output: None,
+            },
+        }
     }
 
     pub(super) fn has_content(&self) -> bool {
@@ -148,10 +165,11 @@ impl Answer {
             .trim()
             .to_ascii_lowercase();
         // A missing type is taken for what was asked for: several local servers send none.
-        let is_stream = kind == "text/event-stream" || kind.is_empty();
+        let framing = plan.leg().provider.framing();
+        let is_stream = kind == framing.media_type() || kind.is_empty();
         self.body = match plan.mode {
             Mode::Stream if success && is_stream => Body::Events {
-                decoder: SseDecoder::new(plan.limits.event_bytes),
+                decoder: EventDecoder::new(framing, plan.limits.event_bytes),
                 decoded: Vec::new(),
                 preamble: Vec::new(),
                 preamble_bytes: 0,
@@ -205,7 +223,7 @@ impl Answer {
                 let result = decoder.finish(&mut events);
                 let mut step = self.take_events(plan, events, result);
                 if step.outcome.is_none() {
-                    self.close(plan, &mut step);
+                    self.close(plan, true, &mut step);
                 }
                 step
             }
@@ -225,7 +243,7 @@ impl Answer {
         match &self.body {
             Body::Events { .. } => {
                 let mut step = Step::default();
-                self.close(plan, &mut step);
+                self.close(plan, false, &mut step);
                 match &step.outcome {
                     // Only the dialect's end mark was missing.
                     Some(closed) if closed.is_whole() => step,
@@ -274,7 +292,7 @@ impl Answer {
         &mut self,
         plan: &Plan,
         mut events: Vec<SseEvent>,
-        result: Result<(), SseError>,
+        result: Result<(), EventError>,
     ) -> Step {
         let mut step = Step::default();
         for event in events.drain(..) {

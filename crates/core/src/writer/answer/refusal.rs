@@ -10,7 +10,7 @@ use crate::fault::{Fault, FaultKind};
 use crate::frame::sse::SseEvent;
 use crate::policy::attempt::FailureKind;
 use crate::writer::Plan;
-use crate::writer::outcome::{Outcome, status_says_not_run};
+use crate::writer::outcome::{Outcome, Told, status_says_not_run};
 
 impl Answer {
     /// The body of an error status, or of a 200 that is not a stream.
@@ -67,7 +67,7 @@ impl Answer {
             data: openai::fault_body(&fault, ErrorCode::UpstreamError),
         });
         fault.status = Some(status);
-        self.passed_on(plan, status, &fault.into(), event)
+        self.passed_on(plan, status, &fault.into(), Told::Event(event))
     }
 
     /// The same for other APIs than OpenAI's, in the client's own words. An event that is of the
@@ -80,9 +80,11 @@ impl Answer {
         });
         fault.status = Some(status);
         fault.message = explained(plan, status, fault.message);
-        let event = event.filter(|_| self.delivered);
-        let event = event.unwrap_or_else(|| client.error_event(&fault));
-        self.passed_on(plan, status, &fault, event)
+        let told = match event.filter(|_| self.delivered) {
+            Some(event) => Told::Event(event),
+            None => Told::Fault(fault.clone()),
+        };
+        self.passed_on(plan, status, &fault, told)
     }
 
     /// The status of a failure: what its words name, or the head's.
@@ -91,11 +93,10 @@ impl Answer {
         named.or(head).filter(|status| (400..600).contains(status))
     }
 
-    fn passed_on(&self, plan: &Plan, status: u16, fault: &Fault, event: SseEvent) -> Outcome {
+    fn passed_on(&self, plan: &Plan, status: u16, fault: &Fault, told: Told) -> Outcome {
         let mut error = Error::new(ErrorCode::UpstreamError, &fault.message);
-        error.retry_after = self.head.retry_after;
-        error.retry_after = fault.retry_after.or(error.retry_after);
-        let mut outcome = Outcome::passed_on(error, event);
+        error.retry_after = fault.retry_after.or(self.head.retry_after);
+        let mut outcome = Outcome::passed_on(error, told);
         outcome.failure = Some(FailureKind::of(fault));
         outcome.http_status = Some(status);
         outcome.nothing_ran = !self.delivered && status_says_not_run(status, plan.leg().provider);

@@ -1,6 +1,6 @@
 use super::estimate;
 use crate::answer::{Delta, Piece};
-use crate::dialect::{ClientDialect, DecodeError, Decoder, Renderer, ReplyHead};
+use crate::dialect::{ClientDialect, DecodeError, Decoder, Place, Renderer, ReplyHead};
 use crate::event::Usage;
 use crate::fault::Fault;
 use crate::frame::sse::SseEvent;
@@ -22,8 +22,8 @@ pub(super) struct Translation {
 /// What one event of the upstream's, or its end, says.
 #[derive(Debug, Default)]
 pub(super) struct Heard {
-    /// For the client.
-    pub(super) events: Vec<SseEvent>,
+    /// There are events for the client.
+    pub(super) told: bool,
     /// It says anything at all.
     pub(super) progress: bool,
     /// Pieces of the answer.
@@ -41,38 +41,47 @@ pub(super) struct Heard {
 
 impl Translation {
     pub(super) fn new(plan: &Plan, client: ClientDialect, now: UnixMillis) -> Self {
-        let id = plan.stream.to_string();
-        let head = ReplyHead {
-            id: id.clone(),
-            model: plan.asked_model.clone(),
-            created: now.0 / 1000,
-            show_usage: plan.show_usage,
-        };
+        let head = plan.head(now);
         Self {
             client,
             head: head.clone(),
-            decoder: Decoder::new(plan.leg().provider, &id),
+            decoder: Decoder::new(plan.leg().provider, &head.id),
             renderer: Renderer::new(client, head),
             pieces: 0,
             counted: false,
         }
     }
 
-    /// Takes one event.
-    pub(super) fn push(&mut self, plan: &Plan, event: &SseEvent) -> Heard {
-        self.hear(plan, |decoder, out| {
+    /// Where an error comes behind `before` events.
+    pub(super) fn place(&self, before: u64) -> Place {
+        Place {
+            before,
+            head: self.head.clone(),
+            output: self.renderer.output(),
+        }
+    }
+
+    /// Takes one event; those for the client go to `events`.
+    pub(super) fn push(
+        &mut self,
+        plan: &Plan,
+        event: &SseEvent,
+        events: &mut Vec<SseEvent>,
+    ) -> Heard {
+        self.hear(plan, events, |decoder, out| {
             decoder.push(&event.name, &event.data, out)
         })
     }
 
     /// Takes the end of the stream.
-    pub(super) fn finish(&mut self, plan: &Plan) -> Heard {
-        self.hear(plan, Decoder::finish)
+    pub(super) fn finish(&mut self, plan: &Plan, events: &mut Vec<SseEvent>) -> Heard {
+        self.hear(plan, events, Decoder::finish)
     }
 
     fn hear(
         &mut self,
         plan: &Plan,
+        events: &mut Vec<SseEvent>,
         decode: impl FnOnce(&mut Decoder, &mut dyn FnMut(&Delta<'_>)) -> Result<(), DecodeError>,
     ) -> Heard {
         let Self {
@@ -82,6 +91,7 @@ impl Translation {
             counted,
             ..
         } = self;
+        let before = events.len();
         let mut heard = Heard::default();
         let result = decode(decoder, &mut |delta| {
             heard.progress = true;
@@ -109,12 +119,13 @@ impl Translation {
                     heard.ended = true;
                     if !*counted {
                         let usage = Delta::Usage(estimate(plan, *pieces));
-                        renderer.push(&usage, &mut heard.events);
+                        renderer.push(&usage, events);
                     }
                 }
             }
-            renderer.push(delta, &mut heard.events);
+            renderer.push(delta, events);
         });
+        heard.told = events.len() > before;
         heard.broken = result.err();
         heard
     }

@@ -20,7 +20,12 @@ impl Answer {
             progress: true,
             ..Step::default()
         };
-        if let Reading::Translated(_) = &self.reading {
+        let needs_whole = match &self.reading {
+            Reading::Translated(_) => true,
+            Reading::Observed(observer) => observer.needs_whole(),
+            Reading::OpenAi => false,
+        };
+        if needs_whole {
             // All of it is needed at once, so it is bounded as an event is.
             let limit = plan.limits.event_bytes;
             if bytes.len() > limit {
@@ -68,7 +73,7 @@ impl Answer {
                     }
                     observe::Kind::Malformed => return Step::end(self.not_the_api(plan, &rest)),
                     observe::Kind::Cut(what) => return Step::end(Outcome::cut(plan, what)),
-                    _ => (seen.usage, rest),
+                    _ => (seen.usage, observer.name_body(rest)),
                 }
             }
             Reading::Translated(translation) => {

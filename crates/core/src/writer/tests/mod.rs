@@ -35,6 +35,7 @@ fn plan(mode: Mode) -> Plan {
             stream_bytes: 1 << 20,
             stream_events: 1000,
         },
+        echo: Bytes::new(),
     }
 }
 

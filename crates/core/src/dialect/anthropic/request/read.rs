@@ -89,6 +89,8 @@ fn tool<'a>(node: &Node<'a, '_>) -> Result<Tool<'a>, Error> {
         strict: fields.read("strict", Node::bool)?,
         cache: cache_mark(&mut fields)?,
     };
+    // Asks for arguments in pieces as they are made: other APIs send them so anyway.
+    fields.read("eager_input_streaming", Node::bool)?;
     fields.done()?;
     Ok(tool)
 }

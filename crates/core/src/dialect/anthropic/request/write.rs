@@ -4,8 +4,9 @@ use bytes::Bytes;
 use serde::Serialize;
 
 use super::write_message::{BlockOut, CacheOut, Conversation, MessageOut};
-use crate::ask::{Ask, Effort, Field, Format, ThinkingMode, Tool, ToolChoice};
+use crate::ask::{Ask, Field, Format, Tool, ToolChoice};
 use crate::content::Json;
+use crate::dialect::claude::{ThinkingOut, thinking};
 use crate::dialect::json_line;
 use crate::dialect::translate::Target;
 use crate::error::Error;
@@ -20,8 +21,6 @@ const UNKNOWN: [Field; 7] = [
     Field::LogitBias,
     Field::Verbosity,
 ];
-/// The smallest budget for thinking.
-const LEAST_BUDGET: u64 = 1_024;
 
 /// Writes a request for a provider.
 pub(in crate::dialect) fn write_request(
@@ -34,7 +33,7 @@ pub(in crate::dialect) fn write_request(
     }
     let Conversation { system, messages } = Conversation::new(ask)?;
     let max_tokens = ask.max_tokens.unwrap_or(target.traits.default_max_tokens);
-    let (thinking, effort) = thinking(ask, target, max_tokens)?;
+    let (thinking, effort) = thinking(ask, target, Some(max_tokens))?;
     let format = format(ask)?;
     let output = OutputOut { effort, format };
     Ok(json_line(&Body {
@@ -130,16 +129,6 @@ struct ChoiceOut<'a> {
 }
 
 #[derive(Serialize)]
-struct ThinkingOut {
-    #[serde(rename = "type")]
-    kind: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    budget_tokens: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    display: Option<&'static str>,
-}
-
-#[derive(Serialize)]
 struct OutputOut<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     effort: Option<&'static str>,
@@ -180,57 +169,6 @@ fn tool_choice<'a>(ask: &'a Ask<'_>) -> Result<Option<ChoiceOut<'a>>, Error> {
         name,
         disable_parallel_tool_use: single.filter(|_| kind != "none"),
     }))
-}
-
-/// `thinking` and `output_config.effort`. An effort alone lets the model decide when to think;
-/// models that know no effort get a budget, below the limit of tokens as it has to be.
-fn thinking(
-    ask: &Ask<'_>,
-    target: &Target<'_>,
-    max_tokens: u64,
-) -> Result<(Option<ThinkingOut>, Option<&'static str>), Error> {
-    let adaptive = target.traits.adaptive_thinking;
-    let wanted = ask.thinking;
-    let mode = match (wanted.mode, wanted.effort) {
-        (None, None) if wanted.shown.is_none() => return Ok((None, None)),
-        (Some(ThinkingMode::Off), _) => ThinkingMode::Off,
-        (Some(ThinkingMode::Budget(tokens)), _) => ThinkingMode::Budget(tokens),
-        (Some(ThinkingMode::Adaptive) | None, _) if adaptive => ThinkingMode::Adaptive,
-        (Some(ThinkingMode::Adaptive) | None, effort) => {
-            if max_tokens <= LEAST_BUDGET {
-                let why = "the limit of tokens leaves no room to think";
-                return Err(ask.refuse(Field::Thinking, why));
-            }
-            let budget = effort.unwrap_or(Effort::Medium).budget();
-            let budget = budget.min(max_tokens / 2).max(LEAST_BUDGET);
-            ThinkingMode::Budget(budget)
-        }
-    };
-    let (kind, budget_tokens) = match mode {
-        ThinkingMode::Off => ("disabled", None),
-        ThinkingMode::Adaptive => ("adaptive", None),
-        ThinkingMode::Budget(tokens) => ("enabled", Some(tokens)),
-    };
-    let display = match wanted.shown {
-        _ if mode == ThinkingMode::Off => None,
-        Some(true) => Some("summarized"),
-        Some(false) => Some("omitted"),
-        None => None,
-    };
-    let effort = wanted
-        .effort
-        .filter(|_| adaptive)
-        .map(|effort| match effort {
-            // The least that the API has.
-            Effort::Minimal => Effort::Low.as_str(),
-            effort => effort.as_str(),
-        });
-    let thinking = ThinkingOut {
-        kind,
-        budget_tokens,
-        display,
-    };
-    Ok((Some(thinking), effort))
 }
 
 fn format<'a>(ask: &'a Ask<'_>) -> Result<Option<FormatOut<'a>>, Error> {

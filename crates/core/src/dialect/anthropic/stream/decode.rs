@@ -9,7 +9,7 @@ use crate::dialect::anthropic::wire::{BlockIn, DeltaIn, EventIn, MessageIn, Othe
 use crate::dialect::anthropic::{NAME, finish};
 use crate::dialect::openai::fault_from_event;
 use crate::dialect::translate::DecodeError;
-use crate::dialect::wire::{Str, said};
+use crate::dialect::wire::{Str, read, said};
 use crate::limits::ANSWER_CALLS;
 
 type Out<'o> = &'o mut dyn FnMut(&Delta<'_>);
@@ -68,7 +68,7 @@ impl Decoder {
             self.fail(data, out);
             return Ok(());
         }
-        let event: EventIn<'_> = serde_json::from_slice(data)?;
+        let event: EventIn<'_> = read(data)?;
         match event.kind.as_ref().map_or("", |kind| &*kind.0) {
             "message_start" => {
                 if let Some(message) = event.message {
@@ -82,7 +82,7 @@ impl Decoder {
             }
             "content_block_delta" => {
                 if self.block == Block::Other {
-                    let event: OtherIn<'_> = serde_json::from_slice(data)?;
+                    let event: OtherIn<'_> = read(data)?;
                     say(out, extra("content_block_delta", event.delta));
                 } else if let Some(delta) = event.delta {
                     self.delta(delta, out);

@@ -76,9 +76,23 @@ fn tool<'a>(node: &Node<'a, '_>) -> Result<Tool<'a>, Error> {
     if let Some(node) = fields.take("parameters") {
         schema = Some(openapi(&node)?.schema);
     }
+    let mut description = fields.read("description", Node::str)?;
+    let mut returns = fields.read("responseJsonSchema", Node::object)?;
+    if let Some(node) = fields.take("response") {
+        returns = Some(openapi(&node)?.schema);
+    }
+    if let Some(schema) = returns {
+        // Other APIs have no member for it, but the model may know.
+        let text = description.get_or_insert_default().to_mut();
+        let space = if text.is_empty() { "" } else { "\n\n" };
+        *text = format!(
+            "{text}{space}Returns JSON of this schema: {}",
+            schema.as_str()
+        );
+    }
     let tool = Tool {
         name: fields.need("name")?.str()?,
-        description: fields.read("description", Node::str)?,
+        description,
         schema,
         strict: None,
         cache: None,

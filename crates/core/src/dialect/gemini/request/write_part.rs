@@ -11,7 +11,7 @@ use crate::error::Error;
 /// Google's word for a call that another model made: from Gemini 3 on, the first call of each turn
 /// has to have a signature.
 /// <https://ai.google.dev/gemini-api/docs/thought-signatures>
-const UNSIGNED: &str = "skip_thought_signature_validator";
+pub(in crate::dialect::gemini) const UNSIGNED: &str = "skip_thought_signature_validator";
 
 /// What the system says, wherever it said it, and what the two sides say in turns.
 pub(super) struct Conversation<'a> {
@@ -28,6 +28,7 @@ impl<'a> Conversation<'a> {
         let writer = Writer {
             ask,
             tools: tools(ask),
+            call_ids: target.traits.call_ids,
         };
         for part in &ask.system {
             all.system.extend(writer.system(part, Field::Part(0, 0))?);
@@ -98,6 +99,7 @@ fn tools<'a>(ask: &'a Ask<'_>) -> HashMap<&'a str, &'a str> {
 struct Writer<'a> {
     ask: &'a Ask<'a>,
     tools: HashMap<&'a str, &'a str>,
+    call_ids: bool,
 }
 
 impl<'a> Writer<'a> {
@@ -147,7 +149,12 @@ impl<'a> Writer<'a> {
             let why = "the arguments of its tool call are not a JSON object";
             self.ask.refuse(field, why)
         })?;
-        Ok(PartOut::call(&call.id, &call.name, args))
+        Ok(PartOut::call(self.id(&call.id), &call.name, args))
+    }
+
+    /// Without ids results belong to calls by their names and their order.
+    fn id(&self, id: &'a str) -> &'a str {
+        if self.call_ids { id } else { "" }
     }
 
     fn result(&self, result: &'a ToolResult<'_>, field: Field) -> Result<ResponseOut<'a>, Error> {
@@ -173,7 +180,7 @@ impl<'a> Writer<'a> {
             }
         }
         Ok(ResponseOut {
-            id: &result.id,
+            id: self.id(&result.id),
             name,
             response: response(text, result.is_error),
             parts,

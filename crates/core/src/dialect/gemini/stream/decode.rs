@@ -11,7 +11,7 @@ use crate::dialect::gemini::usage::Totals;
 use crate::dialect::gemini::wire::{BlobIn, CallIn, CandidateIn, ChunkIn, FeedbackIn, PartIn};
 use crate::dialect::gemini::{NAME, finish, seal};
 use crate::dialect::translate::DecodeError;
-use crate::dialect::wire::said;
+use crate::dialect::wire::{read, said};
 use crate::limits::{ANSWER_CALLS, ANSWER_CHOICES};
 
 type Out<'o> = &'o mut dyn FnMut(&Delta<'_>);
@@ -81,7 +81,7 @@ impl Decoder {
             self.fail(data, out);
             return Ok(());
         }
-        let chunk: ChunkIn<'_> = serde_json::from_slice(data)?;
+        let chunk: ChunkIn<'_> = read(data)?;
         if chunk.error.is_some() {
             self.fail(data, out);
             return Ok(());

@@ -1,8 +1,11 @@
+mod call_id;
 mod merge;
 mod read;
 mod read_message;
 mod write;
 mod write_message;
+mod write_thinking;
+mod write_tools;
 
 pub(in crate::dialect) use read::read_request;
 pub(in crate::dialect) use write::write_request;

@@ -3,8 +3,10 @@ use std::borrow::Cow;
 use bytes::Bytes;
 use serde::Serialize;
 
-use super::write_message::{CacheOut, MessageOut, messages};
-use crate::ask::{Ask, Effort, Field, Format, Thinking, ThinkingMode, Tool, ToolChoice};
+use super::write_message::{MessageOut, messages};
+use super::write_thinking::ThinkingOut;
+use super::write_tools::{ChoiceOut, ToolOut, tools};
+use crate::ask::{Ask, Field, Format};
 use crate::content::Json;
 use crate::dialect::json_line;
 use crate::dialect::translate::Target;
@@ -16,8 +18,10 @@ pub(in crate::dialect) fn write_request(
     target: &Target<'_>,
 ) -> Result<Bytes, Error> {
     let traits = target.traits;
-    if !traits.top_k {
-        ask.refuse_if(&[Field::TopK], "the provider")?;
+    ask.refuse_if(traits.lacks, "the provider")?;
+    if !traits.json_schema && matches!(ask.format, Some(Format::JsonSchema { .. })) {
+        let why = "the provider knows no schema for its answers, only `json_object`";
+        return Err(ask.refuse(Field::Format, why));
     }
     let (long, short) = if traits.max_tokens {
         (None, ask.max_tokens)
@@ -25,8 +29,15 @@ pub(in crate::dialect) fn write_request(
         (ask.max_tokens, None)
     };
     let hints = Some(&ask.hints).filter(|_| traits.hints);
-    let has_tools = !ask.tools.is_empty();
-    let tools = ask.tools.iter().map(|tool| tool_out(tool, target));
+    let (seed, random_seed) = if traits.random_seed {
+        (None, ask.seed)
+    } else {
+        (ask.seed, None)
+    };
+    let (tools, tool_choice) = tools(ask, traits)?;
+    // OpenAI refuses it beside no tools.
+    let parallel = ask.parallel_tool_calls.filter(|_| !tools.is_empty());
+    let parallel = parallel.filter(|_| !traits.lacks.contains(&Field::ParallelToolCalls));
     Ok(json_line(&Body {
         model: target.model,
         messages: messages(ask, target)?,
@@ -41,18 +52,18 @@ pub(in crate::dialect) fn write_request(
         top_k: ask.top_k,
         frequency_penalty: ask.frequency_penalty,
         presence_penalty: ask.presence_penalty,
-        seed: ask.seed,
+        seed,
+        random_seed,
         stop: &ask.stop,
         n: ask.choices.filter(|&choices| choices != 1),
         logprobs: ask.logprobs.map(|_| true),
         top_logprobs: ask.logprobs.filter(|&alternatives| alternatives > 0),
         logit_bias: ask.logit_bias.as_ref(),
-        tools: tools.collect(),
-        tool_choice: ask.tool_choice.as_ref().map(choice_out),
-        // OpenAI refuses it beside no tools.
-        parallel_tool_calls: ask.parallel_tool_calls.filter(|_| has_tools),
+        tools,
+        tool_choice,
+        parallel_tool_calls: parallel,
         response_format: ask.format.as_ref().map(format_out),
-        reasoning_effort: effort(ask.thinking),
+        thinking: ThinkingOut::new(ask.thinking, traits.thinking),
         verbosity: ask.verbosity.as_deref(),
         service_tier: service_tier(ask),
         safety_identifier: hints.and_then(|hints| hints.user.as_deref()),
@@ -85,6 +96,8 @@ struct Body<'a> {
     presence_penalty: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     seed: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    random_seed: Option<i64>,
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     stop: &'a [Cow<'a, str>],
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -103,8 +116,8 @@ struct Body<'a> {
     parallel_tool_calls: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
     response_format: Option<FormatOut<'a>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    reasoning_effort: Option<&'static str>,
+    #[serde(flatten)]
+    thinking: ThinkingOut,
     #[serde(skip_serializing_if = "Option::is_none")]
     verbosity: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -120,56 +133,6 @@ struct Body<'a> {
 #[derive(Serialize)]
 struct StreamOptions {
     include_usage: bool,
-}
-
-#[derive(Serialize)]
-struct ToolOut<'a> {
-    #[serde(rename = "type")]
-    kind: &'static str,
-    function: FunctionOut<'a>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    cache_control: Option<CacheOut<'a>>,
-}
-
-#[derive(Serialize)]
-struct FunctionOut<'a> {
-    name: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    description: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    parameters: Option<&'a Json<'a>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    strict: Option<bool>,
-}
-
-#[derive(Serialize)]
-#[serde(untagged)]
-enum ChoiceOut<'a> {
-    Mode(&'static str),
-    Tool(NamedOut<'a>),
-    Allowed {
-        #[serde(rename = "type")]
-        kind: &'static str,
-        allowed_tools: AllowedOut<'a>,
-    },
-}
-
-#[derive(Serialize)]
-struct NamedOut<'a> {
-    #[serde(rename = "type")]
-    kind: &'static str,
-    function: NameOut<'a>,
-}
-
-#[derive(Serialize)]
-struct NameOut<'a> {
-    name: &'a str,
-}
-
-#[derive(Serialize)]
-struct AllowedOut<'a> {
-    mode: &'static str,
-    tools: Vec<NamedOut<'a>>,
 }
 
 #[derive(Serialize)]
@@ -189,42 +152,6 @@ struct SchemaOut<'a> {
     strict: Option<bool>,
 }
 
-fn tool_out<'a>(tool: &'a Tool<'_>, target: &Target<'_>) -> ToolOut<'a> {
-    let cache = tool.cache.as_ref();
-    ToolOut {
-        kind: "function",
-        function: FunctionOut {
-            name: &tool.name,
-            description: tool.description.as_deref(),
-            parameters: tool.schema.as_ref(),
-            strict: tool.strict,
-        },
-        cache_control: cache
-            .filter(|_| target.traits.cache_control)
-            .map(CacheOut::from),
-    }
-}
-
-fn choice_out<'a>(choice: &'a ToolChoice<'_>) -> ChoiceOut<'a> {
-    let named = |name| NamedOut {
-        kind: "function",
-        function: NameOut { name },
-    };
-    match choice {
-        ToolChoice::Auto => ChoiceOut::Mode("auto"),
-        ToolChoice::None => ChoiceOut::Mode("none"),
-        ToolChoice::Required => ChoiceOut::Mode("required"),
-        ToolChoice::Tool(name) => ChoiceOut::Tool(named(name)),
-        ToolChoice::Allowed { names, required } => ChoiceOut::Allowed {
-            kind: "allowed_tools",
-            allowed_tools: AllowedOut {
-                mode: if *required { "required" } else { "auto" },
-                tools: names.iter().map(|name| named(name)).collect(),
-            },
-        },
-    }
-}
-
 fn format_out<'a>(format: &'a Format<'_>) -> FormatOut<'a> {
     match format {
         Format::JsonObject => FormatOut::JsonObject,
@@ -242,16 +169,6 @@ fn format_out<'a>(format: &'a Format<'_>) -> FormatOut<'a> {
                 strict: *strict,
             },
         },
-    }
-}
-
-/// The model decides for itself unless it is told an effort.
-fn effort(thinking: Thinking) -> Option<&'static str> {
-    match (thinking.mode, thinking.effort) {
-        (Some(ThinkingMode::Off), _) => Some("none"),
-        (_, Some(effort)) => Some(effort.as_str()),
-        (Some(ThinkingMode::Budget(tokens)), None) => Some(Effort::of_budget(tokens).as_str()),
-        (Some(ThinkingMode::Adaptive) | None, None) => None,
     }
 }
 

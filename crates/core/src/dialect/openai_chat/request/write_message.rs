@@ -4,16 +4,11 @@ use serde::Serialize;
 
 use super::super::out::{CallOut, ExtraOut, FunctionOut};
 use super::super::reasoning::DetailOut;
-
+use super::call_id::call_id;
 use crate::ask::{Ask, Field, Message, Role};
-use crate::content::{
-    CacheMark, Content, Maker, Part, Seal, Source, ToolCall, ToolResult, short_hash,
-};
+use crate::content::{CacheMark, Content, Maker, Part, Seal, Source, ToolCall, ToolResult};
 use crate::dialect::translate::{Target, Traits};
 use crate::error::Error;
-
-/// Longest id of a call that OpenAI takes.
-const CALL_ID_BYTES: usize = 40;
 
 #[derive(Default, Serialize)]
 pub(super) struct MessageOut<'a> {
@@ -36,6 +31,12 @@ pub(super) struct MessageOut<'a> {
     pub(super) tool_calls: Vec<AssistantCall<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) extra_content: Option<ExtraOut<'a>>,
+    /// Marks the beginning of the answer, at Mistral.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    prefix: bool,
+    /// The same at Moonshot and DashScope.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    partial: bool,
 }
 
 #[derive(Serialize)]
@@ -144,6 +145,10 @@ pub(super) fn messages<'a>(
             "the provider cannot go on from the beginning of an answer",
         ));
     }
+    if prefilled && let Some(last) = writer.out.last_mut() {
+        last.prefix = target.traits.prefill_mark == Some("prefix");
+        last.partial = target.traits.prefill_mark == Some("partial");
+    }
     Ok(writer.out)
 }
 
@@ -158,6 +163,10 @@ struct Writer<'a, 't> {
 impl<'a> Writer<'a, '_> {
     fn message(&mut self, index: usize, message: &'a Message<'_>) -> Result<(), Error> {
         let name = message.name.as_deref();
+        if name.is_some() && !self.traits.speakers {
+            let why = "the provider knows no names of speakers";
+            return Err(self.ask.refuse(Field::Message(index), why));
+        }
         let role = match message.role {
             Role::Assistant => {
                 self.flush();
@@ -218,7 +227,7 @@ impl<'a> Writer<'a, '_> {
         }
         self.out.push(MessageOut {
             role: "tool",
-            tool_call_id: Some(call_id(&result.id)),
+            tool_call_id: Some(call_id(&result.id, self.traits)),
             content: Some(from_parts(texts)),
             ..MessageOut::default()
         });
@@ -360,7 +369,7 @@ impl<'a> Writer<'a, '_> {
             &*call.arguments
         };
         AssistantCall {
-            id: call_id(&call.id),
+            id: call_id(&call.id, self.traits),
             call: CallOut {
                 kind: Some("function"),
                 function: Some(FunctionOut {
@@ -377,15 +386,6 @@ impl<'a> Writer<'a, '_> {
     fn google(&self, seal: Option<&'a Seal<'_>>) -> Option<ExtraOut<'a>> {
         let seal = seal.filter(|seal| seal.maker == Maker::Google);
         ExtraOut::of(seal.filter(|_| self.traits.reasoning_details))
-    }
-}
-
-/// An id that is short enough, and the same for the call and its result.
-fn call_id(id: &str) -> Cow<'_, str> {
-    if id.len() <= CALL_ID_BYTES {
-        Cow::Borrowed(id)
-    } else {
-        Cow::Owned(format!("call_{}", short_hash(id)))
     }
 }
 

@@ -9,12 +9,11 @@ use crate::dialect::json::text_of;
 use crate::dialect::openai::{fault_from_event, is_done};
 use crate::dialect::openai_chat::finish::{self, Words};
 use crate::dialect::openai_chat::reasoning::Detail;
-use crate::dialect::openai_chat::usage::UsageIn;
 use crate::dialect::openai_chat::wire::{
-    CallIn, ChoiceIn, Chunk, ExtraContent, FunctionIn, MessageIn, Said,
+    CallIn, ChoiceIn, Chunk, ExtraContent, FunctionIn, MessageIn, PartIn, Said,
 };
 use crate::dialect::translate::DecodeError;
-use crate::dialect::wire::{Figure, said};
+use crate::dialect::wire::{Figure, read, said};
 use crate::limits::{ANSWER_CALLS, ANSWER_CHOICES};
 
 type Out<'o> = &'o mut dyn FnMut(&Delta<'_>);
@@ -26,6 +25,8 @@ pub struct Decoder {
     id: String,
     started: bool,
     over: bool,
+    /// What was found in the question, until there is an answer to say it with.
+    found: Option<Json<'static>>,
     choices: Vec<State>,
 }
 
@@ -54,6 +55,7 @@ impl Decoder {
             id: id.to_owned(),
             started: false,
             over: false,
+            found: None,
             choices: Vec::new(),
         }
     }
@@ -74,7 +76,7 @@ impl Decoder {
             self.fail(data, out);
             return Ok(());
         }
-        let chunk: Chunk<'_> = serde_json::from_slice(data)?;
+        let chunk: Chunk<'_> = read(data)?;
         let failed = chunk.error.is_some_and(|error| !is_empty(error))
             || chunk.object.as_ref().is_some_and(|kind| kind.0 == "error");
         if failed {
@@ -98,7 +100,10 @@ impl Decoder {
         out: Out<'_>,
     ) -> Result<(), DecodeError> {
         let id = said(chunk.id);
-        let choices = chunk.choices.unwrap_or_default();
+        let choices = chunk.choices;
+        if let Some(found) = chunk.prompt_filter_results.filter(|found| has_hit(found)) {
+            self.found = Some(Json::from(found).into_owned());
+        }
         // Azure begins with a chunk that has neither.
         if !self.started && (id.is_some() || !choices.is_empty()) {
             self.started = true;
@@ -111,9 +116,20 @@ impl Decoder {
                 created: chunk.created.0,
             }));
         }
-        let mut usage = chunk.usage.and_then(UsageIn::read);
+        if self.started
+            && let Some(value) = self.found.take()
+        {
+            let piece = Piece::Extra(Extra {
+                dialect: super::super::NAME,
+                name: Cow::Borrowed("prompt_filter_results"),
+                value,
+            });
+            out(&Delta::Piece { choice: 0, piece });
+        }
+        let groq = chunk.x_groq.and_then(|groq| groq.usage);
+        let mut usage = chunk.usage.or(groq).and_then(|usage| usage.read());
         for mut choice in choices {
-            usage = choice.usage.take().and_then(UsageIn::read).or(usage);
+            usage = choice.usage.take().and_then(|own| own.read()).or(usage);
             self.choice(choice, out)?;
         }
         if let Some(usage) = usage {
@@ -141,7 +157,11 @@ impl Decoder {
                 piece,
             });
         };
-        for message in choice.delta.into_iter().chain(choice.message) {
+        for message in choice
+            .delta
+            .into_iter()
+            .chain(choice.message.map(|message| *message))
+        {
             state.message(message, &self.id, index, &mut say)?;
         }
         if let Some(list) = choice.logprobs.and_then(|logprobs| logprobs.content)
@@ -150,7 +170,7 @@ impl Decoder {
             say(Piece::Logprobs(list.into()));
         }
         if let Some(results) = choice.content_filter_results
-            && memmem::find(results.get().as_bytes(), b"true").is_some()
+            && has_hit(results)
         {
             say(extra("content_filter_results", results));
         }
@@ -215,13 +235,12 @@ impl State {
         if let Some(text) = reasoning.filter(|_| !shown) {
             say(Piece::Reasoning(text));
         }
-        for piece in message.content.into_iter().flat_map(parts_of) {
-            if matches!(piece, Piece::Text(_)) {
-                self.detail = None;
-            }
-            say(piece);
+        match message.content {
+            Some(Said::Text(text)) if !text.is_empty() => self.text(text, say),
+            Some(Said::Parts(parts)) => self.parts(parts, say),
+            _ => {}
         }
-        if let Some(seal) = message.extra_content.and_then(google_seal) {
+        if let Some(seal) = message.extra_content.and_then(|extra| google_seal(*extra)) {
             say(Piece::Seal(seal));
         }
         if let Some(text) = said(message.refusal) {
@@ -250,12 +269,29 @@ impl State {
             let call = CallIn {
                 index: Figure(Some(0)),
                 id: None,
-                function: Some(function),
+                function: Some(*function),
                 extra_content: None,
             };
             self.call(call, answer, choice, say)?;
         }
         Ok(())
+    }
+
+    fn text<'m>(&mut self, text: Cow<'m, str>, say: &mut dyn FnMut(Piece<'m>)) {
+        self.detail = None;
+        say(Piece::Text(text));
+    }
+
+    fn parts<'m>(&mut self, parts: Vec<PartIn<'m>>, say: &mut dyn FnMut(Piece<'m>)) {
+        for part in parts {
+            let thought = part.thinking.map(thought);
+            if let Some(thought) = thought.filter(|text| !text.is_empty()) {
+                say(Piece::Reasoning(thought));
+            }
+            if let Some(text) = said(part.text) {
+                self.text(text, say);
+            }
+        }
     }
 
     /// Gives whether it had a text.
@@ -289,7 +325,7 @@ impl State {
             arguments: None,
         });
         let name = said(name);
-        let seal = call.extra_content.and_then(google_seal);
+        let seal = call.extra_content.and_then(|extra| google_seal(*extra));
         let known = self.find(call.index.0, id.as_deref(), name.is_some());
         let number = known.unwrap_or(u32::try_from(self.calls.len()).unwrap_or(u32::MAX));
         if known.is_some() {
@@ -346,27 +382,6 @@ impl State {
     }
 }
 
-/// The texts and thoughts of a `content`.
-fn parts_of(content: Said<'_>) -> Vec<Piece<'_>> {
-    match content {
-        Said::Text(text) if text.is_empty() => Vec::new(),
-        Said::Text(text) => vec![Piece::Text(text)],
-        Said::Parts(parts) => {
-            let mut pieces = Vec::new();
-            for part in parts {
-                let thoughts = part.thinking.map(thought);
-                pieces.extend(
-                    thoughts
-                        .filter(|text| !text.is_empty())
-                        .map(Piece::Reasoning),
-                );
-                pieces.extend(said(part.text).map(Piece::Text));
-            }
-            pieces
-        }
-    }
-}
-
 fn thought(content: Said<'_>) -> Cow<'_, str> {
     match content {
         Said::Text(text) => text,
@@ -375,6 +390,11 @@ fn thought(content: Said<'_>) -> Cow<'_, str> {
             texts.reduce(|all, text| all + text).unwrap_or_default()
         }
     }
+}
+
+/// Whether a filter of Azure's found something.
+fn has_hit(results: &RawValue) -> bool {
+    memmem::find(results.get().as_bytes(), b"true").is_some()
 }
 
 fn google_seal(extra: ExtraContent<'_>) -> Option<Seal<'_>> {

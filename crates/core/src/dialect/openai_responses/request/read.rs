@@ -191,9 +191,8 @@ fn only_default(fields: &mut Fields<'_, '_>) -> Result<(), Error> {
     {
         return Err(node.refuse("only this API leaves out the middle of a conversation"));
     }
-    if let Some(node) = fields.take("previous_response_id") {
-        return Err(node.refuse("the gateway has no such response"));
-    }
+    // Its conversation is in the input.
+    fields.skip(&["previous_response_id"]);
     fields.skip(&["background", "store", "stream_options"]);
     fields.skip(&["prompt_cache_retention", "prompt_cache_options"]);
     Ok(())

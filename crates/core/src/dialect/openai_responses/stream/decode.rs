@@ -11,7 +11,7 @@ use crate::dialect::openai_responses::wire::{EventIn, ItemIn, ResponseIn, TextIn
 use crate::dialect::openai_responses::{NAME, finish};
 use crate::dialect::token;
 use crate::dialect::translate::DecodeError;
-use crate::dialect::wire::{Str, said};
+use crate::dialect::wire::{Str, read, said};
 use crate::limits::ANSWER_CALLS;
 
 type Out<'o> = &'o mut dyn FnMut(&Delta<'_>);
@@ -69,7 +69,7 @@ impl Decoder {
         if self.over {
             return Ok(());
         }
-        let event: EventIn<'_> = serde_json::from_slice(data)?;
+        let event: EventIn<'_> = read(data)?;
         let kind = event.kind.as_ref().map_or("", |kind| &*kind.0);
         if name == b"error" || kind == "error" || kind.is_empty() {
             self.fail(data, out);

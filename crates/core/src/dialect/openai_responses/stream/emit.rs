@@ -1,7 +1,7 @@
 use super::event::EventOut;
 use crate::dialect::extension::FieldsOut;
 use crate::dialect::openai_responses::item::{Item, joined};
-use crate::dialect::openai_responses::response::{ResponseOut, State};
+use crate::dialect::openai_responses::response::{ResponseOut, State, output};
 use crate::dialect::translate::ReplyHead;
 use crate::dialect::wire::EventWriter;
 use crate::event::Usage;
@@ -179,7 +179,8 @@ impl Emitter {
         extras: FieldsOut<'_>,
         out: &mut Vec<SseEvent>,
     ) {
-        let response = ResponseOut::new(&self.head, state, &self.items, usage, extras);
+        let items = output(&self.items, state);
+        let response = ResponseOut::new(&self.head, state, items, usage, extras);
         let event = EventOut {
             kind,
             sequence_number: self.sequence,

@@ -5,8 +5,8 @@ use crate::content::Json;
 use crate::dialect::extension::FieldsOut;
 use crate::dialect::json_line;
 use crate::dialect::openai_responses::item::{ItemOut, PartOut};
-use crate::dialect::openai_responses::response::{ResponseOut, State};
-use crate::dialect::translate::ReplyHead;
+use crate::dialect::openai_responses::response::{OutputOut, ResponseOut, State};
+use crate::dialect::translate::Place;
 use crate::fault::Fault;
 use crate::frame::sse::SseEvent;
 
@@ -45,23 +45,44 @@ pub(super) struct EventOut<'a> {
     pub(super) logprobs: Option<Json<'a>>,
 }
 
-/// The last event of a response of which nothing else is known.
-pub(in crate::dialect) fn failed(fault: &Fault) -> SseEvent {
-    let head = ReplyHead {
-        id: String::new(),
-        model: String::new(),
-        created: 0,
-        show_usage: true,
-    };
+/// The last event of a response that failed, or was cancelled.
+pub(in crate::dialect) fn failed(fault: &Fault, place: &Place) -> SseEvent {
     let kind = "response.failed";
+    let output = place.output.as_ref();
+    let output = output.map_or_else(|| OutputOut::Items(Vec::new()), OutputOut::Written);
     let state = State::Failed(fault);
-    let response = ResponseOut::new(&head, state, &[], None, FieldsOut::new());
+    let response = ResponseOut::new(&place.head, state, output, None, FieldsOut::new());
     SseEvent {
         name: Bytes::from_static(kind.as_bytes()),
         data: json_line(&EventOut {
             kind,
+            sequence_number: place.before,
             response: Some(response),
             ..EventOut::default()
+        }),
+    }
+}
+
+/// An event that is not of the response, but about its delivery: `before` events were told.
+pub(in crate::dialect) fn lost(fault: &Fault, before: u64) -> SseEvent {
+    #[derive(Serialize)]
+    struct LostOut<'a> {
+        #[serde(rename = "type")]
+        kind: &'static str,
+        sequence_number: u64,
+        code: Option<&'a str>,
+        message: &'a str,
+        param: Option<&'a str>,
+    }
+    SseEvent {
+        name: Bytes::from_static(b"error"),
+        data: json_line(&LostOut {
+            kind: "error",
+            // That of the last one, so that who goes on after it misses nothing.
+            sequence_number: before.saturating_sub(1),
+            code: fault.code.as_deref(),
+            message: &fault.message,
+            param: fault.param.as_deref(),
         }),
     }
 }

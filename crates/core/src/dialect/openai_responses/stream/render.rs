@@ -7,13 +7,15 @@ use crate::dialect::balance::Balance;
 use crate::dialect::extension::{FieldsOut, fields};
 use crate::dialect::openai_responses::finish;
 use crate::dialect::openai_responses::item::{Item, joined};
-use crate::dialect::openai_responses::response::State;
+use crate::dialect::openai_responses::response::{State, output};
 use crate::dialect::openai_responses::whole::known;
 use crate::dialect::token::{self, On};
 use crate::dialect::translate::ReplyHead;
 use crate::event::Usage;
 use crate::frame::sse::SseEvent;
 use crate::limits::ANSWER_EXTRAS;
+
+const CUT: State<'_> = State::Incomplete("");
 
 /// Deltas to events: each item from when it is added until it is done, and the whole response at the
 /// end, for which the renderer has to hold it.
@@ -83,6 +85,12 @@ impl Renderer {
             }
             Delta::End => self.end(out),
         }
+    }
+
+    /// The items so far, as a response that broke off has them.
+    pub(in crate::dialect) fn output(&self) -> Option<Json<'static>> {
+        let items = serde_json::value::to_raw_value(&output(&self.emit.items, CUT)).ok()?;
+        Some(Json::from(&*items).into_owned())
     }
 
     fn start(&mut self, out: &mut Vec<SseEvent>) {
