@@ -327,6 +327,14 @@ impl Ask<'_> {
         refused(self.client.path(field), why)
     }
 
+    /// Refuses a field if it asks for something, with half a sentence of why.
+    pub fn refuse_asked(&self, field: Field, why: &str) -> Result<(), Error> {
+        if self.asks_for(field) {
+            return Err(self.refuse(field, why));
+        }
+        Ok(())
+    }
+
     /// Refuses each field that asks for something, of those that a provider has no word for.
     pub fn refuse_if(&self, fields: &[Field], provider: &str) -> Result<(), Error> {
         for &field in fields {

@@ -131,6 +131,8 @@ error_codes! {
     GatewayRestarted = "gateway_restarted", 503, Gateway, "stream_interrupted", maybe_charged;
     /// The gateway ended, and the generation did not end within the drain time.
     DrainTimeout = "drain_timeout", 503, Gateway, "stream_interrupted", maybe_charged;
+    /// The answer was cut, and a second run of it said something else than what was delivered.
+    Diverged = "diverged", 502, Upstream, "stream_interrupted", maybe_charged;
     /// The gateway died before anything was sent to an upstream.
     NotStarted = "not_started", 503, Gateway, "stream_interrupted", free;
     /// The gateway died after the request went out and before an answer came back.

@@ -71,6 +71,8 @@ pub const STREAM_READERS: usize = 1_000;
 pub const LIVE_TAIL_BYTES: usize = 16 << 10;
 /// Preamble (role chunk and the like) held back until the first content event.
 pub const PREAMBLE_BYTES: usize = 64 << 10;
+/// Text of an answer that is kept so that it can go on after a cut; a longer one cannot.
+pub const RECOVERED_TEXT_BYTES: usize = 1 << 20;
 /// Body of an upstream's error answer that is kept and passed on.
 pub const UPSTREAM_ERROR_BYTES: usize = 64 << 10;
 /// Head of an upstream's answer.

@@ -68,6 +68,7 @@ pub(crate) fn weight(records: &[Record]) -> u64 {
         Record::Dialled(_)
         | Record::Head(_)
         | Record::Abandoned(_)
+        | Record::Seam(_)
         | Record::Leased
         | Record::End(_) => 128,
     };

@@ -10,6 +10,7 @@ mod balance;
 pub mod bedrock;
 mod claude;
 pub mod cohere;
+mod continuation;
 mod edit;
 mod extension;
 pub mod figures;
@@ -28,6 +29,7 @@ mod token;
 mod translate;
 mod wire;
 
+pub use continuation::{Prefix, continuation_body, is_deterministic};
 pub use prepare::{continued_body, upstream_body};
 pub use redact::{hide, redact};
 pub use translate::{

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use super::openai::{Envelope, without};
 use super::translate::{ProviderDialect, Target};
 use super::{anthropic, gemini, openai_responses};
+use crate::ask::Ask;
 use crate::error::{Error, ErrorCode};
 use crate::event::Surface;
 
@@ -40,6 +41,19 @@ pub fn upstream_body(
             _ => body,
         });
     }
+    // Without what is meant for the gateway alone.
+    let body = envelope.upstream_body(&envelope.model, false, false);
+    let ask = asked(envelope, provider, &body)?;
+    provider.write_request(&ask, target)
+}
+
+/// What a request with this body asks for, to be said to `provider`.
+pub(super) fn asked<'a>(
+    envelope: &'a Envelope,
+    provider: ProviderDialect,
+    body: &'a [u8],
+) -> Result<Ask<'a>, Error> {
+    let surface = envelope.surface();
     let client = surface.client().ok_or_else(|| {
         let message = format!(
             "The upstream of this model speaks {}, which has no {}.",
@@ -48,14 +62,12 @@ pub fn upstream_body(
         );
         Error::new(ErrorCode::Untranslatable, message).param("model")
     })?;
-    // Without what is meant for the gateway alone.
-    let body = envelope.upstream_body(&envelope.model, false, false);
-    let mut ask = client.read_request(&body)?;
+    let mut ask = client.read_request(body)?;
     if surface.is_addressed() {
         ask.model = Cow::Borrowed(&envelope.model);
         ask.stream = envelope.stream;
     }
-    provider.write_request(&ask, target)
+    Ok(ask)
 }
 
 /// The body of a request of OpenAI's responses for the upstream that has the response before it, and

@@ -35,8 +35,10 @@ pub enum Record {
     Dialled(Dialled),
     /// Audit: the upstream answered.
     Head(Head),
-    /// Audit: an attempt came to nothing, and another is made.
+    /// Audit: an attempt came to nothing.
     Abandoned(Abandoned),
+    /// Audit: an answer that was cut goes on.
+    Seam(Seam),
     /// What readers get.
     Event(Event),
     /// Audit: a new epoch began, because the former writer died.
@@ -114,8 +116,8 @@ pub struct Head {
     pub request_id: Option<String>,
 }
 
-/// Audit: an attempt that came to nothing before anybody heard of it. What it may have cost is not in
-/// the usage of the answer.
+/// Audit: an attempt of which nobody heard anything, before another one was made or the failure of an
+/// earlier one was told. What it may have cost is not in the usage of the answer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Abandoned {
     /// Which attempt.
@@ -130,6 +132,34 @@ pub struct Abandoned {
     /// True when the provider surely ran nothing.
     #[serde(default)]
     pub nothing_ran: bool,
+}
+
+/// Audit: where an answer was cut, and who made it up to there. The events since the seam before, or
+/// since the start, are of this attempt, up to `seq`; those that follow are of another.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Seam {
+    /// The attempt that was cut.
+    pub attempt: u32,
+    /// The upstream that was asked.
+    pub upstream: String,
+    /// Why it was cut, as the name of a [`FailureKind`](crate::policy::attempt::FailureKind).
+    pub reason: String,
+    /// How the answer goes on.
+    pub kind: SeamKind,
+    /// The last event of this attempt.
+    pub seq: Seq,
+    /// What this attempt used. The usage in the terminal record is the sum over all of them.
+    pub usage: Usage,
+}
+
+/// How an answer goes on behind a [`Seam`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SeamKind {
+    /// From its text so far: a plausible continuation, not the same answer.
+    Continued,
+    /// From a second run, whose text was dropped while it was the same.
+    RanAgain,
 }
 
 /// The terminal record of a generation.
@@ -190,7 +220,11 @@ impl Tail {
                 }
                 Record::Event(event) => self.seq = event.seq,
                 Record::End(_) => self.ended = true,
-                Record::Dialled(_) | Record::Head(_) | Record::Abandoned(_) | Record::Leased => {}
+                Record::Dialled(_)
+                | Record::Head(_)
+                | Record::Abandoned(_)
+                | Record::Seam(_)
+                | Record::Leased => {}
             }
             self.position = self.position.plus(1);
         }

@@ -20,8 +20,8 @@ pub(super) struct Attempts {
     asked: Vec<usize>,
     /// One of those that came to nothing may have run.
     may_have_run: bool,
-    /// Audit records that go out with the next one.
-    audit: Vec<Record>,
+    /// Records that go out with the next one: of audits, and the last events of an answer that was cut.
+    pub(super) audit: Vec<Record>,
     /// What the client is told if nobody answers.
     worst: Option<Failed>,
     /// What the driver is consulted about.
@@ -30,10 +30,10 @@ pub(super) struct Attempts {
 
 /// An attempt that came to nothing.
 #[derive(Debug)]
-struct Failed {
-    outcome: Outcome,
-    failure: Failure,
-    place: usize,
+pub(super) struct Failed {
+    pub(super) outcome: Outcome,
+    pub(super) failure: Failure,
+    pub(super) place: usize,
 }
 
 impl Default for Attempts {
@@ -47,6 +47,22 @@ impl Default for Attempts {
             worst: None,
             latest: None,
         }
+    }
+}
+
+impl Attempts {
+    /// How many there are so far.
+    pub(super) const fn made(&self) -> u32 {
+        self.made
+    }
+
+    /// Another one begins, at this place of the route.
+    pub(super) fn turn_to(&mut self, place: usize) {
+        self.made += 1;
+        self.made_here = 1;
+        self.asked.push(place);
+        // Whoever was heard has run.
+        self.may_have_run = true;
     }
 }
 
@@ -64,8 +80,8 @@ impl Writer {
         outputs.push(Output::Append(records));
     }
 
-    /// Ends the generation, unless its upstream failed before anything was delivered: then the
-    /// driver is asked who else there is.
+    /// Ends the generation, unless its upstream failed and somebody else may answer, or go on with what
+    /// was delivered: then the driver is asked who there is.
     pub(super) fn conclude(
         &mut self,
         now: UnixMillis,
@@ -80,7 +96,8 @@ impl Writer {
             let took = self.content_at.map(|at| at.since(self.asked_at));
             outputs.push(Output::Judge(outcome.report(took)));
         }
-        let failure = outcome.failure().filter(|_| !self.answer.is_delivered());
+        let may_pass = !self.answer.is_delivered() || self.plan.is_recovering();
+        let failure = outcome.failure().filter(|_| may_pass);
         let Some(failure) = failure else {
             return self.end_with(now, &outcome, records, outputs);
         };
@@ -107,6 +124,9 @@ impl Writer {
         let Some(failed) = self.attempts.latest.take() else {
             return;
         };
+        if self.answer.is_delivered() {
+            return self.climb(now, advice, failed, outputs);
+        }
         let window = self.plan.leg().context_window;
         let legs = self.plan.route.legs();
         let mut others = advice
@@ -128,7 +148,7 @@ impl Writer {
         let next = self.plan.attempts.decide(now, failed.failure, &standing);
         match (next, other, larger) {
             (Next::Other, Some(place), _) | (Next::Larger, _, Some(place)) => {
-                self.abandon(failed);
+                self.move_on(failed);
                 self.plan.route.turn_to(place);
                 self.attempts.asked.push(place);
                 self.attempts.made_here = 1;
@@ -136,7 +156,7 @@ impl Writer {
                 self.dial(outputs);
             }
             (Next::Again(pause), _, _) => {
-                self.abandon(failed);
+                self.move_on(failed);
                 self.attempts.made_here += 1;
                 self.answer = Answer::new(&self.plan, now);
                 self.phase = Phase::Pausing {
@@ -152,10 +172,15 @@ impl Writer {
         !self.attempts.may_have_run
     }
 
-    fn abandon(&mut self, failed: Failed) {
+    /// The record of an attempt that nobody heard of.
+    pub(super) fn abandon(&mut self, failed: &Failed) {
         let upstream = &self.plan.leg().upstream;
         let record = failed.outcome.abandoned(self.attempts.made, upstream);
         self.attempts.audit.push(Record::Abandoned(record));
+    }
+
+    fn move_on(&mut self, failed: Failed) {
+        self.abandon(&failed);
         self.attempts.may_have_run |= !failed.failure.nothing_ran;
         self.attempts.made += 1;
         // The first one was asked because it should have answered: what the others say comes second.

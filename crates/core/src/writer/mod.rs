@@ -8,6 +8,7 @@
 
 mod answer;
 mod attempts;
+mod ladder;
 mod outcome;
 mod signals;
 #[cfg(test)]
@@ -25,6 +26,7 @@ use crate::policy::disconnect::OnDisconnect;
 use crate::record::{End, Head, Record};
 use answer::{Answer, Step};
 use attempts::Attempts;
+use ladder::Ladder;
 use outcome::Outcome;
 
 pub use signals::{Advice, Breakage, Input, Leg, Output, Plan, Route, UpstreamHead};
@@ -41,6 +43,7 @@ pub struct Writer {
     bytes: u64,
     answer: Answer,
     attempts: Attempts,
+    ladder: Ladder,
     /// When the upstream was asked.
     asked_at: UnixMillis,
     /// When it first said something that counts.
@@ -83,6 +86,7 @@ impl Writer {
             answer: Answer::new(&plan, now),
             plan,
             attempts: Attempts::default(),
+            ladder: Ladder::default(),
             asked_at: now,
             content_at: None,
             phase: Phase::Idle,
@@ -265,6 +269,7 @@ impl Writer {
             }));
         }
         let usage = self.answer.usage(&self.plan, outcome.nothing_ran);
+        let usage = self.spent().plus(&usage);
         let end = Arc::new(outcome.end(&self.plan, usage, now));
         records.push(Record::End(Arc::clone(&end)));
         self.end = Some(end);
@@ -285,7 +290,8 @@ impl Writer {
                 self.progress_at = now;
                 self.asked_at = now;
                 self.content_at = None;
-                outputs.push(Output::Dial(self.plan.route.at()));
+                let call = self.call();
+                outputs.push(call);
             }
             Phase::Ending => {
                 self.phase = Phase::Over;
@@ -374,9 +380,9 @@ impl Writer {
             return self.progress_at.plus(leg.event_timeout);
         }
         let until = self.progress_at.plus(leg.first_event_timeout);
-        self.plan
-            .deadline
-            .map_or(until, |deadline| until.min(deadline))
+        // Who is to go on with an answer that was heard has all its time.
+        let deadline = self.plan.deadline.filter(|_| !self.answer.is_delivered());
+        deadline.map_or(until, |deadline| until.min(deadline))
     }
 
     /// Whether an upstream has the request.
@@ -390,9 +396,10 @@ impl Status {
     fn of(code: ErrorCode) -> Self {
         match code {
             ErrorCode::Cancelled => Self::Cancelled,
-            ErrorCode::GatewayRestarted | ErrorCode::OutcomeUnknown | ErrorCode::DrainTimeout => {
-                Self::Interrupted
-            }
+            ErrorCode::GatewayRestarted
+            | ErrorCode::OutcomeUnknown
+            | ErrorCode::DrainTimeout
+            | ErrorCode::Diverged => Self::Interrupted,
             _ => Self::Failed,
         }
     }

@@ -93,6 +93,15 @@ impl Outcome {
         Self::failed(Error::new(ErrorCode::StreamTooLarge, message).param(what))
     }
 
+    /// What should have been the same answer is another one.
+    pub(super) fn diverged(plan: &Plan) -> Self {
+        let message = format!(
+            "The answer was cut, and upstream `{}` says something else than what was delivered.",
+            plan.leg().upstream
+        );
+        Self::failed(Error::new(ErrorCode::Diverged, message))
+    }
+
     /// The upstream's answer has no end.
     pub(super) fn cut(plan: &Plan, what: &str) -> Self {
         let message = format!(
@@ -128,10 +137,15 @@ impl Outcome {
         Abandoned {
             attempt,
             upstream: upstream.to_owned(),
-            reason: self.failure.map_or("", FailureKind::as_str).to_owned(),
+            reason: self.reason(),
             http_status: self.http_status.or(code.map(ErrorCode::status)),
             nothing_ran: self.nothing_ran,
         }
+    }
+
+    /// What failed, as audit records have it.
+    pub(super) fn reason(&self) -> String {
+        self.failure.map_or("", FailureKind::as_str).to_owned()
     }
 
     /// What it says of the deployment, which took so long to say something.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::dialect::{ProviderDialect, ReplyHead};
+use crate::dialect::{Prefix, ProviderDialect, ReplyHead};
 use crate::error::ErrorCode;
 use crate::event::{Mode, Surface};
 use crate::id::{StreamId, UnixMillis};
@@ -13,6 +13,7 @@ use crate::limits::StreamLimits;
 use crate::policy::attempt::AttemptPolicy;
 use crate::policy::deployment::Report;
 use crate::policy::disconnect::OnDisconnect;
+use crate::policy::recovery::{Abilities, OnCut};
 use crate::record::{End, Record};
 use crate::secret::Secret;
 
@@ -35,6 +36,8 @@ pub struct Plan {
     pub route: Route,
     /// How often, and when it is enough.
     pub attempts: AttemptPolicy,
+    /// What happens to an answer that is cut.
+    pub on_cut: OnCut,
     /// When the client wants to have heard something.
     pub deadline: Option<UnixMillis>,
     /// Size of the request, for an estimate of its tokens.
@@ -51,6 +54,15 @@ impl Plan {
     /// Who is asked, or was asked last.
     pub fn leg(&self) -> &Leg {
         &self.route.legs[self.route.at]
+    }
+
+    /// Whether an answer that is cut may go on.
+    pub(super) fn is_recovering(&self) -> bool {
+        let able = |leg: &Leg| leg.abilities.continues || leg.abilities.deterministic;
+        self.on_cut == OnCut::Recover
+            && self.mode == Mode::Stream
+            && self.choices <= 1
+            && self.route.legs.iter().any(able)
     }
 }
 
@@ -104,6 +116,8 @@ pub struct Leg {
     pub event_timeout: Duration,
     /// How many tokens the model takes, if that is known.
     pub context_window: Option<u64>,
+    /// What it can do for an answer that was cut.
+    pub abilities: Abilities,
 }
 
 impl Plan {
@@ -192,9 +206,12 @@ pub enum Output {
     Append(Vec<Record>),
     /// Send the request to this place of the route.
     Dial(usize),
+    /// Send it to this place of the route with the beginning of its answer, as
+    /// [`continuation_body`](crate::dialect::continuation_body) has it.
+    Continue(usize, Arc<Prefix>),
     /// The attempt is over, and this is what it says of the deployment.
     Judge(Report),
-    /// It failed before anything was delivered: feed [`Input::Advice`].
+    /// It failed, and somebody else may answer or go on: feed [`Input::Advice`].
     Consult,
     /// Drop the connection to the upstream: its answer is not wanted any more.
     HangUp,

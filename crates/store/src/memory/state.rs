@@ -89,6 +89,7 @@ impl Stream {
                 Record::Accepted(_)
                 | Record::Head(_)
                 | Record::Abandoned(_)
+                | Record::Seam(_)
                 | Record::Event(_)
                 | Record::Leased => {}
             }

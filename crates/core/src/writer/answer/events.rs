@@ -16,6 +16,7 @@ use crate::writer::outcome::Outcome;
 
 impl Answer {
     pub(super) fn take_event(&mut self, plan: &Plan, event: SseEvent, step: &mut Step) {
+        let shadowed = self.shadow.is_some().then(|| event.clone());
         match &mut self.reading {
             Reading::OpenAi => self.openai_event(plan, event, step),
             Reading::Observed(observer) => {
@@ -26,6 +27,12 @@ impl Answer {
             Reading::Translated(translation) => {
                 let heard = translation.push(plan, &event, &mut step.events);
                 self.hear(plan, heard, step);
+            }
+        }
+        if let (Some(shadow), Some(event), None) = (&mut self.shadow, shadowed, &step.outcome) {
+            let heard = shadow.push(plan, &event, &mut Vec::new());
+            if heard.broken.is_some() || heard.fault.is_some() {
+                self.shadow = None;
             }
         }
     }
@@ -141,7 +148,9 @@ impl Answer {
         self.finished += heard.finished;
         self.content_events += heard.pieces;
         self.delivered |= heard.told;
-        if let Some(fault) = heard.fault {
+        if heard.diverged {
+            step.outcome = Some(Outcome::diverged(plan));
+        } else if let Some(fault) = heard.fault {
             step.outcome = Some(self.fault(plan, fault, None));
         } else if let Some(error) = heard.broken {
             step.outcome = Some(self.undecodable(plan, error));

@@ -5,6 +5,7 @@
 
 mod events;
 mod refusal;
+mod said;
 mod translation;
 mod whole;
 
@@ -14,7 +15,7 @@ use bytes::{Bytes, BytesMut};
 
 use super::outcome::Outcome;
 use super::{Breakage, Plan, UpstreamHead};
-use crate::dialect::Place;
+use crate::dialect::{ClientDialect, Place};
 use crate::dialect::observe::Observer;
 use crate::error::{Error, ErrorCode};
 use crate::event::{Mode, Usage};
@@ -64,6 +65,11 @@ pub(super) struct Answer {
     finished: u32,
     /// Whether an event was handed on, so that an error comes after content.
     delivered: bool,
+    /// An earlier attempt at the answer was heard, and this one goes on with it.
+    goes_on: bool,
+    /// Where an answer that goes through may have to go on: the same answer, translated for nobody, so
+    /// that there is a renderer that stands where the client is.
+    shadow: Option<Box<Translation>>,
 }
 
 /// How the upstream's answer is understood.
@@ -121,12 +127,53 @@ impl Answer {
             content_events: 0,
             finished: 0,
             delivered: false,
+            goes_on: false,
+            shadow: shadow(plan, now),
         }
     }
 
     /// Whether a reader may have heard of it, so that nobody else can answer instead.
     pub(super) const fn is_delivered(&self) -> bool {
+        self.delivered || self.goes_on
+    }
+
+    /// Whether this attempt, of perhaps several at the answer, was heard of.
+    pub(super) const fn is_heard(&self) -> bool {
         self.delivered
+    }
+
+    /// All that was delivered, if another attempt can go on from it.
+    pub(super) fn said(&self) -> Option<&str> {
+        match (&self.reading, &self.shadow) {
+            (Reading::Translated(translation), _) | (_, Some(translation)) => translation.said(),
+            _ => None,
+        }
+    }
+
+    /// Nobody heard of this attempt, and its cost is its record's alone.
+    pub(super) fn forget_usage(&mut self) {
+        self.usage = None;
+        self.content_events = 0;
+    }
+
+    /// The same answer, about to be gone on with by the upstream that is asked now. Earlier attempts
+    /// used `before`. If it `repeats` what was delivered, that is dropped. Only where there is
+    /// [`Self::said`].
+    pub(super) fn go_on(&mut self, plan: &Plan, before: &Usage, repeats: bool) {
+        let shadow = self.shadow.take();
+        if let Some(shadow) = shadow {
+            self.reading = Reading::Translated(shadow);
+        }
+        if let Reading::Translated(translation) = &mut self.reading {
+            translation.go_on(plan, before, repeats);
+        }
+        self.body = Body::Unknown;
+        self.head = UpstreamHead::default();
+        self.usage = None;
+        self.content_events = 0;
+        self.finished = 0;
+        self.delivered = false;
+        self.goes_on = true;
     }
 
     /// Where an error comes behind `before` events.
@@ -272,8 +319,9 @@ impl Answer {
 
     /// The provider's figures, or an estimate that says so.
     pub(super) fn usage(&self, plan: &Plan, nothing_ran: bool) -> Usage {
+        let ran = self.delivered || self.goes_on && self.content_events > 0;
         match &self.usage {
-            Some(usage) if self.finished == 0 && self.delivered => {
+            Some(usage) if self.finished == 0 && ran => {
                 // What some providers say first counts what they are about to say as nothing.
                 let said = usage.output_tokens.max(self.content_events);
                 Usage {
@@ -283,7 +331,7 @@ impl Answer {
                 }
             }
             Some(usage) => usage.clone(),
-            None if nothing_ran || !self.delivered => Usage::default(),
+            None if nothing_ran || !ran => Usage::default(),
             None => estimate(plan, self.content_events),
         }
     }
@@ -341,6 +389,16 @@ impl Answer {
             step.events.append(preamble);
         }
     }
+}
+
+/// Only where what an API's events have said so far is all that a renderer has to know: the items of
+/// OpenAI's responses have ids that are the provider's own, and its last event repeats them.
+fn shadow(plan: &Plan, now: UnixMillis) -> Option<Box<Translation>> {
+    let client = plan.surface.client()?;
+    let passes = plan.surface.passes_through(plan.leg().provider);
+    let renews = client != ClientDialect::OpenAiResponses;
+    (plan.is_recovering() && passes && renews)
+        .then(|| Box::new(Translation::new(plan, client, now)))
 }
 
 /// What is counted where the provider counts nothing.

@@ -1,4 +1,5 @@
 use super::estimate;
+use super::said::{Known, Repeat, Said};
 use crate::answer::{Delta, Piece};
 use crate::dialect::{ClientDialect, DecodeError, Decoder, Place, Renderer, ReplyHead};
 use crate::event::Usage;
@@ -13,10 +14,12 @@ pub(super) struct Translation {
     pub(super) client: ClientDialect,
     pub(super) head: ReplyHead,
     decoder: Decoder,
-    renderer: Renderer,
+    voice: Voice,
     /// Pieces so far.
     pieces: u64,
     counted: bool,
+    /// What is dropped, as an earlier attempt said it.
+    repeat: Repeat,
 }
 
 /// What one event of the upstream's, or its end, says.
@@ -37,6 +40,8 @@ pub(super) struct Heard {
     pub(super) ended: bool,
     /// It is not of the upstream's API.
     pub(super) broken: Option<DecodeError>,
+    /// It should say again what was delivered, and does not.
+    pub(super) diverged: bool,
 }
 
 impl Translation {
@@ -46,10 +51,33 @@ impl Translation {
             client,
             head: head.clone(),
             decoder: Decoder::new(plan.leg().provider, &head.id),
-            renderer: Renderer::new(client, head),
+            voice: Voice {
+                renderer: Renderer::new(client, head),
+                said: plan.is_recovering().then(Said::default),
+                before: None,
+            },
             pieces: 0,
             counted: false,
+            repeat: Repeat::Over,
         }
+    }
+
+    /// Another attempt goes on with the answer: its events are read from their start and rendered as
+    /// if they were of the first. If it `repeats` what was delivered, that is dropped.
+    pub(super) fn go_on(&mut self, plan: &Plan, before: &Usage, repeats: bool) {
+        self.decoder = Decoder::new(plan.leg().provider, &self.head.id);
+        self.pieces = 0;
+        self.counted = false;
+        self.voice.before = Some(before.clone());
+        self.repeat = match &self.voice.said {
+            Some(said) if repeats => Repeat::of(said),
+            _ => Repeat::Over,
+        };
+    }
+
+    /// All that was delivered, if it can be gone on from.
+    pub(super) fn said(&self) -> Option<&str> {
+        self.voice.said.as_ref()?.text()
     }
 
     /// Where an error comes behind `before` events.
@@ -57,7 +85,7 @@ impl Translation {
         Place {
             before,
             head: self.head.clone(),
-            output: self.renderer.output(),
+            output: self.voice.renderer.output(),
         }
     }
 
@@ -86,14 +114,24 @@ impl Translation {
     ) -> Heard {
         let Self {
             decoder,
-            renderer,
+            voice,
             pieces,
             counted,
+            repeat,
             ..
         } = self;
-        let before = events.len();
+        let told = events.len();
         let mut heard = Heard::default();
         let result = decode(decoder, &mut |delta| {
+            if heard.diverged {
+                return;
+            }
+            let said = voice.said.as_ref();
+            let part = said.map_or(Known::Not, |said| repeat.hear(said, delta));
+            if part == Known::Otherwise {
+                heard.diverged = true;
+                return;
+            }
             heard.progress = true;
             match delta {
                 Delta::Start(_)
@@ -118,15 +156,47 @@ impl Translation {
                 Delta::End => {
                     heard.ended = true;
                     if !*counted {
-                        let usage = Delta::Usage(estimate(plan, *pieces));
-                        renderer.push(&usage, events);
+                        voice.say(&Delta::Usage(estimate(plan, *pieces)), events);
                     }
                 }
             }
-            renderer.push(delta, events);
+            match part {
+                Known::Not => voice.say(delta, events),
+                Known::Before(new) => {
+                    let piece = Piece::Text(new.into());
+                    voice.say(&Delta::Piece { choice: 0, piece }, events);
+                }
+                Known::Whole | Known::Otherwise => {}
+            }
         });
-        heard.told = events.len() > before;
+        heard.told = events.len() > told;
         heard.broken = result.err();
         heard
+    }
+}
+
+/// How the client hears an answer, through all attempts at it.
+#[derive(Debug)]
+struct Voice {
+    renderer: Renderer,
+    /// What was delivered, where the answer may have to go on from it.
+    said: Option<Said>,
+    /// What earlier attempts used, where this one goes on from them.
+    before: Option<Usage>,
+}
+
+impl Voice {
+    fn say(&mut self, delta: &Delta<'_>, events: &mut Vec<SseEvent>) {
+        if let Some(said) = &mut self.said {
+            said.hear(delta);
+        }
+        match (delta, &self.before) {
+            (Delta::Start(_), Some(_)) => {}
+            (Delta::Usage(usage), Some(before)) => {
+                let sum = Delta::Usage(before.plus(usage));
+                self.renderer.push(&sum, events);
+            }
+            _ => self.renderer.push(delta, events),
+        }
     }
 }

@@ -1,4 +1,5 @@
 mod attempts;
+mod ladder;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,6 +14,7 @@ use crate::id::StreamId;
 use crate::limits::StreamLimits;
 use crate::policy::attempt::AttemptPolicy;
 use crate::policy::deployment::Report;
+use crate::policy::recovery::{Abilities, OnCut};
 use crate::record::{Accepted, Tail};
 
 const NOW: UnixMillis = UnixMillis(1_000_000);
@@ -27,6 +29,7 @@ fn plan(mode: Mode) -> Plan {
         asked_model: "m".to_owned(),
         route: Route::new(leg("fake"), []),
         attempts: AttemptPolicy::default(),
+        on_cut: OnCut::Fail,
         deadline: None,
         request_bytes: 400,
         on_disconnect: OnDisconnect::Linger(Duration::from_mins(1)),
@@ -48,6 +51,7 @@ fn leg(upstream: &str) -> Leg {
         first_event_timeout: Duration::from_mins(10),
         event_timeout: Duration::from_mins(2),
         context_window: None,
+        abilities: Abilities::default(),
     }
 }
 
@@ -64,6 +68,8 @@ struct Bench {
     records: Vec<Record>,
     /// The places that were dialled, and whether the last one has its judgement.
     dialled: Vec<usize>,
+    /// What each of them was to go on from.
+    prefixes: Vec<Option<String>>,
     judged: Vec<Report>,
     advice: Advice,
     hung_up: bool,
@@ -96,6 +102,7 @@ impl Bench {
             tail,
             records: vec![accepted],
             dialled: Vec::new(),
+            prefixes: Vec::new(),
             judged: Vec::new(),
             advice: Advice::default(),
             hung_up: false,
@@ -127,7 +134,12 @@ impl Bench {
                     };
                     self.writer.step(self.now, answer, &mut outputs);
                 }
-                Output::Dial(place) => {
+                Output::Dial(_) | Output::Continue(..) => {
+                    let (place, prefix) = match &outputs[next] {
+                        Output::Continue(place, prefix) => (*place, Some(prefix.text.to_string())),
+                        _ => (self.writer.plan.route.at(), None),
+                    };
+                    self.prefixes.push(prefix);
                     let announced = match self.records.last() {
                         Some(Record::Dialled(dialled)) => dialled.attempt as usize,
                         _ => 0,
