@@ -11,6 +11,7 @@ use super::translate::{ProviderDialect, Target};
 use crate::ask::{Ask, Field, Message, Role, ThinkingMode};
 use crate::content::{Content, Part};
 use crate::error::{Error, ErrorCode};
+use crate::policy::recovery::Abilities;
 
 /// The beginning of an answer: what was delivered before it was cut.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,8 +36,7 @@ impl ProviderDialect {
 /// # Errors
 /// All that [`upstream_body`](super::upstream_body) refuses of a request that has to be translated, and
 /// `Untranslatable` where an answer to it has more than a text, where the tokens are used up, or where
-/// the upstream takes no beginning of an answer. Whether it would refuse can be asked for in advance,
-/// with a prefix of one letter.
+/// the upstream takes no beginning of an answer. [`abilities`] asks for all but the tokens in advance.
 pub fn continuation_body(
     envelope: &Envelope,
     provider: ProviderDialect,
@@ -49,7 +49,8 @@ pub fn continuation_body(
         let why = "an answer with it cannot be gone on with";
         ask.refuse_asked(field, why)?;
     }
-    if ask.thinking.effort.is_some() || !matches!(ask.thinking.mode, None | Some(ThinkingMode::Off)) {
+    if ask.thinking.effort.is_some() || !matches!(ask.thinking.mode, None | Some(ThinkingMode::Off))
+    {
         return Err(ask.refuse(Field::Thinking, "what was thought is lost with the answer"));
     }
     if !takes_prefix(provider, target) {
@@ -67,12 +68,30 @@ pub fn continuation_body(
     provider.write_request(&ask, target)
 }
 
-/// Whether a request leaves nothing to chance, as far as its API can say so: a temperature of 0 and a
-/// seed.
-pub fn is_deterministic(envelope: &Envelope, provider: ProviderDialect) -> bool {
-    let body = envelope.upstream_body(&envelope.model, false, false);
-    asked(envelope, provider, &body)
-        .is_ok_and(|ask| ask.temperature == Some(0.0) && ask.seed.is_some())
+/// What of the abilities that a deployment is `marked` with holds for a request: whether there are words
+/// to have it gone on with, and whether it leaves nothing to chance, as far as its API can say so: a
+/// temperature of 0 and a seed.
+pub fn abilities(
+    envelope: &Envelope,
+    provider: ProviderDialect,
+    target: &Target<'_>,
+    marked: Abilities,
+) -> Abilities {
+    let letter = || Prefix {
+        text: "a".into(),
+        tokens: 0,
+    };
+    let continues = || continuation_body(envelope, provider, target, &letter()).is_ok();
+    let deterministic = || {
+        let body = envelope.upstream_body(&envelope.model, false, false);
+        asked(envelope, provider, &body)
+            .is_ok_and(|ask| ask.temperature == Some(0.0) && ask.seed.is_some())
+    };
+    Abilities {
+        continues: marked.continues && continues(),
+        repeats: marked.repeats || target.traits.prefill_repeats,
+        deterministic: marked.deterministic && deterministic(),
+    }
 }
 
 /// Anthropic's models take one up to 4.5, the last that do not think adaptively (looked up on

@@ -29,7 +29,7 @@ mod token;
 mod translate;
 mod wire;
 
-pub use continuation::{Prefix, continuation_body, is_deterministic};
+pub use continuation::{Prefix, abilities, continuation_body};
 pub use prepare::{continued_body, upstream_body};
 pub use redact::{hide, redact};
 pub use translate::{

@@ -82,8 +82,11 @@ pub struct Traits {
     pub cache_control: bool,
     /// `openai_chat`: a last message of the assistant's is the beginning of the answer.
     pub prefill: bool,
-    /// `openai_chat`: the member by which it is marked, if it is.
+    /// `openai_chat`: the member by which it is marked, if it is: of the message, or of the request
+    /// (`continue_final_message`).
     pub prefill_mark: Option<&'static str>,
+    /// `openai_chat`: its answer then begins with that beginning once more (Mistral).
+    pub prefill_repeats: bool,
     /// `openai_chat`: takes `stream_options`, by which it is asked for the usage of a stream.
     pub usage_in_streams: bool,
     /// `anthropic`: the model knows `thinking.type: adaptive` and `output_config.effort` (from 4.6
@@ -148,6 +151,7 @@ impl Traits {
         cache_control: false,
         prefill: false,
         prefill_mark: None,
+        prefill_repeats: false,
         usage_in_streams: true,
         adaptive_thinking: true,
         default_max_tokens: 8_192,

@@ -17,16 +17,15 @@ pub enum OnCut {
     Recover,
 }
 
-/// What a deployment can do for an answer that was cut. All of it is off unless it is marked.
+/// What a deployment can do for an answer that was cut: what it is marked with, or, as
+/// [`abilities`](crate::dialect::abilities) says, what of it holds for one request.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Abilities {
-    /// It goes on from the beginning of an answer, and can be asked so for this request:
-    /// [`continuation_body`](crate::dialect::continuation_body) has words for it.
+    /// It goes on from the beginning of an answer.
     pub continues: bool,
     /// It then says that beginning once more (Mistral).
     pub repeats: bool,
-    /// It says the same to this request each time: its engine is batch-invariant, and the request
-    /// [leaves nothing to chance](crate::dialect::is_deterministic).
+    /// It says the same to a request each time: its engine is batch-invariant.
     pub deterministic: bool,
 }
 

@@ -12,6 +12,13 @@ pub(super) const COMPATIBLE: Traits = Traits {
     ..Traits::MAKERS
 };
 
+/// vLLM, and who took its request over.
+pub(super) const VLLM: Traits = Traits {
+    prefill: true,
+    prefill_mark: Some("continue_final_message"),
+    ..COMPATIBLE
+};
+
 pub(super) const DASHSCOPE: Traits = Traits {
     lacks: &[
         Field::FrequencyPenalty,

@@ -228,6 +228,7 @@ pub static PROVIDERS: &[Provider] = &[
             short_call_ids: true,
             prefill: true,
             prefill_mark: Some("prefix"),
+            prefill_repeats: true,
             ..COMPATIBLE
         },
         documentation: "https://docs.mistral.ai/api/endpoint/chat",
@@ -329,6 +330,7 @@ pub static PROVIDERS: &[Provider] = &[
         title: "vLLM",
         base_url: Some("http://127.0.0.1:8000/v1"),
         port: Some(8000),
+        traits: kinds::VLLM,
         documentation: "https://docs.vllm.ai/en/latest/serving/openai_compatible_server.html",
         ..ROW
     },
@@ -339,7 +341,7 @@ pub static PROVIDERS: &[Provider] = &[
         port: Some(30000),
         traits: Traits {
             reasoning_member: Some("reasoning_content"),
-            ..COMPATIBLE
+            ..kinds::VLLM
         },
         documentation: "https://docs.sglang.ai/basic_usage/openai_api_completions.html",
         ..ROW

@@ -71,7 +71,24 @@ fn record() -> impl Strategy<Value = Record> {
     });
     let head = (any::<u16>(), option::of("\\PC{0,9}"))
         .prop_map(|(status, request_id)| Record::Head(Head { status, request_id }));
-    let abandoned = (any::<u32>(), "\\PC{0,9}", option::of(any::<u16>()), any::<bool>());
+    prop_oneof![
+        1 => accepted,
+        1 => dialled,
+        1 => head,
+        6 => event,
+        1 => Just(Record::Leased),
+        2 => failure(),
+        1 => end,
+    ]
+}
+
+fn failure() -> impl Strategy<Value = Record> {
+    let abandoned = (
+        any::<u32>(),
+        "\\PC{0,9}",
+        option::of(any::<u16>()),
+        any::<bool>(),
+    );
     let abandoned = abandoned.prop_map(|(attempt, upstream, http_status, nothing_ran)| {
         Record::Abandoned(Abandoned {
             attempt,
@@ -100,16 +117,7 @@ fn record() -> impl Strategy<Value = Record> {
             },
         })
     });
-    prop_oneof![
-        1 => accepted,
-        1 => dialled,
-        1 => head,
-        6 => event,
-        1 => Just(Record::Leased),
-        1 => abandoned,
-        1 => seam,
-        1 => end,
-    ]
+    prop_oneof![abandoned, seam]
 }
 
 fn batch() -> impl Strategy<Value = (BatchHead, Vec<Record>)> {

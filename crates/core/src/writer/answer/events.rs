@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::refusal::excerpt;
-use super::translation::Heard;
+use super::translation::{Broken, Heard};
 use super::{Answer, Reading, Step};
 use crate::dialect::DecodeError;
 use crate::dialect::observe::{self, Closing, Observation};
@@ -148,12 +148,13 @@ impl Answer {
         self.finished += heard.finished;
         self.content_events += heard.pieces;
         self.delivered |= heard.told;
-        if heard.diverged {
-            step.outcome = Some(Outcome::diverged(plan));
-        } else if let Some(fault) = heard.fault {
+        if let Some(fault) = heard.fault {
             step.outcome = Some(self.fault(plan, fault, None));
-        } else if let Some(error) = heard.broken {
-            step.outcome = Some(self.undecodable(plan, error));
+        } else if let Some(broken) = heard.broken {
+            step.outcome = Some(match broken {
+                Broken::Api(error) => self.undecodable(plan, error),
+                Broken::Diverged => Outcome::diverged(plan),
+            });
         } else if heard.ended {
             step.outcome = Some(Outcome::completed());
         }

@@ -15,8 +15,8 @@ use bytes::{Bytes, BytesMut};
 
 use super::outcome::Outcome;
 use super::{Breakage, Plan, UpstreamHead};
-use crate::dialect::{ClientDialect, Place};
 use crate::dialect::observe::Observer;
+use crate::dialect::{ClientDialect, Place};
 use crate::error::{Error, ErrorCode};
 use crate::event::{Mode, Usage};
 use crate::frame::event::{EventDecoder, EventError};

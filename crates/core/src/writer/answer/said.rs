@@ -105,3 +105,102 @@ impl Repeat {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::slice::from_ref;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn text(text: &str) -> Delta<'_> {
+        let piece = Piece::Text(text.into());
+        Delta::Piece { choice: 0, piece }
+    }
+
+    /// What of a second run is new, up to where it differs.
+    fn new(said: &Said, deltas: &[Delta<'_>]) -> (String, bool) {
+        let mut repeat = Repeat::of(said);
+        let mut new = String::new();
+        for delta in deltas {
+            match (repeat.hear(said, delta), delta) {
+                (Known::Otherwise, _) => return (new, true),
+                (Known::Before(rest), _) => new.push_str(rest),
+                (
+                    Known::Not,
+                    Delta::Piece {
+                        piece: Piece::Text(text),
+                        ..
+                    },
+                ) => new.push_str(text),
+                _ => {}
+            }
+        }
+        (new, false)
+    }
+
+    proptest! {
+        /// However both runs cut their text: what is new is what comes behind the first one's, and
+        /// the first difference within that is seen.
+        #[test]
+        fn a_second_run_is_known_as_far_as_it_is_the_first(
+            whole in "[aä]{0,12}",
+            at in 0..13usize,
+            pieces in proptest::collection::vec(1..4usize, 13),
+            other in proptest::option::of(0..13usize),
+        ) {
+            let chars: Vec<char> = whole.chars().collect();
+            let at = at.min(chars.len());
+            let mut said = Said::default();
+            said.hear(&text(&String::from_iter(&chars[..at])));
+            let mut again = chars.clone();
+            let other = other.filter(|other| *other < again.len());
+            if let Some(other) = other {
+                again[other] = '#';
+            }
+            let mut rest = &again[..];
+            let mut cut = Vec::new();
+            for size in pieces {
+                let size = size.min(rest.len());
+                cut.push(String::from_iter(&rest[..size]));
+                rest = &rest[size..];
+            }
+            cut.retain(|piece| !piece.is_empty());
+            let deltas: Vec<Delta<'_>> = cut.iter().map(|piece| text(piece)).collect();
+            let (new, diverged) = new(&said, &deltas);
+            prop_assert_eq!(diverged, other.is_some_and(|other| other < at));
+            if !diverged {
+                prop_assert_eq!(new, String::from_iter(&again[at..]));
+            }
+        }
+    }
+
+    #[test]
+    fn a_run_that_ends_or_turns_before_the_first_did_is_another() {
+        let mut said = Said::default();
+        said.hear(&text("abc"));
+        let close = Delta::Piece {
+            choice: 0,
+            piece: Piece::Close,
+        };
+        let thought = Delta::Piece {
+            choice: 0,
+            piece: Piece::Reasoning("hm".into()),
+        };
+        assert_eq!(new(&said, &[text("ab"), Delta::End]), (String::new(), true));
+        assert_eq!(new(&said, from_ref(&thought)), (String::new(), true));
+        let parts = [text("ab"), close, text("cd"), thought, Delta::End];
+        assert_eq!(new(&said, &parts), ("d".to_owned(), false));
+    }
+
+    #[test]
+    fn no_more_than_the_bound_is_kept() {
+        let mut said = Said::default();
+        said.hear(&text(&"x".repeat(RECOVERED_TEXT_BYTES)));
+        assert_eq!(said.text().map(str::len), Some(RECOVERED_TEXT_BYTES));
+        said.hear(&text("x"));
+        assert_eq!(said.text(), None);
+        assert_eq!(said.text.capacity(), 0);
+    }
+}

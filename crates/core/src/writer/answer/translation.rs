@@ -38,10 +38,17 @@ pub(super) struct Heard {
     pub(super) fault: Option<Fault>,
     /// Its own end of the answer.
     pub(super) ended: bool,
-    /// It is not of the upstream's API.
-    pub(super) broken: Option<DecodeError>,
+    /// It cannot be heard on.
+    pub(super) broken: Option<Broken>,
+}
+
+/// Why an answer cannot be heard on.
+#[derive(Debug)]
+pub(super) enum Broken {
+    /// It is not of the upstream's API, or was cut.
+    Api(DecodeError),
     /// It should say again what was delivered, and does not.
-    pub(super) diverged: bool,
+    Diverged,
 }
 
 impl Translation {
@@ -123,13 +130,13 @@ impl Translation {
         let told = events.len();
         let mut heard = Heard::default();
         let result = decode(decoder, &mut |delta| {
-            if heard.diverged {
+            if heard.broken.is_some() {
                 return;
             }
             let said = voice.said.as_ref();
             let part = said.map_or(Known::Not, |said| repeat.hear(said, delta));
             if part == Known::Otherwise {
-                heard.diverged = true;
+                heard.broken = Some(Broken::Diverged);
                 return;
             }
             heard.progress = true;
@@ -170,7 +177,7 @@ impl Translation {
             }
         });
         heard.told = events.len() > told;
-        heard.broken = result.err();
+        heard.broken = heard.broken.or(result.err().map(Broken::Api));
         heard
     }
 }

@@ -237,8 +237,11 @@ impl Bench {
                     .collect()
             }
             Surface::GenerateContent => {
-                let part =
-                    |e: &Value| e["candidates"][0]["content"]["parts"][0]["text"].as_str().map(str::to_owned);
+                let part = |e: &Value| {
+                    e["candidates"][0]["content"]["parts"][0]["text"]
+                        .as_str()
+                        .map(str::to_owned)
+                };
                 events.iter().filter_map(part).collect()
             }
             _ => {
@@ -282,10 +285,7 @@ fn an_answer_that_is_cut_goes_on_in_every_dialect_that_allows_it() {
     for surface in SURFACES {
         for first in [OpenAiChat, Anthropic, Gemini, OpenAiResponses] {
             for second in [OpenAiChat, Anthropic] {
-                let legs = [
-                    able(first, Abilities::default()),
-                    able(second, ABLE),
-                ];
+                let legs = [able(first, Abilities::default()), able(second, ABLE)];
                 let mut bench = routed(surface, &legs);
                 bench.says(Voice(first), &["Once", " upon"]);
                 bench.is_cut();
@@ -338,7 +338,9 @@ fn the_seam_says_who_said_what_at_which_price() {
     // The client's own figures are the same ones.
     let shown = bench.events();
     assert!(
-        shown.iter().any(|data| data.contains("\"completion_tokens\":12")),
+        shown
+            .iter()
+            .any(|data| data.contains("\"completion_tokens\":12")),
         "{shown:?}"
     );
     assert_eq!(bench.judged.len(), 3);
@@ -493,7 +495,10 @@ fn who_repeats_the_beginning_is_heard_from_its_end_on() {
         repeats: true,
         ..ABLE
     };
-    for (said, whole) in [(["Once up", "on a time."], true), (["Once again", "."], false)] {
+    for (said, whole) in [
+        (["Once up", "on a time."], true),
+        (["Once again", "."], false),
+    ] {
         let legs = [able(OpenAiChat, ABLE), able(OpenAiChat, repeats)];
         let mut bench = routed(Surface::ChatCompletions, &legs);
         bench.says(Voice(OpenAiChat), &["Once", " upon"]);
@@ -654,7 +659,9 @@ impl Bench {
             return self.is_refused(status, "no");
         }
         let prefix = self.prefixes.last().cloned().flatten();
-        let skipped = prefix.filter(|_| !leg.abilities.repeats).unwrap_or_default();
+        let skipped = prefix
+            .filter(|_| !leg.abilities.repeats)
+            .unwrap_or_default();
         let rest = TEXT.strip_prefix(&skipped).expect("a prefix of the text");
         let chars: Vec<char> = rest.chars().collect();
         let all = act.fault == Fault::None;
@@ -662,6 +669,9 @@ impl Bench {
         let some = if all { pieces.len() } else { act.pieces };
         let pieces: Vec<&str> = pieces.iter().take(some).map(String::as_str).collect();
         self.says(voice, &pieces);
+        if self.done.is_some() {
+            return;
+        }
         match act.fault {
             Fault::None => {
                 self.said(&voice.end());

@@ -3,7 +3,7 @@ use std::borrow::Cow;
 use bytes::Bytes;
 use serde::Serialize;
 
-use super::write_message::{MessageOut, messages};
+use super::write_message::{MessageOut, is_prefilled, messages};
 use super::write_thinking::ThinkingOut;
 use super::write_tools::{ChoiceOut, ToolOut, tools};
 use crate::ask::{Ask, Field, Format};
@@ -38,6 +38,7 @@ pub(in crate::dialect) fn write_request(
     // OpenAI refuses it beside no tools.
     let parallel = ask.parallel_tool_calls.filter(|_| !tools.is_empty());
     let parallel = parallel.filter(|_| !traits.lacks.contains(&Field::ParallelToolCalls));
+    let prefilled = traits.prefill_mark == Some("continue_final_message") && is_prefilled(ask);
     Ok(json_line(&Body {
         model: target.model,
         messages: messages(ask, target)?,
@@ -69,6 +70,9 @@ pub(in crate::dialect) fn write_request(
         safety_identifier: hints.and_then(|hints| hints.user.as_deref()),
         metadata: hints.and_then(|hints| hints.metadata.as_ref()),
         prompt_cache_key: hints.and_then(|hints| hints.cache_key.as_deref()),
+        // With the first alone the turn is closed, and another answer begins.
+        continue_final_message: prefilled.then_some(true),
+        add_generation_prompt: prefilled.then_some(false),
     }))
 }
 
@@ -128,6 +132,10 @@ struct Body<'a> {
     metadata: Option<&'a Json<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     prompt_cache_key: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    continue_final_message: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    add_generation_prompt: Option<bool>,
 }
 
 #[derive(Serialize)]

@@ -134,10 +134,7 @@ pub(super) fn messages<'a>(
         writer.message(index, message)?;
     }
     writer.flush();
-    let prefilled = ask
-        .messages
-        .last()
-        .is_some_and(|last| last.role == Role::Assistant);
+    let prefilled = is_prefilled(ask);
     if prefilled && !target.traits.prefill {
         let last = Field::Message(ask.messages.len() - 1);
         return Err(ask.refuse(
@@ -150,6 +147,12 @@ pub(super) fn messages<'a>(
         last.partial = target.traits.prefill_mark == Some("partial");
     }
     Ok(writer.out)
+}
+
+/// Whether a request has the beginning of its answer.
+pub(super) fn is_prefilled(ask: &Ask<'_>) -> bool {
+    let last = ask.messages.last();
+    last.is_some_and(|last| last.role == Role::Assistant)
 }
 
 struct Writer<'a, 't> {
