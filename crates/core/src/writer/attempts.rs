@@ -167,6 +167,18 @@ impl Writer {
         }
     }
 
+    /// When the upstream is given up if it says nothing.
+    pub(super) fn patience_until(&self) -> UnixMillis {
+        let leg = self.plan.leg();
+        if self.answer.has_content() {
+            return self.progress_at.plus(leg.event_timeout);
+        }
+        let until = self.progress_at.plus(leg.first_event_timeout);
+        // Who is to go on with an answer that was heard has all its time.
+        let deadline = self.plan.deadline.filter(|_| !self.answer.is_delivered());
+        deadline.map_or(until, |deadline| until.min(deadline))
+    }
+
     /// Whether nothing of this generation can have run, if nothing of the last attempt did.
     pub(super) const fn none_ran(&self) -> bool {
         !self.attempts.may_have_run

@@ -373,18 +373,6 @@ impl Writer {
         }
     }
 
-    /// When the upstream is given up if it says nothing.
-    fn patience_until(&self) -> UnixMillis {
-        let leg = self.plan.leg();
-        if self.answer.has_content() {
-            return self.progress_at.plus(leg.event_timeout);
-        }
-        let until = self.progress_at.plus(leg.first_event_timeout);
-        // Who is to go on with an answer that was heard has all its time.
-        let deadline = self.plan.deadline.filter(|_| !self.answer.is_delivered());
-        deadline.map_or(until, |deadline| until.min(deadline))
-    }
-
     /// Whether an upstream has the request.
     const fn was_asked(&self) -> bool {
         matches!(self.phase, Phase::Asked | Phase::Answering)

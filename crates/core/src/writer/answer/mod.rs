@@ -4,6 +4,7 @@
 //! are; else they are translated. Which of the two it is, [`Reading`] says, once for each answer.
 
 mod events;
+mod go_on;
 mod refusal;
 mod said;
 mod translation;
@@ -15,8 +16,8 @@ use bytes::{Bytes, BytesMut};
 
 use super::outcome::Outcome;
 use super::{Breakage, Plan, UpstreamHead};
+use crate::dialect::Place;
 use crate::dialect::observe::Observer;
-use crate::dialect::{ClientDialect, Place};
 use crate::error::{Error, ErrorCode};
 use crate::event::{Mode, Usage};
 use crate::frame::event::{EventDecoder, EventError};
@@ -26,6 +27,7 @@ use crate::limits;
 use crate::policy::attempt::FailureKind;
 use crate::record::Record;
 use crate::units::show_duration;
+use go_on::shadow;
 use refusal::excerpt;
 use translation::Translation;
 
@@ -140,40 +142,6 @@ impl Answer {
     /// Whether this attempt, of perhaps several at the answer, was heard of.
     pub(super) const fn is_heard(&self) -> bool {
         self.delivered
-    }
-
-    /// All that was delivered, if another attempt can go on from it.
-    pub(super) fn said(&self) -> Option<&str> {
-        match (&self.reading, &self.shadow) {
-            (Reading::Translated(translation), _) | (_, Some(translation)) => translation.said(),
-            _ => None,
-        }
-    }
-
-    /// Nobody heard of this attempt, and its cost is its record's alone.
-    pub(super) fn forget_usage(&mut self) {
-        self.usage = None;
-        self.content_events = 0;
-    }
-
-    /// The same answer, about to be gone on with by the upstream that is asked now. Earlier attempts
-    /// used `before`. If it `repeats` what was delivered, that is dropped. Only where there is
-    /// [`Self::said`].
-    pub(super) fn go_on(&mut self, plan: &Plan, before: &Usage, repeats: bool) {
-        let shadow = self.shadow.take();
-        if let Some(shadow) = shadow {
-            self.reading = Reading::Translated(shadow);
-        }
-        if let Reading::Translated(translation) = &mut self.reading {
-            translation.go_on(plan, before, repeats);
-        }
-        self.body = Body::Unknown;
-        self.head = UpstreamHead::default();
-        self.usage = None;
-        self.content_events = 0;
-        self.finished = 0;
-        self.delivered = false;
-        self.goes_on = true;
     }
 
     /// Where an error comes behind `before` events.
@@ -389,16 +357,6 @@ impl Answer {
             step.events.append(preamble);
         }
     }
-}
-
-/// Only where what an API's events have said so far is all that a renderer has to know: the items of
-/// OpenAI's responses have ids that are the provider's own, and its last event repeats them.
-fn shadow(plan: &Plan, now: UnixMillis) -> Option<Box<Translation>> {
-    let client = plan.surface.client()?;
-    let passes = plan.surface.passes_through(plan.leg().provider);
-    let renews = client != ClientDialect::OpenAiResponses;
-    (plan.is_recovering() && passes && renews)
-        .then(|| Box::new(Translation::new(plan, client, now)))
 }
 
 /// What is counted where the provider counts nothing.
