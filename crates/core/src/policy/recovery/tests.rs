@@ -145,7 +145,7 @@ fn bounds_are_kept() {
                 text: Some(""),
                 ..CUT
             },
-            [CONTINUES, CONTINUES],
+            [BOTH, BOTH],
             Rung::Tell,
         ),
         (

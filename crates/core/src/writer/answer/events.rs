@@ -16,24 +16,32 @@ use crate::writer::outcome::Outcome;
 
 impl Answer {
     pub(super) fn take_event(&mut self, plan: &Plan, event: SseEvent, step: &mut Step) {
-        let shadowed = self.shadow.is_some().then(|| event.clone());
         match &mut self.reading {
-            Reading::OpenAi => self.openai_event(plan, event, step),
+            Reading::OpenAi => {
+                let shadowed = self.shadow.is_some().then(|| event.clone());
+                self.openai_event(plan, event, step);
+                self.cast_shadow(plan, shadowed, step);
+            }
             Reading::Observed(observer) => {
                 let mut event = event;
                 let seen = observer.observe(&mut event);
+                let shadowed = self.shadow.is_some().then(|| event.clone());
                 self.observed_event(plan, event, seen, step);
+                self.cast_shadow(plan, shadowed, step);
             }
             Reading::Translated(translation) => {
                 let heard = translation.push(plan, &event, &mut step.events);
                 self.hear(plan, heard, step);
             }
         }
-        if let (Some(shadow), Some(event), None) = (&mut self.shadow, shadowed, &step.outcome) {
-            let heard = shadow.push(plan, &event, &mut Vec::new());
-            if heard.broken.is_some() || heard.fault.is_some() {
-                self.shadow = None;
-            }
+    }
+
+    /// An event that ends the answer, or cuts it, is nothing to go on from.
+    fn cast_shadow(&mut self, plan: &Plan, event: Option<SseEvent>, step: &Step) {
+        if let (Some(shadow), Some(event), None) = (&mut self.shadow, event, &step.outcome)
+            && !shadow.push(plan, &event)
+        {
+            self.shadow = None;
         }
     }
 

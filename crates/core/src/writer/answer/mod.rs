@@ -27,7 +27,7 @@ use crate::limits;
 use crate::policy::attempt::FailureKind;
 use crate::record::Record;
 use crate::units::show_duration;
-use go_on::shadow;
+use go_on::Shadow;
 use refusal::excerpt;
 use translation::Translation;
 
@@ -69,9 +69,8 @@ pub(super) struct Answer {
     delivered: bool,
     /// An earlier attempt at the answer was heard, and this one goes on with it.
     goes_on: bool,
-    /// Where an answer that goes through may have to go on: the same answer, translated for nobody, so
-    /// that there is a renderer that stands where the client is.
-    shadow: Option<Box<Translation>>,
+    /// Where an answer that goes through may have to go on.
+    shadow: Option<Box<Shadow>>,
 }
 
 /// How the upstream's answer is understood.
@@ -130,7 +129,7 @@ impl Answer {
             finished: 0,
             delivered: false,
             goes_on: false,
-            shadow: shadow(plan, now),
+            shadow: Shadow::new(plan, now),
         }
     }
 

@@ -224,6 +224,36 @@ fn nothing_but_plain_text_goes_on() {
     }
 }
 
+/// The client knows it, and a renderer would not: what comes behind would have another's index.
+#[test]
+fn an_empty_block_that_went_through_is_not_gone_on_from() {
+    let voice = Voice(Anthropic);
+    let open = |index: u32| json!({"type": "content_block_start", "index": index, "content_block": {"type": "text", "text": ""}});
+    let stop = |index: u32| json!({"type": "content_block_stop", "index": index});
+    let more = json!({"type": "content_block_delta", "index": 1, "delta": {"type": "text_delta", "text": " upon"}});
+    for (events, goes_on) in [
+        (vec![voice.text("Once")], true),
+        (vec![voice.text("Once"), stop(0)], true),
+        (vec![voice.text("Once"), stop(0), open(1)], false),
+        (
+            vec![voice.text("Once"), stop(0), open(1), more.clone()],
+            true,
+        ),
+        (vec![stop(0), open(1), more], false),
+    ] {
+        let mut bench = routed(Surface::Messages, &[able(Anthropic, ABLE)]);
+        bench.says(voice, &[]);
+        bench.said(&events);
+        bench.is_cut();
+        assert_eq!(bench.dialled.len(), 1 + usize::from(goes_on), "{events:?}");
+        if goes_on {
+            let before = bench.heard();
+            bench.goes_on_to_its_end(voice, &[" a", " time"]);
+            assert_eq!(bench.folded(), before + " a time");
+        }
+    }
+}
+
 #[test]
 fn without_consent_or_ability_the_failure_is_told() {
     for (on_cut, abilities, choices) in [
