@@ -214,6 +214,20 @@ fn a_schema_is_refused_where_there_is_only_json() {
 }
 
 #[test]
+fn vllm_and_sglang_go_on_from_a_beginning_only_if_the_turn_stays_open() {
+    for name in ["vllm", "sglang"] {
+        let user = json!({"role": "user", "content": "x"});
+        let begun = json!({"role": "assistant", "content": "It is"});
+        let open = body(name, &json!({"messages": [user, begun]}));
+        assert_eq!(open["continue_final_message"], true, "{name}");
+        assert_eq!(open["add_generation_prompt"], false, "{name}");
+        let new = body(name, &json!({"messages": [user]}));
+        assert_eq!(new.get("continue_final_message"), None, "{name}");
+        assert_eq!(new.get("add_generation_prompt"), None, "{name}");
+    }
+}
+
+#[test]
 fn mistral_has_its_own_seed_and_ids_and_beginnings() {
     let call = |id: &str| json!({"id": id, "type": "function", "function": {"name": "f", "arguments": "{}"}});
     let result = |id: &str| json!({"role": "tool", "tool_call_id": id, "content": "y"});

@@ -10,6 +10,14 @@ impl Bench {
             .iter()
             .filter_map(|data| serde_json::from_str(data).ok())
             .collect();
+        let mut ids: Vec<&str> = events
+            .iter()
+            .filter(|e| e["error"].is_null())
+            .flat_map(|e| [&e["id"], &e["responseId"], &e["response"]["id"]])
+            .filter_map(Value::as_str)
+            .collect();
+        ids.dedup();
+        assert!(ids.len() <= 1, "{events:?}");
         let of_type = |kind: &str| events.iter().filter(|e| e["type"] == kind).count();
         let texts = match self.writer.plan.surface {
             Surface::Messages => {
