@@ -8,7 +8,7 @@
 //!
 //! What the API has no place for:
 //! - A seal of another maker's is a `thoughtSignature` too, which clients send back untouched as
-//!   they must: see [`seal`].
+//!   they must: see `seal.rs`.
 //! - A refusal is a text.
 //! - A call whose arguments are no JSON object is told in `finishMessage`, as Google's own are.
 //! - `provider_fields`, on the candidate: see [`EXTENSION`](crate::answer::EXTENSION).

@@ -30,7 +30,7 @@ use super::body::read_body;
 use super::error::Shape;
 use super::respond::{About, name_upstream};
 use crate::app::App;
-use crate::pipeline::Caller;
+use crate::keys::Caller;
 use crate::upstream::{self, Route, Upload, Upstream, UpstreamError};
 pub(super) use choose::{by_model, by_name};
 use incoming::{Counters, Incoming};
