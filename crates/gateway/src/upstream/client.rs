@@ -29,6 +29,8 @@ use super::{BaseUrl, SpecError, UpstreamError, UpstreamErrorKind, UpstreamSpec};
 /// One provider's API: where it is, how to talk to it, and its idle connections.
 pub struct Upstream {
     spec: UpstreamSpec,
+    /// Who runs it, if that is known.
+    provider: Option<&'static Provider>,
     base: BaseUrl,
     /// The headers that every request has, the key among them.
     fields: Fields,
@@ -105,6 +107,7 @@ impl Upstream {
         Ok(Self {
             secrets: secrets_of(&spec),
             signer: Signer::new(&spec, &base)?,
+            provider: spec.provider.or_else(|| provider::at(base.host())),
             spec,
             base,
             fields,
@@ -157,10 +160,8 @@ impl Upstream {
     }
 
     /// Who runs it, if that is known.
-    pub fn provider(&self) -> Option<&'static Provider> {
-        self.spec
-            .provider
-            .or_else(|| provider::at(self.base.host()))
+    pub const fn provider(&self) -> Option<&'static Provider> {
+        self.provider
     }
 
     /// How it differs from the API that its dialect comes from, for this model.
