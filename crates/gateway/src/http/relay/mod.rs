@@ -63,6 +63,7 @@ async fn try_answer(app: &App, row: &'static Row, request: Request) -> Result<Re
     let routed = route(app, row, &parts, body, &counters).await?;
     app.lifecycle.admit()?;
     let upstream = Arc::clone(&routed.upstream);
+    let target = choose::place(&upstream, target, routed.model.as_deref());
     let record = Record::new(row, &caller, &routed, Arc::clone(&counters));
     let answered = relay(&parts, &target, routed, &counters, record).await;
     let mut response =
