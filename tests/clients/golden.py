@@ -86,6 +86,8 @@ class GoldenProvider:
             def do_POST(self):
                 body = json.loads(self.rfile.read(int(self.headers["content-length"])))
                 provider.calls.append((self.path, dict(self.headers), body))
+                if "thread" in body:
+                    return self.error(400, "There are no threads here.", details={"error_code": "thread_unsupported_request"})
                 model, stream = body.get("model"), body.get("stream")
                 if dialect == "gemini":
                     model, method = re.search(r"/models/([^:]+):(\w+)", self.path).groups()
@@ -125,9 +127,9 @@ class GoldenProvider:
                 self.end_headers()
                 self.wfile.write(body)
 
-            def error(self, status, message):
-                kind = {404: "not_found_error", 429: "rate_limit_error"}.get(status, "api_error")
-                error = {"type": "error", "error": {"type": kind, "code": None, "message": message}}
+            def error(self, status, message, **more):
+                kind = {400: "invalid_request_error", 404: "not_found_error", 429: "rate_limit_error"}.get(status, "api_error")
+                error = {"type": "error", "error": {"type": kind, "code": None, "message": message, **more}}
                 self.reply("application/json", json.dumps(error).encode(), status)
 
             def hold(self, model, answer):

@@ -156,8 +156,8 @@ def test_the_tool_runner_answers_with_what_the_tool_said(claude, goldens, upstre
         return f"sunny: {sorted(arguments.values())}"
 
     looks = anthropic.beta_tool(run, name=name, input_schema={"type": "object"})
-    # Threads are kept by Anthropic's own servers.
-    runner = claude.beta.messages.tool_runner(model=f"{upstream}/text_then_tool+text", max_tokens=99, messages=ASK, tools=[looks], thread=False)
+    # It begins a thread of Anthropic's unasked, and goes on without where it hears that there is none.
+    runner = claude.beta.messages.tool_runner(model=f"{upstream}/text_then_tool+text", max_tokens=99, messages=ASK, tools=[looks])
     asked, answered = list(runner)
     assert (asked.stop_reason, answered.stop_reason) == ("tool_use", "end_turn")
     result = str(goldens[upstream].calls[-1][2]["messages"][-1])

@@ -18,7 +18,7 @@ def suites(folder):
 
 def run_suite(file, **env):
     run = subprocess.run(["node", "--test", str(file)], cwd=HERE, env=os.environ | {"CLIENT_KEY": ALICE} | env, capture_output=True, text=True, timeout=180)
-    print(run.stdout[-6000:], run.stderr[-2000:])
+    print(run.stdout[run.stdout.find("\nnot ok"):][:6000], run.stderr[-2000:])
     assert run.returncode == 0, f"node --test {file.name}; its output is above"
 
 

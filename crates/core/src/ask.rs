@@ -6,7 +6,7 @@
 //! own request ([`Ask::refuse`]). Left out are only:
 //! - what asks for nothing: `null`, and values that are everybody's default, such as `n: 1`;
 //! - [`Hints`], which do not change what the answer says;
-//! - [`CacheMark`](crate::content::CacheMark)s, where the provider caches by itself or not at all;
+//! - [`CacheMark`]s, where the provider caches by itself or not at all;
 //! - reasoning that the model asked cannot read: another maker's, or text without its seal where
 //!   the provider takes none.
 

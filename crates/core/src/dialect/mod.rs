@@ -26,15 +26,16 @@ mod read;
 mod redact;
 mod surface;
 mod token;
+mod traits;
 mod translate;
 mod wire;
 
 pub use continuation::{Prefix, abilities, continuation_body};
 pub use prepare::{continued_body, upstream_body};
 pub use redact::{hide, redact};
+pub use traits::{ThinkingWords, ToolChoices, Traits};
 pub use translate::{
     ClientDialect, DecodeError, Decoder, Place, ProviderDialect, Renderer, ReplyHead, Target,
-    ThinkingWords, ToolChoices, Traits,
 };
 
 /// A value of ours as JSON on one line.

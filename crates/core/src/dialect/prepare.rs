@@ -33,7 +33,14 @@ pub fn upstream_body(
         return Ok(match surface {
             Surface::Messages => anthropic::unseal(&body),
             Surface::Responses => openai_responses::unseal(&body),
-            Surface::GenerateContent => gemini::unseal(&body, target.traits.gemini_3),
+            Surface::GenerateContent => {
+                let body = gemini::unseal(&body, target.traits.gemini_3);
+                if target.traits.call_ids {
+                    body
+                } else {
+                    gemini::without_call_ids(&body)
+                }
+            }
             // It would refuse the request for a member that clients send to everybody.
             _ if surface.is_completion() && !target.traits.usage_in_streams => {
                 without(&body, "stream_options")

@@ -150,7 +150,7 @@ pub enum Input {
     Appended,
     /// The append failed; nothing more can be logged.
     AppendFailed(ErrorCode),
-    /// The time of [`Writer::wake_at`] has come, or an earlier one.
+    /// The time of [`Writer::wake_at`](super::Writer::wake_at) has come, or an earlier one.
     Tick,
     /// Somebody wants it stopped, for this reason.
     Stop(ErrorCode),

@@ -137,6 +137,31 @@ fn providers_errors_keep_their_reason_and_get_the_clients_name() {
 }
 
 #[test]
+fn anthropics_clients_hear_that_there_are_no_threads_in_their_own_words() {
+    let ask = |field: &str| {
+        let body = json!({"model": "m", "messages": [], "new": 1, field: {"type": "create"}});
+        let body = body.to_string();
+        let refused = ClientDialect::Anthropic.read_request(body.as_bytes());
+        let fault = Fault::from(&refused.unwrap_err());
+        (
+            fault.http_status(),
+            written(ClientDialect::Anthropic, &fault),
+        )
+    };
+    // Whatever else is wrong: it is what they can mend.
+    let (status, body) = ask("thread");
+    assert_eq!(status, 400);
+    let expected = json!({"error_code": "thread_unsupported_request"});
+    assert_eq!(body["error"]["details"], expected, "{body}");
+    let lost = json!({"type": "not_found_error", "message": "It is gone", "details": {"error_code": "thread_not_found"}});
+    let lost = json!({"type": "error", "error": lost});
+    let fault = ProviderDialect::Anthropic.read_error(404, lost.to_string().as_bytes());
+    assert_eq!(written(ClientDialect::Anthropic, &fault), lost);
+    let (_, other) = ask("max_tokens");
+    assert_eq!(other["error"].get("details"), None, "{other}");
+}
+
+#[test]
 fn the_gateways_own_errors_are_in_every_dialect() {
     for &code in ErrorCode::ALL {
         let error = Error::new(code, "It broke.").stream(StreamId::from_bits(1));

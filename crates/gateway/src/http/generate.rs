@@ -20,7 +20,8 @@ use super::respond::{self, About};
 use super::responses::{self, continue_from};
 use crate::app::App;
 use crate::generate::Started;
-use crate::pipeline::{self, Address, Caller, Generation, Planned};
+use crate::keys::Caller;
+use crate::pipeline::{self, Address, Generation, Planned};
 use crate::read::Reader;
 use crate::store_error;
 

@@ -2,7 +2,6 @@ use std::borrow::Cow;
 use std::fmt;
 use std::future::poll_fn;
 use std::io;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -11,27 +10,27 @@ use bytes::Bytes;
 use everstream_core::dialect::{ProviderDialect, Traits};
 use everstream_core::event::Surface;
 use everstream_core::frame::http1::{
-    BodyLength, Decoded, Fields, HeadDecoder, RequestError, ResponseHead, request_head,
+    BodyLength, Decoded, Fields, HeadDecoder, ResponseHead, request_head,
 };
 use everstream_core::provider::{self, Provider};
 use everstream_core::secret::Secret;
-use tokio::net::TcpStream;
 use tokio::time::Instant;
 
-use super::auth::{self, Signer};
+use super::auth::Signer;
 use super::body::Body;
 use super::connection::{Connection, Io, Outgoing, Payload, Unwritten};
+use super::dial::{dial, unreachable};
 use super::pool::Pool;
+use super::standing::{secrets_of, standing_fields};
 use super::tls::{Tls, TlsError};
 use super::upload::Upload;
-use super::{AwsSigner, BaseUrl, SpecError, UpstreamError, UpstreamErrorKind, UpstreamSpec};
-
-/// The only version of its API that Anthropic lists as current; looked up on 2026-11-22.
-const ANTHROPIC_VERSION: &str = "2023-06-01";
+use super::{BaseUrl, SpecError, UpstreamError, UpstreamErrorKind, UpstreamSpec};
 
 /// One provider's API: where it is, how to talk to it, and its idle connections.
 pub struct Upstream {
     spec: UpstreamSpec,
+    /// Who runs it, if that is known.
+    provider: Option<&'static Provider>,
     base: BaseUrl,
     /// The headers that every request has, the key among them.
     fields: Fields,
@@ -108,6 +107,7 @@ impl Upstream {
         Ok(Self {
             secrets: secrets_of(&spec),
             signer: Signer::new(&spec, &base)?,
+            provider: spec.provider.or_else(|| provider::at(base.host())),
             spec,
             base,
             fields,
@@ -160,10 +160,8 @@ impl Upstream {
     }
 
     /// Who runs it, if that is known.
-    pub fn provider(&self) -> Option<&'static Provider> {
-        self.spec
-            .provider
-            .or_else(|| provider::at(self.base.host()))
+    pub const fn provider(&self) -> Option<&'static Provider> {
+        self.provider
     }
 
     /// How it differs from the API that its dialect comes from, for this model.
@@ -291,29 +289,15 @@ impl Upstream {
     }
 
     pub(super) async fn connect(&self) -> Result<Connection, UpstreamError> {
+        if let Some(transport) = &self.transport {
+            let own = transport().map(Connection::Own);
+            return own.map_err(|error| self.unsent(unreachable(error)));
+        }
         let limit = self.spec.connect_timeout;
-        let result = tokio::time::timeout(limit, self.dial(Instant::now() + limit)).await;
+        let dialling = dial(&self.base, self.tls.as_ref(), Instant::now() + limit);
+        let result = tokio::time::timeout(limit, dialling).await;
         let result = result.unwrap_or(Err(UpstreamErrorKind::ConnectTimeout(limit)));
         result.map_err(|kind| self.unsent(kind))
-    }
-
-    async fn dial(&self, deadline: Instant) -> Result<Connection, UpstreamErrorKind> {
-        if let Some(transport) = &self.transport {
-            return transport().map(Connection::Own).map_err(unreachable);
-        }
-        let target = (self.base.host(), self.base.port());
-        let addresses = tokio::net::lookup_host(target).await;
-        let addresses: Vec<SocketAddr> = addresses.map_err(UpstreamErrorKind::Dns)?.collect();
-        let stream = first_reachable(&addresses, deadline).await?;
-        stream
-            .set_nodelay(true)
-            .map_err(UpstreamErrorKind::Connect)?;
-        let Some(tls) = self.tls.clone() else {
-            return Ok(Connection::Plain(stream));
-        };
-        let stream = tls.connector.connect(tls.name, stream).await;
-        let stream = stream.map_err(UpstreamErrorKind::Tls)?;
-        Ok(Connection::Tls(Box::new(stream)))
     }
 
     /// Writes the request and reads the head of the answer at the same time: an upstream may answer
@@ -393,76 +377,6 @@ impl Upstream {
 impl fmt::Debug for Upstream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Upstream({} at {})", self.spec.name, self.base)
-    }
-}
-
-/// The key, and the values of headers, of which the last word is the credential (`Bearer ...`).
-fn secrets_of(spec: &UpstreamSpec) -> Arc<[Secret]> {
-    let values = spec.headers.iter().filter_map(|(_, value)| {
-        let word = value.split_ascii_whitespace().next_back()?;
-        Some(Secret::new(word))
-    });
-    let signing = spec.aws.iter().flat_map(AwsSigner::secrets);
-    let keys = spec.api_key.iter().cloned().chain(signing);
-    keys.chain(values).collect()
-}
-
-/// Host, key and the like: the headers that are the same for every request.
-fn standing_fields(spec: &UpstreamSpec, base: &BaseUrl) -> Result<Fields, RequestError> {
-    let mut fields = Fields::default();
-    let mut push_default = |name: &str, value: &str| {
-        let replaced = spec
-            .headers
-            .iter()
-            .any(|(n, _)| n.eq_ignore_ascii_case(name));
-        if replaced {
-            Ok(())
-        } else {
-            fields.push(name, value)
-        }
-    };
-    push_default("host", &base.authority())?;
-    push_default(
-        "user-agent",
-        concat!("everstream/", env!("CARGO_PKG_VERSION")),
-    )?;
-    push_default("accept-encoding", "identity")?;
-    if let Some((name, value)) = auth::standing(spec) {
-        push_default(name, &value)?;
-    }
-    if spec.dialect == ProviderDialect::Anthropic {
-        push_default("anthropic-version", ANTHROPIC_VERSION)?;
-    }
-    for (name, value) in &spec.headers {
-        fields.push(name, value)?;
-    }
-    Ok(fields)
-}
-
-/// Connects to the first address that answers; each gets its share of the time that is left, so
-/// that a dead one cannot use up all of it.
-async fn first_reachable(
-    addresses: &[SocketAddr],
-    deadline: Instant,
-) -> Result<TcpStream, UpstreamErrorKind> {
-    let mut failure = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
-    for (tried, address) in addresses.iter().enumerate() {
-        let left = deadline.saturating_duration_since(Instant::now());
-        let share = left / u32::try_from(addresses.len() - tried).unwrap_or(u32::MAX);
-        match tokio::time::timeout(share, TcpStream::connect(address)).await {
-            Ok(Ok(stream)) => return Ok(stream),
-            Ok(Err(error)) => failure = error,
-            Err(_) => failure = io::ErrorKind::TimedOut.into(),
-        }
-    }
-    Err(unreachable(failure))
-}
-
-fn unreachable(failure: io::Error) -> UpstreamErrorKind {
-    match failure.kind() {
-        io::ErrorKind::NotFound => UpstreamErrorKind::Dns(failure),
-        io::ErrorKind::ConnectionRefused => UpstreamErrorKind::Refused,
-        _ => UpstreamErrorKind::Connect(failure),
     }
 }
 

@@ -11,12 +11,14 @@ mod aws;
 mod body;
 mod client;
 mod connection;
+mod dial;
 pub mod discovery;
 mod error;
 mod google;
 pub mod models;
 mod pool;
 mod socket;
+mod standing;
 #[cfg(test)]
 mod tests;
 mod tls;

@@ -295,3 +295,36 @@ async fn without_a_model_the_client_names_the_upstream_or_it_is_the_first() {
     }
     assert!(claude.calls().is_empty());
 }
+
+#[tokio::test]
+async fn cohere_and_azure_have_their_paths_elsewhere() {
+    let provider = FakeProvider::start(echo).await;
+    let base = provider.base_url();
+    let root = base.strip_suffix("/v1").unwrap();
+    let azure = "provider = \"azure\"\napi_version = \"2024-10-21\"\nmodels = [\"whisper\"]";
+    let gateway = Setup::default()
+        .upstream(
+            "cohere",
+            root,
+            "provider = \"cohere\"\nmodels = [\"rerank-v3.5\"]",
+        )
+        .upstream("azure", root, azure)
+        .start()
+        .await;
+    let mut client = gateway.client().await;
+    for (path, model, expected) in [
+        ("/v1/rerank", "rerank-v3.5", "/v2/rerank"),
+        (
+            "/v1/audio/speech",
+            "whisper",
+            "/openai/deployments/whisper/audio/speech?api-version=2024-10-21",
+        ),
+    ] {
+        let body = json!({"model": model}).to_string();
+        let headers = [("content-type", "application/json")];
+        let head = within(client.request("POST", path, &headers, body.as_bytes())).await;
+        assert_eq!(head.unwrap().status, 200, "{path}");
+        let answer = within(client.read_json()).await.unwrap();
+        assert_eq!(answer["path"], expected);
+    }
+}

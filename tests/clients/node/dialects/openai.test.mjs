@@ -16,14 +16,16 @@ const listen = async (api, model) => {
   assert.ok(created > 0);
   return completion;
 };
+// What the helper refuses of a provider itself (Mistral's calls have no `type`), it refuses behind the gateway.
+const outcome = (listening) => listening.catch((error) => ({ refused: error.message }));
 const recorded = (dialect, name, ending) => listen(client({ fetch: replaying(transcript(dialect, name, ending)) }), name);
 
 for (const [upstream, dialect, ending] of [['openai', 'openai_chat', '.sse'], ['anthropic', 'anthropic', '.to_openai_chat.sse']]) {
   for (const name of transcripts(dialect)) {
     test(`the streaming helper puts together what was said: ${upstream}/${name}`, async () => {
-      const { usage, ...completion } = await listen(client(), `${upstream}/${name}`);
-      const { usage: counted, ...expected } = await recorded(dialect, name, ending);
+      const [{ usage, ...completion }, { usage: counted, ...expected }] = await Promise.all([listen(client(), `${upstream}/${name}`), recorded(dialect, name, ending)].map(outcome));
       assert.deepEqual(completion, expected);
+      assert.equal('refused' in expected, name === 'mistral_tools');
       if (counted) assert.deepEqual(usage, counted);
     });
   }

@@ -8,7 +8,7 @@
 //!
 //! What the API has no place for:
 //! - A seal of another maker's is a `thoughtSignature` too, which clients send back untouched as
-//!   they must: see [`seal`].
+//!   they must: see `seal.rs`.
 //! - A refusal is a text.
 //! - A call whose arguments are no JSON object is told in `finishMessage`, as Google's own are.
 //! - `provider_fields`, on the candidate: see [`EXTENSION`](crate::answer::EXTENSION).
@@ -23,6 +23,7 @@
 //! response itself, any other text its `output`. In requests of clients: `safetySettings` that ask
 //! for no filter are left out, `mediaResolution` of a part is an image's `detail`.
 
+mod call_ids;
 mod count;
 mod error;
 mod finish;
@@ -41,6 +42,7 @@ mod usage;
 mod whole;
 mod wire;
 
+pub(super) use call_ids::without_call_ids;
 pub use count::{count_body, count_estimate, count_path};
 pub(super) use error::{read_error, write_error};
 pub(super) use fold::fold;

@@ -1,8 +1,11 @@
 //! The items of an answer as they are written.
 
+use std::sync::LazyLock;
+
 use serde::Serialize;
 use serde_json::value::RawValue;
 
+use super::repeated::Repeated;
 use crate::answer::Choice;
 use crate::content::{Content, Json, Part, Seal, Source};
 use crate::dialect::token::{self, On};
@@ -12,17 +15,17 @@ use crate::dialect::token::{self, On};
 pub(super) enum Item {
     Message {
         refusal: bool,
-        text: String,
+        text: Repeated,
         logprobs: Vec<Json<'static>>,
     },
     Reasoning {
-        text: String,
+        text: Repeated,
         seal: Option<String>,
     },
     Call {
         id: String,
         name: String,
-        arguments: String,
+        arguments: Repeated,
     },
     Image {
         data: String,
@@ -33,7 +36,7 @@ impl Item {
     pub(super) fn text(text: &str, refusal: bool) -> Self {
         Self::Message {
             refusal,
-            text: text.to_owned(),
+            text: text.into(),
             logprobs: Vec::new(),
         }
     }
@@ -41,7 +44,7 @@ impl Item {
     /// An item that has nothing but a seal.
     pub(super) fn seal(seal: &Seal<'_>, on: On) -> Self {
         Self::Reasoning {
-            text: String::new(),
+            text: Repeated::default(),
             seal: Some(token::write(seal, on)),
         }
     }
@@ -143,7 +146,7 @@ pub(super) enum ItemOut<'a> {
         status: &'static str,
         call_id: &'a str,
         name: &'a str,
-        arguments: &'a str,
+        arguments: &'a Repeated,
     },
     ImageGenerationCall {
         id: &'a str,
@@ -169,20 +172,25 @@ impl ItemOut<'_> {
 #[serde(tag = "type", rename_all = "snake_case")]
 pub(super) enum PartOut<'a> {
     OutputText {
-        text: &'a str,
+        text: &'a Repeated,
         annotations: [(); 0],
         logprobs: Json<'static>,
     },
     Refusal {
-        refusal: &'a str,
+        refusal: &'a Repeated,
     },
     SummaryText {
-        text: &'a str,
+        text: &'a Repeated,
     },
 }
 
 /// The elements of arrays as one array.
 pub(super) fn joined(lists: &[Json<'_>]) -> Json<'static> {
+    static NONE: LazyLock<Box<RawValue>> =
+        LazyLock::new(|| RawValue::from_string("[]".to_owned()).unwrap_or_default());
+    if lists.is_empty() {
+        return Json::from(&**NONE);
+    }
     let inner = lists.iter().map(|list| {
         let text = list.as_str().trim_ascii();
         let inner = text
@@ -218,7 +226,7 @@ fn add(part: &Part<'_>, items: &mut Vec<Item>) {
         Content::Refusal(text) => items.push(Item::text(text, true)),
         Content::Reasoning(text) => {
             items.push(Item::Reasoning {
-                text: text.as_ref().to_owned(),
+                text: text.as_ref().into(),
                 seal: seal.map(|seal| token::write(seal, On::Reasoning)),
             });
             return;
@@ -228,7 +236,7 @@ fn add(part: &Part<'_>, items: &mut Vec<Item>) {
             items.push(Item::Call {
                 id: call.id.as_ref().to_owned(),
                 name: call.name.as_ref().to_owned(),
-                arguments: call.arguments.as_ref().to_owned(),
+                arguments: call.arguments.as_ref().into(),
             });
             return;
         }

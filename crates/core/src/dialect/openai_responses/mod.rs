@@ -24,6 +24,7 @@ mod item;
 mod observe;
 mod path;
 mod refusal;
+mod repeated;
 mod request;
 mod response;
 pub mod snapshot;

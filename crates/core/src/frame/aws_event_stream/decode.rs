@@ -79,7 +79,8 @@ impl AwsDecoder {
             let missing = length.unwrap_or(PRELUDE) - self.partial.len();
             let more = rest.split_to(missing.min(rest.len()));
             self.partial.extend_from_slice(&more);
-            if length == Some(self.partial.len()) {
+            // Again, as a prelude that is whole only now may be a wrong one.
+            if self.length(&self.partial)? == Some(self.partial.len()) {
                 let frame = std::mem::take(&mut self.partial).freeze();
                 out.extend(event(&frame)?);
             }

@@ -178,3 +178,14 @@ proptest! {
         let _ = decode(&[&frame_of(&headers, &bytes)]);
     }
 }
+
+#[test]
+fn a_wrong_prelude_is_told_with_its_last_byte() {
+    let mut decoder = AwsDecoder::new(64);
+    let mut out = Vec::new();
+    for _ in 0..11 {
+        assert_eq!(decoder.push(&Bytes::from_static(b"x"), &mut out), Ok(()));
+    }
+    let told = decoder.push(&Bytes::from_static(b"x"), &mut out);
+    assert_eq!(told, Err(AwsError::Checksum("first checksum")));
+}

@@ -1,5 +1,6 @@
 //! To whom a request goes that is passed through.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use everstream_core::dialect::ProviderDialect;
@@ -66,7 +67,9 @@ fn speaks_openai(upstream: &Upstream) -> bool {
 }
 
 fn speaks(upstream: &Upstream, path: &str, param: &str) -> Result<(), Error> {
-    if speaks_openai(upstream) {
+    // The form of reranking is Cohere's.
+    let own = upstream.spec().dialect == ProviderDialect::Cohere && path == "/v1/rerank";
+    if own || speaks_openai(upstream) {
         return Ok(());
     }
     let message = format!(
@@ -74,6 +77,16 @@ fn speaks(upstream: &Upstream, path: &str, param: &str) -> Result<(), Error> {
         upstream.name()
     );
     Err(Error::new(ErrorCode::Untranslatable, message).param(param))
+}
+
+/// Where `target`, which is below `/v1` here, is at an upstream.
+pub(super) fn place(upstream: &Upstream, target: String, model: Option<&str>) -> Cow<'static, str> {
+    let target = match upstream.spec().dialect {
+        // Its address has no version.
+        ProviderDialect::Cohere => format!("/v2{target}"),
+        _ => target,
+    };
+    upstream.path(target.into(), model.unwrap_or_default())
 }
 
 /// What of a query is the upstream's.

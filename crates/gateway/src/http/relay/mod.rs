@@ -30,7 +30,7 @@ use super::body::read_body;
 use super::error::Shape;
 use super::respond::{About, name_upstream};
 use crate::app::App;
-use crate::pipeline::Caller;
+use crate::keys::Caller;
 use crate::upstream::{self, Route, Upload, Upstream, UpstreamError};
 pub(super) use choose::{by_model, by_name};
 use incoming::{Counters, Incoming};
@@ -63,6 +63,7 @@ async fn try_answer(app: &App, row: &'static Row, request: Request) -> Result<Re
     let routed = route(app, row, &parts, body, &counters).await?;
     app.lifecycle.admit()?;
     let upstream = Arc::clone(&routed.upstream);
+    let target = choose::place(&upstream, target, routed.model.as_deref());
     let record = Record::new(row, &caller, &routed, Arc::clone(&counters));
     let answered = relay(&parts, &target, routed, &counters, record).await;
     let mut response =

@@ -7,7 +7,8 @@ use everstream_core::error::{Error, ErrorCode};
 
 use super::{response, shown, stored};
 use crate::app::App;
-use crate::pipeline::{Caller, Continuation};
+use crate::keys::Caller;
+use crate::pipeline::Continuation;
 
 const PARAM: &str = "previous_response_id";
 

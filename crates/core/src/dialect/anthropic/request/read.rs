@@ -1,6 +1,7 @@
 use super::read_block::{cache_mark, message, texts};
 use crate::ask::{Ask, Effort, Format, Thinking, ThinkingMode, Tool, ToolChoice};
 use crate::content::CacheMark;
+use crate::dialect::anthropic::error::THREAD;
 use crate::dialect::read::{Fields, Node};
 use crate::dialect::translate::ClientDialect;
 use crate::error::Error;
@@ -10,6 +11,10 @@ pub(in crate::dialect) fn read_request(body: &[u8]) -> Result<Ask<'_>, Error> {
     let root = Node::root(body)?;
     let mut fields = root.fields()?;
     let mut ask = Ask::new(ClientDialect::Anthropic);
+    // Before all else: clients that are told so at once ask again without, by themselves.
+    if let Some(node) = fields.take(THREAD) {
+        return Err(node.refuse("threads are kept by Anthropic's own servers; leave it out"));
+    }
     ask.model = fields.need("model")?.str()?;
     ask.max_tokens = Some(fields.need("max_tokens")?.u64()?);
     ask.stream = fields.read("stream", Node::bool)?.unwrap_or(false);

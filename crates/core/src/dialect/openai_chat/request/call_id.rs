@@ -1,7 +1,7 @@
 use std::borrow::Cow;
 
 use crate::content::short_hash;
-use crate::dialect::translate::Traits;
+use crate::dialect::traits::Traits;
 
 /// Longest id of a call that OpenAI takes.
 const LONGEST: usize = 40;

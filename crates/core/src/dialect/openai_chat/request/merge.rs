@@ -1,6 +1,6 @@
 use std::borrow::Cow;
 
-use super::write_message::{ContentOut, MessageOut};
+use super::out::{ContentOut, MessageOut};
 
 impl<'a> MessageOut<'a> {
     /// Takes what the model said next, which other APIs may have in a message of its own: results

@@ -1,5 +1,6 @@
 mod call_id;
 mod merge;
+mod out;
 mod read;
 mod read_message;
 mod write;

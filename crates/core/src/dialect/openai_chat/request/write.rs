@@ -3,7 +3,8 @@ use std::borrow::Cow;
 use bytes::Bytes;
 use serde::Serialize;
 
-use super::write_message::{MessageOut, is_prefilled, messages};
+use super::out::MessageOut;
+use super::write_message::{is_prefilled, messages};
 use super::write_thinking::ThinkingOut;
 use super::write_tools::{ChoiceOut, ToolOut, tools};
 use crate::ask::{Ask, Field, Format};

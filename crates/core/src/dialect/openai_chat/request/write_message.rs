@@ -1,112 +1,17 @@
 use std::borrow::Cow;
 
-use serde::Serialize;
-
 use super::super::out::{CallOut, ExtraOut, FunctionOut};
 use super::super::reasoning::DetailOut;
 use super::call_id::call_id;
+use super::out::{
+    AssistantCall, AudioOut, CacheOut, ContentOut, FileOut, ImageOut, KindOut, MessageOut, PartOut,
+    from_parts,
+};
 use crate::ask::{Ask, Field, Message, Role};
-use crate::content::{CacheMark, Content, Maker, Part, Seal, Source, ToolCall, ToolResult};
-use crate::dialect::translate::{Target, Traits};
+use crate::content::{Content, Maker, Part, Seal, Source, ToolCall, ToolResult};
+use crate::dialect::traits::Traits;
+use crate::dialect::translate::Target;
 use crate::error::Error;
-
-#[derive(Default, Serialize)]
-pub(super) struct MessageOut<'a> {
-    pub(super) role: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) name: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) tool_call_id: Option<Cow<'a, str>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) content: Option<ContentOut<'a>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) refusal: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) reasoning_content: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) reasoning: Option<String>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub(super) reasoning_details: Vec<DetailOut<'a>>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub(super) tool_calls: Vec<AssistantCall<'a>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) extra_content: Option<ExtraOut<'a>>,
-    /// Marks the beginning of the answer, at Mistral.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    prefix: bool,
-    /// The same at Moonshot and DashScope.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    partial: bool,
-}
-
-#[derive(Serialize)]
-#[serde(untagged)]
-pub(super) enum ContentOut<'a> {
-    Text(Cow<'a, str>),
-    Parts(Vec<PartOut<'a>>),
-}
-
-#[derive(Serialize)]
-pub(super) struct PartOut<'a> {
-    #[serde(flatten)]
-    kind: KindOut<'a>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    cache_control: Option<CacheOut<'a>>,
-}
-
-#[derive(Serialize)]
-#[serde(tag = "type", rename_all = "snake_case")]
-enum KindOut<'a> {
-    Text { text: &'a str },
-    ImageUrl { image_url: ImageOut<'a> },
-    InputAudio { input_audio: AudioOut<'a> },
-    File { file: FileOut<'a> },
-}
-
-#[derive(Serialize)]
-struct ImageOut<'a> {
-    url: Cow<'a, str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    detail: Option<&'a str>,
-}
-
-#[derive(Serialize)]
-struct AudioOut<'a> {
-    data: &'a str,
-    format: &'static str,
-}
-
-#[derive(Serialize)]
-struct FileOut<'a> {
-    filename: &'a str,
-    file_data: Cow<'a, str>,
-}
-
-/// Anthropic's mark, which others take too.
-#[derive(Serialize)]
-pub(super) struct CacheOut<'a> {
-    #[serde(rename = "type")]
-    kind: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    ttl: Option<&'a str>,
-}
-
-impl<'a> From<&'a CacheMark<'_>> for CacheOut<'a> {
-    fn from(mark: &'a CacheMark<'_>) -> Self {
-        Self {
-            kind: "ephemeral",
-            ttl: mark.ttl.as_deref(),
-        }
-    }
-}
-
-/// A call with an id that the provider takes.
-#[derive(Serialize)]
-pub(super) struct AssistantCall<'a> {
-    id: Cow<'a, str>,
-    #[serde(flatten)]
-    call: CallOut<'a>,
-}
 
 /// Writes the conversation.
 ///
@@ -389,22 +294,5 @@ impl<'a> Writer<'a, '_> {
     fn google(&self, seal: Option<&'a Seal<'_>>) -> Option<ExtraOut<'a>> {
         let seal = seal.filter(|seal| seal.maker == Maker::Google);
         ExtraOut::of(seal.filter(|_| self.traits.reasoning_details))
-    }
-}
-
-/// A single text is the text: not every server takes lists.
-fn from_parts(mut parts: Vec<PartOut<'_>>) -> ContentOut<'_> {
-    match parts.as_slice() {
-        [] => ContentOut::Text(Cow::Borrowed("")),
-        [
-            PartOut {
-                kind: KindOut::Text { .. },
-                cache_control: None,
-            },
-        ] => match parts.pop().map(|part| part.kind) {
-            Some(KindOut::Text { text }) => ContentOut::Text(Cow::Borrowed(text)),
-            _ => ContentOut::Parts(parts),
-        },
-        _ => ContentOut::Parts(parts),
     }
 }

@@ -1,7 +1,7 @@
 use serde::Serialize;
 
 use crate::ask::{Effort, Thinking, ThinkingMode};
-use crate::dialect::translate::ThinkingWords;
+use crate::dialect::traits::ThinkingWords;
 
 /// Whether and how much to think, in the words of the provider. The model decides for itself unless
 /// it is told.

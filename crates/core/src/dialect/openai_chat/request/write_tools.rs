@@ -1,9 +1,9 @@
 use serde::Serialize;
 
-use super::write_message::CacheOut;
+use super::out::CacheOut;
 use crate::ask::{Ask, Field, Tool, ToolChoice};
 use crate::content::Json;
-use crate::dialect::translate::{ToolChoices, Traits};
+use crate::dialect::traits::{ToolChoices, Traits};
 use crate::error::Error;
 
 #[derive(Serialize)]

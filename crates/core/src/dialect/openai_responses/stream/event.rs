@@ -5,6 +5,7 @@ use crate::content::Json;
 use crate::dialect::extension::FieldsOut;
 use crate::dialect::json_line;
 use crate::dialect::openai_responses::item::{ItemOut, PartOut};
+use crate::dialect::openai_responses::repeated::Repeated;
 use crate::dialect::openai_responses::response::{OutputOut, ResponseOut, State};
 use crate::dialect::translate::Place;
 use crate::fault::Fault;
@@ -34,13 +35,13 @@ pub(super) struct EventOut<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) delta: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) text: Option<&'a str>,
+    pub(super) text: Option<&'a Repeated>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) refusal: Option<&'a str>,
+    pub(super) refusal: Option<&'a Repeated>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) name: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) arguments: Option<&'a str>,
+    pub(super) arguments: Option<&'a Repeated>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) logprobs: Option<Json<'a>>,
 }

@@ -7,6 +7,7 @@ use crate::dialect::balance::Balance;
 use crate::dialect::extension::{FieldsOut, fields};
 use crate::dialect::openai_responses::finish;
 use crate::dialect::openai_responses::item::{Item, joined};
+use crate::dialect::openai_responses::repeated::Repeated;
 use crate::dialect::openai_responses::response::{State, output};
 use crate::dialect::openai_responses::whole::known;
 use crate::dialect::token::{self, On};
@@ -133,7 +134,7 @@ impl Renderer {
                     Item::Call {
                         id: id.as_ref().to_owned(),
                         name: name.as_ref().to_owned(),
-                        arguments: String::new(),
+                        arguments: Repeated::default(),
                     },
                     out,
                 );
@@ -221,7 +222,7 @@ impl Renderer {
         }
         self.settle(out);
         let item = Item::Reasoning {
-            text: String::new(),
+            text: Repeated::default(),
             seal: None,
         };
         let index = self.emit.add(item, out);
