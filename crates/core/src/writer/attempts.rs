@@ -122,7 +122,9 @@ impl Writer {
             others: other.is_some(),
             larger: larger.is_some(),
             in_budget: advice.in_budget,
-            backoff: Backoff::default().pause(self.attempts.made_here, advice.random),
+            backoff: Backoff::default()
+                .pause(self.attempts.made_here, advice.random)
+                .max(advice.rest),
             deadline: self.plan.deadline,
         };
         let next = self.plan.attempts.decide(now, failed.failure, &standing);
