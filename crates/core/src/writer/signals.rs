@@ -115,7 +115,7 @@ impl Plan {
     pub(super) fn head(&self, now: UnixMillis) -> ReplyHead {
         ReplyHead {
             id: self.stream.to_string(),
-            model: self.asked_model.clone(),
+            model: self.leg().model.clone(),
             created: now.0 / 1000,
             show_usage: self.show_usage,
             echo: self.echo.clone(),

@@ -149,12 +149,11 @@ impl ModelDirectory {
                 .filter(|name| seen.insert(name.as_str()))
                 .filter_map(|name| {
                     let configured = self.configured(name).and_then(|route| route.order(|| 0));
-                    let upstream = match configured {
-                        Some(routed) => routed.first.upstream.name().to_owned(),
-                        None => {
-                            let choice = route::route(name, &self.aliases, candidates).ok()?;
-                            candidates[choice.upstream].name.to_owned()
-                        }
+                    let upstream = if let Some(routed) = configured {
+                        routed.first.upstream.name().to_owned()
+                    } else {
+                        let choice = route::route(name, &self.aliases, candidates).ok()?;
+                        candidates[choice.upstream].name.to_owned()
                     };
                     let id = name.clone();
                     Some(ModelEntry { id, upstream })
