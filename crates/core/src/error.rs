@@ -101,6 +101,8 @@ error_codes! {
     BodyTooLarge = "body_too_large", 413, Client, "invalid_request_error", free;
     /// The `Idempotency-Key` was used with another body.
     IdempotencyMismatch = "idempotency_mismatch", 422, Client, "invalid_request_error", free;
+    /// The upstream said that it has had enough for a while, which is not over; nothing was sent.
+    UpstreamLimited = "upstream_rate_limited", 429, Upstream, "rate_limit_error", free;
     /// Too many readers of one stream.
     TooManyReaders = "too_many_readers", 429, Client, "rate_limit_error", free;
     /// A bug of ours.
@@ -121,6 +123,9 @@ error_codes! {
     StoreFull = "store_full", 503, Store, "server_error", maybe_charged;
     /// The log cannot be written or read.
     StoreUnavailable = "store_unavailable", 503, Store, "server_error", maybe_charged;
+    /// The upstream is not asked just now: too much of what it was asked came to nothing, or as much
+    /// as may be is under way; nothing was sent.
+    UpstreamUnavailable = "upstream_unavailable", 503, Upstream, "server_error", free;
     /// No new requests are taken: the process is about to end.
     Draining = "draining", 503, Gateway, "server_error", free;
     /// The upstream was silent for too long.

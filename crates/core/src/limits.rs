@@ -24,6 +24,11 @@ impl Default for StreamLimits {
     }
 }
 
+/// Most deployments whose state is kept: beyond it those that are not in use are forgotten. Clients
+/// may make up names of models; each costs some 500 bytes.
+pub const DEPLOYMENTS: usize = 1_024;
+/// The shortest time that a client may give an upstream for its first event.
+pub const LEAST_TIMEOUT: Duration = Duration::from_millis(1);
 /// Most choices of one answer that is translated; the APIs that have `n` take no more.
 pub const ANSWER_CHOICES: u32 = 128;
 /// Most tool calls of one choice of an answer that is translated. Each costs a few words of memory.

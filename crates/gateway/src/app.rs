@@ -76,7 +76,7 @@ impl App {
         for warning in &assembled.warnings {
             tracing::warn!("{warning}");
         }
-        let models = ModelDirectory::new(assembled.upstreams, config.aliases.clone());
+        let models = ModelDirectory::from_config(assembled.upstreams, &config);
         Self::start(config, Arc::new(models)).await
     }
 

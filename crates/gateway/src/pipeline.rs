@@ -6,10 +6,12 @@
 //! Each stage is a type that only the one before it can make, so the order cannot be mixed up.
 //! Limits and budgets come between the two.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use everstream_core::cursor::Cursor;
 use everstream_core::dialect::openai::{self, Envelope};
-use everstream_core::dialect::{ProviderDialect, Target, Traits, continued_body, upstream_body};
+use everstream_core::dialect::{ProviderDialect, Target, affinity, continued_body};
 use everstream_core::error::{Error, ErrorCode};
 use everstream_core::event::{Mode, Surface};
 use everstream_core::id::ProjectId;
@@ -17,14 +19,22 @@ use everstream_core::limits;
 use everstream_core::policy::disconnect::OnDisconnect;
 use everstream_core::policy::route::NotFound;
 use everstream_core::record::{Accepted, Claim};
+use everstream_core::units::{MAX_DURATION, parse_duration};
 use http::HeaderMap;
 
-use crate::generate;
+use crate::generate::{self, Course};
 use crate::keys::Caller;
+use crate::upstream::Deployment;
 use crate::upstream::models::{ModelDirectory, Route};
 
 /// The header that says what happens when nobody reads.
 pub const ON_DISCONNECT: &str = "everstream-on-disconnect";
+
+/// The header that says how long the client waits for the first event.
+const TIMEOUT: &str = "everstream-timeout";
+
+/// The header that names what requests belong together, for routes that are `sticky`.
+const SESSION: &str = "everstream-session";
 
 /// What a request was sent to.
 #[derive(Clone, Copy, Debug)]
@@ -33,6 +43,8 @@ pub struct Address<'a> {
     pub surface: Surface,
     /// The path for which an `Idempotency-Key` counts.
     pub path: &'a str,
+    /// What follows the path.
+    pub query: Option<&'a str>,
     /// The model, and whether the answer is streamed, where the path says so and not the body.
     pub named: Option<(&'a str, Mode)>,
 }
@@ -85,18 +97,28 @@ pub fn plan(
     let envelope = envelope(surface, address.named, &logged)?;
     let claim = claim(caller, path, headers, body)?;
     let on_disconnect = on_disconnect(headers, caller, claim.is_some() || envelope.background)?;
+    let timeout = timeout(headers, address.query)?;
     let (stream, background) = (envelope.stream, envelope.background);
     let project = caller.project.clone();
-    let mut request = request(models, envelope, surface, project, logged, on_disconnect)?;
+    let session = headers.get(SESSION).and_then(|value| value.to_str().ok());
+    let mut request = request(models, envelope, session, project, logged, on_disconnect)?;
+    request.timeout = timeout;
     let before = continuation.and_then(|all| all.before);
-    if let Some((_, id)) = before.filter(|(upstream, _)| upstream == request.upstream.name())
-        && request.upstream.dialect_for(surface) == surface.native()
-    {
+    if let Some((upstream, id)) = before {
         // It has the conversation itself.
         let envelope = Envelope::parse(body, surface)?;
-        let traits = request.upstream.traits(&request.upstream_model);
-        let target = target(&request.upstream_model, request.mode, &traits);
-        request.upstream_body = continued_body(&envelope, &id, &target);
+        request.course.replace(&upstream, |deployment, mode| {
+            let Deployment {
+                upstream, model, ..
+            } = deployment;
+            let target = Target {
+                model,
+                stream: mode == Mode::Stream,
+                traits: &upstream.traits(model),
+            };
+            let native = upstream.dialect_for(surface) == surface.native();
+            native.then(|| continued_body(&envelope, &id, &target))
+        });
     }
     request.claim = claim;
     let retry_count = retry_count(headers);
@@ -130,7 +152,7 @@ pub fn plan_again(models: &ModelDirectory, accepted: &Accepted) -> Option<genera
     let request = request(
         models,
         envelope,
-        accepted.surface,
+        None,
         accepted.project.clone(),
         body,
         on_disconnect,
@@ -161,12 +183,15 @@ fn envelope(
 fn request(
     models: &ModelDirectory,
     envelope: Envelope,
-    surface: Surface,
+    session: Option<&str>,
     project: ProjectId,
     body: Bytes,
     on_disconnect: OnDisconnect,
 ) -> Result<generate::Request, Error> {
-    let Route { upstream, model } = route(models, &envelope.model, surface.native())?;
+    let surface = envelope.surface();
+    let key = || affinity(&project, session, &body);
+    let routed = models.deployments(&envelope.model, surface.native(), key);
+    let routed = routed.map_err(|unknown| not_found(&envelope.model, unknown))?;
     // What runs in the background is always streamed from the provider, so that its progress is
     // logged.
     let mode = if envelope.stream || envelope.background {
@@ -174,9 +199,6 @@ fn request(
     } else {
         Mode::Unary
     };
-    let traits = upstream.traits(&model);
-    let target = target(&model, mode, &traits);
-    let upstream_body = upstream_body(&envelope, upstream.dialect_for(surface), &target)?;
     Ok(generate::Request {
         project,
         surface,
@@ -184,24 +206,15 @@ fn request(
         show_usage: envelope.include_usage,
         choices: envelope.choices,
         body,
-        upstream_body,
-        upstream,
-        upstream_model: model,
         claim: None,
+        timeout: None,
         retry_digest: None,
         on_disconnect,
         traceparent: None,
         headers: Vec::new(),
-        model: envelope.model,
+        model: envelope.model.clone(),
+        course: Course::new(envelope, mode, routed)?,
     })
-}
-
-fn target<'a>(model: &'a str, mode: Mode, traits: &'a Traits) -> Target<'a> {
-    Target {
-        model,
-        stream: mode == Mode::Stream,
-        traits,
-    }
 }
 
 /// The headers of a request that say what its provider is to do.
@@ -224,25 +237,45 @@ const fn names_passed_on(surface: Surface) -> &'static [&'static str] {
     }
 }
 
-/// The upstream for a model's name in a request of this dialect.
+/// The upstream for a model's name in a request of this dialect: of several, the first to be asked.
 pub fn route(models: &ModelDirectory, name: &str, native: ProviderDialect) -> Result<Route, Error> {
-    models
-        .route(name, native)
-        .map_err(|NotFound { nearest, unlisted }| {
-            let hint = |text: &str, names: &[String]| match names {
-                [] => String::new(),
-                names => format!(" {text} `{}`.", names.join("`, `")),
-            };
-            let near = hint("The nearest names are", &nearest);
-            let unlisted = hint(
-                "The models of these upstreams are not known yet:",
-                &unlisted,
-            );
-            let message = format!(
-                "No upstream serves the model `{name}`.{near}{unlisted} GET /v1/models lists all."
-            );
-            Error::new(ErrorCode::ModelNotFound, message).param("model")
-        })
+    let route = models.route(name, native);
+    route.map_err(|unknown| not_found(name, unknown))
+}
+
+fn not_found(name: &str, unknown: NotFound) -> Error {
+    let NotFound { nearest, unlisted } = unknown;
+    let hint = |text: &str, names: &[String]| match names {
+        [] => String::new(),
+        names => format!(" {text} `{}`.", names.join("`, `")),
+    };
+    let near = hint("The nearest names are", &nearest);
+    let unlisted = hint(
+        "The models of these upstreams are not known yet:",
+        &unlisted,
+    );
+    let message =
+        format!("No upstream serves the model `{name}`.{near}{unlisted} GET /v1/models lists all.");
+    Error::new(ErrorCode::ModelNotFound, message).param("model")
+}
+
+/// How long the client waits for the first event: the header `Everstream-Timeout`, or else the
+/// parameter `timeout`.
+fn timeout(headers: &HeaderMap, query: Option<&str>) -> Result<Option<Duration>, Error> {
+    let mut pairs = query.unwrap_or_default().split('&');
+    let in_query = || pairs.find_map(|pair| pair.strip_prefix("timeout="));
+    let in_header = headers.get(TIMEOUT);
+    let in_header = in_header.map(|value| value.to_str().unwrap_or_default());
+    let Some(text) = in_header.or_else(in_query) else {
+        return Ok(None);
+    };
+    let found = parse_duration(text).ok();
+    let found = found.filter(|time| (limits::LEAST_TIMEOUT..=MAX_DURATION).contains(time));
+    found.map(Some).ok_or_else(|| {
+        let message = "Everstream-Timeout, or the parameter `timeout`, is a duration of at least \
+                       1ms, for example `30s`.";
+        Error::new(ErrorCode::InvalidValue, message).param("Everstream-Timeout")
+    })
 }
 
 /// The cursor of a `Last-Event-ID` header. It must name its stream, as the path does not.

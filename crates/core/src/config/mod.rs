@@ -13,6 +13,7 @@ mod kinds;
 mod mistake;
 mod read;
 mod reference;
+mod routes;
 mod slot;
 mod spec;
 #[cfg(test)]
@@ -32,6 +33,7 @@ use spec::{list, map, section, sections};
 pub use env::Env;
 pub use mistake::{ConfigErrors, Mistake, Place};
 pub use reference::{example, json_schema, markdown};
+pub use routes::{DeploymentConfig, RouteConfig};
 pub use values::{key_hash, show_key_hash};
 
 use crate::id::ProjectId;
@@ -76,6 +78,9 @@ settings! {
         /// Model providers and servers. If there are none, those found at start are used: keys in
         /// the environment, model servers on this machine.
         upstreams: Vec<UpstreamConfig> = sections();
+        /// Models that several upstreams can answer for. If one fails before it has said anything,
+        /// the next is asked.
+        routes: Vec<RouteConfig> = sections();
         /// Other names for models, such as `fast = "openai/gpt-4o-mini"`: a model of one upstream
         /// (`upstream/model`), a model that is routed by its name, or another alias.
         aliases: BTreeMap<String, String> = map(
@@ -278,11 +283,19 @@ settings! {
         ca_file: Option<PathBuf> = values::path().example("/etc/ssl/private-ca.pem").optional();
         /// The longest time for connecting, TLS included.
         connect_timeout: Duration = duration(MS..=HOUR).or(limits::UPSTREAM_CONNECT_TIMEOUT);
+        /// The longest time to the head of an answer. Not bounded by itself if absent: some providers
+        /// send it together with the first event.
+        head_timeout: Option<Duration> = duration(MS..=DAY).example("30s").optional();
         /// The longest silence before the first event. Reasoning models think for minutes.
         first_event_timeout: Duration = duration(MS..=DAY)
             .or(limits::UPSTREAM_FIRST_EVENT_TIMEOUT);
         /// The longest silence between two events; heartbeats do not count.
         event_timeout: Duration = duration(MS..=DAY).or(limits::UPSTREAM_EVENT_TIMEOUT);
+        /// The longest time for a whole answer. Not bounded if absent.
+        total_timeout: Option<Duration> = duration(MS..=DAY).example("1h").optional();
+        /// The most requests for one of its models under way at once. Those beyond go to another
+        /// deployment of their route, or are refused. Not bounded if absent.
+        max_concurrency: Option<u32> = whole(1..=1_000_000).example(100).optional();
     }
 }
 
@@ -350,6 +363,7 @@ impl Config {
             check::add_keys_of_environment(config, &mut reader);
             upstream::complete(config, &mut reader);
             check::check(config, &mut reader);
+            routes::check(config, &mut reader);
             aws::check(config, &mut reader);
         }
         reader.finish(config)

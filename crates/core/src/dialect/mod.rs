@@ -5,6 +5,7 @@
 //! model ([`ask`](crate::ask), [`answer`](crate::answer), [`fault`](crate::fault)): each dialect has
 //! a folder with its requests, its streams, its whole answers and its errors, and knows no other.
 
+mod affinity;
 pub mod anthropic;
 mod balance;
 pub mod bedrock;
@@ -30,6 +31,7 @@ mod traits;
 mod translate;
 mod wire;
 
+pub use affinity::affinity;
 pub use continuation::{Prefix, abilities, continuation_body};
 pub use prepare::{continued_body, upstream_body};
 pub use redact::{hide, redact};

@@ -61,7 +61,7 @@ pub struct Target<'a> {
 pub struct ReplyHead {
     /// The answer's id: the stream's.
     pub id: String,
-    /// The model, as the client named it.
+    /// The model that answers; as the client named it, where that is not known.
     pub model: String,
     /// When it was asked, in seconds since 1970.
     pub created: u64,

@@ -202,6 +202,14 @@ pub enum Next {
 }
 
 impl AttemptPolicy {
+    /// One request, and what comes of it is the answer.
+    pub const ONE: Self = Self {
+        attempts: 1,
+        attempts_each: 1,
+        idempotent: false,
+        longest_pause: Duration::ZERO,
+    };
+
     /// Decides. Another deployment comes before a pause, as somebody waits.
     pub fn decide(&self, now: UnixMillis, failure: Failure, standing: &Standing) -> Next {
         let late = standing.deadline.is_some_and(|deadline| deadline <= now);

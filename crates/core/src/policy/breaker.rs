@@ -46,18 +46,28 @@ pub struct BreakerSettings {
 
 impl Default for BreakerSettings {
     fn default() -> Self {
-        Self {
-            window: Duration::from_secs(30),
-            failure_percent: 50,
-            least_outcomes: 10,
-            failures_in_a_row: 5,
-            open_for: Duration::from_secs(1),
-            open_for_most: Duration::from_secs(15),
-            probes: 2,
-            probe_patience: Duration::from_secs(30),
-            slow_start: Duration::from_secs(10),
-        }
+        Self::USUAL
     }
+}
+
+impl BreakerSettings {
+    /// It never opens, and only counts.
+    pub const NEVER: Self = Self {
+        failure_percent: u32::MAX,
+        failures_in_a_row: u32::MAX,
+        ..Self::USUAL
+    };
+    const USUAL: Self = Self {
+        window: Duration::from_secs(30),
+        failure_percent: 50,
+        least_outcomes: 10,
+        failures_in_a_row: 5,
+        open_for: Duration::from_secs(1),
+        open_for_most: Duration::from_secs(15),
+        probes: 2,
+        probe_patience: Duration::from_secs(30),
+        slow_start: Duration::from_secs(10),
+    };
 }
 
 /// How a request to a deployment ended, as far as it speaks for or against it.
@@ -246,7 +256,7 @@ impl Breaker {
             self.failures_in_a_row = 0;
             return;
         }
-        self.failures_in_a_row += failures;
+        self.failures_in_a_row = self.failures_in_a_row.saturating_add(failures);
         let settings = &self.settings;
         let (failed, all) = self.window.sums(now);
         let often = all >= settings.least_outcomes

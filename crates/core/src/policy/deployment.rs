@@ -11,7 +11,7 @@ use crate::policy::overload::{Capacity, Ceiling, Load};
 use crate::policy::select::PeakEwma;
 
 /// How a deployment is treated.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DeploymentSettings {
     /// Its breaker.
     pub breaker: BreakerSettings,
@@ -19,6 +19,20 @@ pub struct DeploymentSettings {
     pub ceiling: Ceiling,
     /// How often it is asked again.
     pub retries: RetryBudgetSettings,
+    /// After a rate limit it is left alone for as long as it says. Else it says so itself each time,
+    /// which is better where nobody else can be asked.
+    pub heeds_limits: bool,
+}
+
+impl Default for DeploymentSettings {
+    fn default() -> Self {
+        Self {
+            breaker: BreakerSettings::default(),
+            ceiling: Ceiling::None,
+            retries: RetryBudgetSettings::default(),
+            heeds_limits: true,
+        }
+    }
 }
 
 /// The state of a deployment. Every [`Admitted`] is given back by one [`finish`](Self::finish).
@@ -28,6 +42,7 @@ pub struct DeploymentState {
     capacity: Capacity,
     retries: RetryBudget,
     latency: PeakEwma,
+    heeds_limits: bool,
     /// It wants to be left alone until then.
     limited_until: UnixMillis,
     /// An operator took it out.
@@ -111,6 +126,7 @@ impl DeploymentState {
             capacity: Capacity::new(settings.ceiling),
             retries: RetryBudget::new(settings.retries, now),
             latency: PeakEwma::default(),
+            heeds_limits: settings.heeds_limits,
             limited_until: UnixMillis(0),
             drained: false,
             outcomes: Outcomes::default(),
@@ -177,7 +193,7 @@ impl DeploymentState {
             Some(FailureKind::Overloaded) => report.retry_after,
             _ => None,
         };
-        if let Some(alone) = alone {
+        if let Some(alone) = alone.filter(|_| self.heeds_limits) {
             self.limited_until = self.limited_until.max(now.plus(alone));
         }
         self.outcomes.count(&report);
@@ -271,6 +287,17 @@ mod tests {
             Some(Closed::Limited(until.plus(LIMITED_FOR)))
         );
         assert_eq!(state.sight(until).breaker, BreakerState::Closed);
+    }
+
+    #[test]
+    fn a_rate_limit_can_be_left_to_the_deployment_itself() {
+        let settings = DeploymentSettings {
+            heeds_limits: false,
+            ..DeploymentSettings::default()
+        };
+        let mut state = DeploymentState::new(settings, NOW);
+        ask(&mut state, NOW, failed(FailureKind::RateLimited));
+        assert_eq!(state.closed(NOW), None);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! When an upstream says that it may be asked again.
 
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, UNIX_EPOCH};
 
 use crate::id::UnixMillis;
 
@@ -36,7 +36,7 @@ fn number(text: &str, millis: f64) -> Option<Duration> {
 
 fn date(text: &str, now: UnixMillis) -> Option<Duration> {
     let at = httpdate::parse_http_date(text.trim()).ok()?;
-    let at = at.duration_since(SystemTime::UNIX_EPOCH).ok()?;
+    let at = at.duration_since(UNIX_EPOCH).ok()?;
     Some(at.saturating_sub(Duration::from_millis(now.0)))
 }
 

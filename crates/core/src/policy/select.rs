@@ -30,6 +30,30 @@ pub enum Strategy {
     Sticky,
 }
 
+impl Strategy {
+    /// All of them.
+    pub const ALL: &'static [Self] = &[
+        Self::Priority,
+        Self::Weighted,
+        Self::LeastBusy,
+        Self::Latency,
+        Self::Cheapest,
+        Self::Sticky,
+    ];
+
+    /// Its name in the configuration.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Priority => "priority",
+            Self::Weighted => "weighted",
+            Self::LeastBusy => "least_busy",
+            Self::Latency => "latency",
+            Self::Cheapest => "cheapest",
+            Self::Sticky => "sticky",
+        }
+    }
+}
+
 /// A deployment as the choice sees it.
 #[derive(Clone, Copy, Debug)]
 pub struct Deployment<'a> {

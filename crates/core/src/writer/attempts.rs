@@ -142,7 +142,9 @@ impl Writer {
             others: other.is_some(),
             larger: larger.is_some(),
             in_budget: advice.in_budget,
-            backoff: Backoff::default().pause(self.attempts.made_here, advice.random),
+            backoff: Backoff::default()
+                .pause(self.attempts.made_here, advice.random)
+                .max(advice.rest),
             deadline: self.plan.deadline,
         };
         let next = self.plan.attempts.decide(now, failed.failure, &standing);
@@ -165,18 +167,6 @@ impl Writer {
             }
             _ => self.give_up(now, failed, outputs),
         }
-    }
-
-    /// When the upstream is given up if it says nothing.
-    pub(super) fn patience_until(&self) -> UnixMillis {
-        let leg = self.plan.leg();
-        if self.answer.has_content() {
-            return self.progress_at.plus(leg.event_timeout);
-        }
-        let until = self.progress_at.plus(leg.first_event_timeout);
-        // Who is to go on with an answer that was heard has all its time.
-        let deadline = self.plan.deadline.filter(|_| !self.answer.is_delivered());
-        deadline.map_or(until, |deadline| until.min(deadline))
     }
 
     /// Whether nothing of this generation can have run, if nothing of the last attempt did.

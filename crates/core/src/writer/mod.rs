@@ -106,7 +106,7 @@ impl Writer {
         let silence = match self.phase {
             Phase::Idle | Phase::Consulting | Phase::Ending | Phase::Over => return None,
             Phase::Dialling => None,
-            Phase::Asked | Phase::Answering => Some(self.patience_until()),
+            Phase::Asked | Phase::Answering => Some(self.patience().0),
             Phase::Pausing { until } => Some(until),
         };
         silence.into_iter().chain(self.unread_until).min()
@@ -336,10 +336,16 @@ impl Writer {
             return;
         }
         match self.phase {
-            Phase::Asked | Phase::Answering if self.patience_until() <= now => {
-                let patience = self.patience_until().since(self.progress_at);
-                let outcome = self.answer.silent(&self.plan, patience);
-                self.conclude(now, outcome, Vec::new(), outputs);
+            Phase::Asked | Phase::Answering => {
+                let (until, wait) = self.patience();
+                if until <= now {
+                    let since = match wait {
+                        Wait::Head | Wait::End => self.asked_at,
+                        Wait::First | Wait::Next | Wait::Client => self.progress_at,
+                    };
+                    let outcome = self.answer.late(&self.plan, wait, until.since(since));
+                    self.conclude(now, outcome, Vec::new(), outputs);
+                }
             }
             Phase::Pausing { until } if until <= now => self.dial(outputs),
             _ => {}
@@ -373,10 +379,54 @@ impl Writer {
         }
     }
 
+    /// When the upstream is given up if it says nothing more, and what was waited for then.
+    fn patience(&self) -> (UnixMillis, Wait) {
+        let leg = self.plan.leg();
+        let heard = self.answer.has_content();
+        let silence = if heard {
+            (self.progress_at.plus(leg.event_timeout), Wait::Next)
+        } else {
+            (self.progress_at.plus(leg.first_event_timeout), Wait::First)
+        };
+        // Who is to go on with an answer that was heard has all its time.
+        let waited_for = !heard && !self.answer.is_delivered();
+        let client = self.plan.deadline.filter(|_| waited_for);
+        let head = leg
+            .head_timeout
+            .filter(|_| self.phase == Phase::Asked)
+            .map(|time| self.asked_at.plus(time));
+        let end = leg.total_timeout.map(|time| self.asked_at.plus(time));
+        let others = [(client, Wait::Client), (head, Wait::Head), (end, Wait::End)];
+        let others = others
+            .into_iter()
+            .filter_map(|(until, wait)| Some((until?, wait)));
+        others.fold(
+            silence,
+            |soonest, other| {
+                if other.0 < soonest.0 { other } else { soonest }
+            },
+        )
+    }
+
     /// Whether an upstream has the request.
     const fn was_asked(&self) -> bool {
         matches!(self.phase, Phase::Asked | Phase::Answering)
     }
+}
+
+/// What an upstream is waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Wait {
+    /// The head of its answer.
+    Head,
+    /// Its first event.
+    First,
+    /// The next one.
+    Next,
+    /// The end of its answer.
+    End,
+    /// Its first event, and no longer than the client says.
+    Client,
 }
 
 impl Status {

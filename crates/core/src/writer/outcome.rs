@@ -203,7 +203,8 @@ impl Outcome {
                 .error
                 .as_ref()
                 .and_then(|e| e.retry_after)
-                .map(|d| d.as_secs()),
+                // A client that comes back too early is refused again.
+                .and_then(|pause| u64::try_from(pause.as_millis().div_ceil(1000)).ok()),
             upstream: Some(plan.leg().upstream.clone()),
             usage,
             release_claim: self.nothing_ran,

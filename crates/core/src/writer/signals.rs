@@ -110,10 +110,14 @@ pub struct Leg {
     pub model: String,
     /// What it is called with and nobody else may see.
     pub secrets: Arc<[Secret]>,
+    /// Longest time to the head of its answer.
+    pub head_timeout: Option<Duration>,
     /// Longest silence before the first event.
     pub first_event_timeout: Duration,
     /// Longest silence between two events.
     pub event_timeout: Duration,
+    /// Longest time for all of its answer.
+    pub total_timeout: Option<Duration>,
     /// How many tokens the model takes, if that is known.
     pub context_window: Option<u64>,
     /// What it can do for an answer that was cut.
@@ -125,7 +129,7 @@ impl Plan {
     pub(super) fn head(&self, now: UnixMillis) -> ReplyHead {
         ReplyHead {
             id: self.stream.to_string(),
-            model: self.asked_model.clone(),
+            model: self.leg().model.clone(),
             created: now.0 / 1000,
             show_usage: self.show_usage,
             echo: self.echo.clone(),
@@ -167,8 +171,10 @@ pub enum Input {
 pub struct Advice {
     /// The places of the route that take requests just now.
     pub open: Vec<usize>,
-    /// The retry budget of the upstream that failed has one left.
+    /// The retry budget of the one that failed has one left.
     pub in_budget: bool,
+    /// How long the one that failed takes no request.
+    pub rest: Duration,
     /// A random number, for the pause.
     pub random: u64,
 }
@@ -197,6 +203,8 @@ pub struct Breakage {
     pub message: String,
     /// True when the provider surely ran nothing.
     pub nothing_ran: bool,
+    /// When it makes sense to ask again.
+    pub retry_after: Option<Duration>,
 }
 
 /// What to do, in order.

@@ -100,7 +100,7 @@ async fn serve(config: Config, takeover: bool, env: &Env) -> Result<(), Failure>
     let handed_over = listener.as_fd().try_clone_to_owned()?;
     let assembled = assemble(&config, env).await.map_err(other)?;
     announce(&config, &assembled);
-    let models = ModelDirectory::new(assembled.upstreams, config.aliases.clone());
+    let models = ModelDirectory::from_config(assembled.upstreams, &config);
     let patience = server::Patience::new(&config);
     let app = App::start(config, Arc::new(models)).await.map_err(other)?;
     let mut signals = Signals::new()?;

@@ -63,6 +63,7 @@ async fn try_call(app: &App, segment: &str, request: Request) -> Result<Response
     let address = Address {
         surface: SURFACE,
         path: &path,
+        query: parts.uri.query(),
         named: Some((&model, mode)),
     };
     try_answer(app, address, form, &parts.headers, body).await
@@ -79,7 +80,7 @@ fn form(uri: &Uri) -> Result<Form, Error> {
                 let message = "`alt` is `sse` for server-sent events, or `json`.";
                 return Err(Error::new(ErrorCode::InvalidValue, message).param("alt"));
             }
-            ("prettyPrint" | "$prettyPrint", _) => {}
+            ("prettyPrint" | "$prettyPrint" | "timeout", _) => {}
             _ => {
                 let message = format!("There is no query parameter `{name}` here.");
                 return Err(Error::new(ErrorCode::InvalidValue, message).param(name));

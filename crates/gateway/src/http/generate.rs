@@ -40,6 +40,7 @@ pub(super) async fn answer(app: &App, surface: Surface, request: Request) -> Res
     let address = Address {
         surface,
         path: parts.uri.path(),
+        query: parts.uri.query(),
         named: None,
     };
     let result = try_answer(app, address, Form::Frames, &parts.headers, body).await;
@@ -120,7 +121,7 @@ async fn generate(
     // Only now: who comes back for an answer that exists is served to the end.
     app.lifecycle.admit()?;
     let about = About {
-        upstream: Some(request.upstream.name().to_owned()),
+        upstream: None,
         replayed: false,
     };
     let mode = request.mode;

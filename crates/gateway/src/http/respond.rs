@@ -80,9 +80,10 @@ pub(super) fn sse(
 ) -> Response {
     let stream = reader.stream();
     let first = first.filter(|bytes| !bytes.is_empty());
+    let about = answered(&reader, about);
     let body = SseBody::new(reader, surface, form, first, app.config.streams.heartbeat);
     let mut response = streamed(Body::new(body), form);
-    describe(response.headers_mut(), stream, about);
+    describe(response.headers_mut(), stream, &about);
     response
 }
 
@@ -136,13 +137,18 @@ pub(super) async fn whole(
         Mode::Stream => surface.fold(&end.usage, &data)?,
     };
     let mut response = ([(header::CONTENT_TYPE, "application/json")], body).into_response();
-    describe(response.headers_mut(), reader.stream(), about);
+    describe(
+        response.headers_mut(),
+        reader.stream(),
+        &answered(&reader, about),
+    );
     Ok(response)
 }
 
 /// A large unary answer, passed on piece by piece. If it is cut, so is the response.
 fn in_parts(reader: Reader, first: Vec<Bytes>, about: &About) -> Response {
     let stream_id = reader.stream();
+    let about = answered(&reader, about);
     let state = (
         reader,
         first.into_iter().collect::<std::collections::VecDeque<_>>(),
@@ -169,7 +175,7 @@ fn in_parts(reader: Reader, first: Vec<Bytes>, about: &About) -> Response {
     });
     let kind = [(header::CONTENT_TYPE, "application/json")];
     let mut response = (kind, Body::from_stream(parts)).into_response();
-    describe(response.headers_mut(), stream_id, about);
+    describe(response.headers_mut(), stream_id, &about);
     response
 }
 
@@ -202,7 +208,7 @@ fn refused(reader: &Reader, surface: Surface, about: &About, end: &End, data: By
     let status = end.http_status.unwrap_or(code.status());
     let mut response = from_event(surface.refusal(data, status), status);
     let headers = response.headers_mut();
-    describe(headers, reader.stream(), about);
+    describe(headers, reader.stream(), &answered(reader, about));
     if let Some(after) = end.retry_after {
         headers.insert(header::RETRY_AFTER, HeaderValue::from(after));
     }
@@ -219,6 +225,14 @@ pub(super) fn describe(headers: &mut HeaderMap, stream: StreamId, about: &About)
     name_upstream(headers, about);
     if about.replayed {
         headers.insert(REPLAYED, HeaderValue::from_static("true"));
+    }
+}
+
+/// What is known of who answers once this reader was given something.
+fn answered(reader: &Reader, about: &About) -> About {
+    About {
+        upstream: reader.upstream().or_else(|| about.upstream.clone()),
+        ..*about
     }
 }
 

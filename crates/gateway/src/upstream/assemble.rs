@@ -77,8 +77,11 @@ fn spec(config: &UpstreamConfig, env: &Env) -> Result<UpstreamSpec, SpecError> {
         connect_timeout: config.connect_timeout,
         ca_file: config.ca_file.clone(),
         include_usage: config.include_usage,
+        head_timeout: config.head_timeout,
         first_event_timeout: config.first_event_timeout,
         event_timeout: config.event_timeout,
+        total_timeout: config.total_timeout,
+        max_concurrency: config.max_concurrency,
         ..UpstreamSpec::new(config.name(), config.base_url())
     };
     if spec.dialect == ProviderDialect::Bedrock {

@@ -15,8 +15,10 @@ mod dial;
 pub mod discovery;
 mod error;
 mod google;
+pub mod health;
 pub mod models;
 mod pool;
+mod routes;
 mod socket;
 mod standing;
 #[cfg(test)]
@@ -41,6 +43,7 @@ pub use connection::Io;
 pub use discovery::{Discovery, FoundUpstream, discover};
 pub use error::{SpecError, UpstreamError, UpstreamErrorKind};
 pub use models::{ModelDirectory, ModelEntry, Route};
+pub use routes::{Deployment, Routed};
 pub use socket::{Socket, SocketError};
 pub use upload::{Source, Upload};
 pub use url::{BaseUrl, UrlError};
@@ -78,10 +81,16 @@ pub struct UpstreamSpec {
     pub ca_file: Option<PathBuf>,
     /// Whether it understands `stream_options.include_usage`; as its provider does, if absent.
     pub include_usage: Option<bool>,
+    /// Longest time to the head of its answer, if that has a bound of its own.
+    pub head_timeout: Option<Duration>,
     /// Longest silence before its first event.
     pub first_event_timeout: Duration,
     /// Longest silence between two events.
     pub event_timeout: Duration,
+    /// Longest time for a whole answer, if there is one.
+    pub total_timeout: Option<Duration>,
+    /// The most requests for one of its models under way at once.
+    pub max_concurrency: Option<u32>,
 }
 
 impl UpstreamSpec {
@@ -103,8 +112,11 @@ impl UpstreamSpec {
             connect_timeout: limits::UPSTREAM_CONNECT_TIMEOUT,
             ca_file: None,
             include_usage: None,
+            head_timeout: None,
             first_event_timeout: limits::UPSTREAM_FIRST_EVENT_TIMEOUT,
             event_timeout: limits::UPSTREAM_EVENT_TIMEOUT,
+            total_timeout: None,
+            max_concurrency: None,
         }
     }
 }

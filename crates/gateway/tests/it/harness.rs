@@ -124,7 +124,7 @@ impl Setup {
         let dir = dir.unwrap_or_else(|| tempfile::tempdir().unwrap());
         let config = self.parsed(dir.path());
         let assembled = assemble(&config, &self.env).await.unwrap();
-        let models = ModelDirectory::new(assembled.upstreams, config.aliases.clone());
+        let models = ModelDirectory::from_config(assembled.upstreams, &config);
         models.refresh().await;
         let listener = everstream::server::bind(config.listen).unwrap();
         let addr = listener.local_addr().unwrap();

@@ -27,6 +27,7 @@ mod disconnect;
 mod disk;
 mod docs;
 mod embedded;
+mod fallback;
 mod forms;
 mod gemini;
 mod gemini_faults;

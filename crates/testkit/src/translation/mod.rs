@@ -19,9 +19,11 @@ use everstream_core::dialect::{ClientDialect, ProviderDialect};
 use everstream_core::event::{Mode, Status, Surface};
 use everstream_core::id::{StreamId, UnixMillis};
 use everstream_core::limits::StreamLimits;
+use everstream_core::policy::attempt::AttemptPolicy;
 use everstream_core::policy::disconnect::OnDisconnect;
+use everstream_core::policy::recovery::{Abilities, OnCut};
 use everstream_core::record::Record;
-use everstream_core::writer::{Input, Output, Plan, UpstreamHead, Writer};
+use everstream_core::writer::{Input, Leg, Output, Plan, Route, UpstreamHead, Writer};
 
 use crate::http::malformed;
 use crate::load::{Figures, Run};
@@ -155,21 +157,31 @@ impl Session {
 }
 
 fn plan(surface: Surface, provider: ProviderDialect) -> Plan {
+    let leg = Leg {
+        upstream: "bench".to_owned(),
+        provider,
+        model: "m".to_owned(),
+        secrets: Arc::new([]),
+        head_timeout: None,
+        first_event_timeout: Duration::from_mins(10),
+        event_timeout: Duration::from_mins(2),
+        total_timeout: None,
+        context_window: None,
+        abilities: Abilities::default(),
+    };
     Plan {
         stream: StreamId::from_bits(7),
         surface,
         mode: Mode::Stream,
         show_usage: true,
         choices: 1,
-        upstream: "bench".to_owned(),
-        provider,
-        model: "m".to_owned(),
         asked_model: "m".to_owned(),
-        secrets: Arc::new([]),
+        route: Route::new(leg, []),
+        attempts: AttemptPolicy::default(),
+        on_cut: OnCut::Fail,
+        deadline: None,
         request_bytes: 400,
         on_disconnect: OnDisconnect::Continue,
-        first_event_timeout: Duration::from_mins(10),
-        event_timeout: Duration::from_mins(2),
         echo: Bytes::new(),
         limits: StreamLimits::default(),
     }

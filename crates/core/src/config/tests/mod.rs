@@ -3,6 +3,7 @@ use proptest::prelude::*;
 use super::*;
 
 mod documents;
+mod routes;
 mod upstreams;
 mod values;
 

@@ -15,7 +15,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 
 use super::outcome::Outcome;
-use super::{Breakage, Plan, UpstreamHead};
+use super::{Breakage, Plan, UpstreamHead, Wait};
 use crate::dialect::Place;
 use crate::dialect::observe::Observer;
 use crate::error::{Error, ErrorCode};
@@ -246,12 +246,14 @@ impl Answer {
 
     /// The connection broke, or was never made.
     pub(super) fn broken(&mut self, plan: &Plan, breakage: Breakage) -> Step {
-        let kind = if breakage.nothing_ran {
-            FailureKind::Unreachable
-        } else {
-            FailureKind::Broken
+        let kind = match breakage.code {
+            ErrorCode::UpstreamLimited => FailureKind::RateLimited,
+            ErrorCode::UpstreamUnavailable => FailureKind::Overloaded,
+            _ if breakage.nothing_ran => FailureKind::Unreachable,
+            _ => FailureKind::Broken,
         };
-        let error = Error::new(breakage.code, breakage.message);
+        let mut error = Error::new(breakage.code, breakage.message);
+        error.retry_after = breakage.retry_after;
         let mut outcome = Outcome::upstream_failed(error, kind);
         outcome.nothing_ran = breakage.nothing_ran;
         match &self.body {
@@ -269,19 +271,27 @@ impl Answer {
         }
     }
 
-    pub(super) fn silent(&self, plan: &Plan, patience: Duration) -> Outcome {
-        let what = if self.has_content() {
-            "for the next event"
-        } else {
-            "for its first event"
+    /// The upstream took too long.
+    pub(super) fn late(&self, plan: &Plan, wait: Wait, took: Duration) -> Outcome {
+        let took = show_duration(took);
+        let what = match wait {
+            Wait::Head => format!("sent no head within {took} (head_timeout)"),
+            Wait::First => format!("was silent for {took} for its first event"),
+            Wait::Next => format!("was silent for {took} for the next event"),
+            Wait::End => format!("did not end its answer within {took} (total_timeout)"),
+            Wait::Client => {
+                format!("was silent for {took} for its first event, and the client waits no longer")
+            }
         };
-        let message = format!(
-            "Upstream `{}` was silent for {} {what}; it was given up.",
-            plan.leg().upstream,
-            show_duration(patience),
-        );
+        let upstream = &plan.leg().upstream;
+        let message = format!("Upstream `{upstream}` {what}; it was given up.");
         let error = Error::new(ErrorCode::UpstreamTimeout, message);
-        Outcome::upstream_failed(error, FailureKind::Silent)
+        match wait {
+            // What a client wants says nothing about the upstream, nor does a long answer.
+            Wait::Client => Outcome::failed(error),
+            Wait::End if self.has_content() => Outcome::failed(error),
+            _ => Outcome::upstream_failed(error, FailureKind::Silent),
+        }
     }
 
     /// The provider's figures, or an estimate that says so.

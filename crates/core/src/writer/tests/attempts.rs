@@ -13,6 +13,7 @@ fn routed(names: &[&str]) -> Bench {
     bench.advice = Advice {
         open: (0..names.len()).collect(),
         in_budget: true,
+        rest: Duration::ZERO,
         random: u64::MAX,
     };
     bench.step(Input::Start);
@@ -229,6 +230,7 @@ fn any_failure() -> impl Strategy<Value = Vec<Input>> {
             code: ErrorCode::UpstreamCut,
             message: "reset".to_owned(),
             nothing_ran,
+            retry_after: None,
         })
     };
     let answer = move |events: &[&str]| vec![head(200, "text/event-stream"), text(events)];
@@ -277,9 +279,11 @@ proptest! {
         open in proptest::collection::vec(0..6usize, 0..6),
         in_budget: bool,
         random: u64,
+        rest in 0..30u64,
     ) {
         let mut bench = routed(&["one", "two", "three", "four"][..names]);
-        bench.advice = Advice { open, in_budget, random };
+        let rest = Duration::from_secs(rest);
+        bench.advice = Advice { open, in_budget, rest, random };
         for inputs in schedule {
             if bench.done.is_some() {
                 break;

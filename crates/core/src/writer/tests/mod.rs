@@ -48,8 +48,10 @@ fn leg(upstream: &str) -> Leg {
         provider: ProviderDialect::OpenAiChat,
         model: "m".to_owned(),
         secrets: Arc::new([]),
+        head_timeout: None,
         first_event_timeout: Duration::from_mins(10),
         event_timeout: Duration::from_mins(2),
+        total_timeout: None,
         context_window: None,
         abilities: Abilities::default(),
     }
@@ -294,6 +296,7 @@ fn a_cut_answer_is_never_a_finished_one() {
                     code: ErrorCode::UpstreamCut,
                     message: "reset".to_owned(),
                     nothing_ran: false,
+                    retry_after: None,
                 })),
             }
             let last = bench.events().pop().unwrap();
@@ -458,6 +461,7 @@ fn any_move() -> impl Strategy<Value = Move> {
             code: ErrorCode::UpstreamCut,
             message: "cut".to_owned(),
             nothing_ran,
+            retry_after: None,
         })
     });
     let head = (
