@@ -10,6 +10,7 @@ mod balance;
 pub mod bedrock;
 mod claude;
 pub mod cohere;
+mod deltas;
 mod edit;
 mod extension;
 pub mod figures;
