@@ -6,6 +6,7 @@
 
 pub mod answer;
 pub mod ask;
+pub mod calendar;
 pub mod config;
 pub mod content;
 pub mod cursor;

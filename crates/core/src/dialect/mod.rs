@@ -12,6 +12,7 @@ pub mod bedrock;
 mod claude;
 pub mod cohere;
 mod continuation;
+mod deltas;
 mod edit;
 mod extension;
 pub mod figures;

@@ -2,17 +2,16 @@ use std::borrow::Cow;
 
 use serde_json::value::RawValue;
 
-use crate::answer::{Delta, Extra, Piece, Start};
-use crate::content::{Json, Maker, Seal, SealForm, stable_call_id};
+use crate::answer::{Delta, Piece, Start};
+use crate::content::{Maker, Seal, SealForm, stable_call_id};
 use crate::dialect::anthropic::usage::{Totals, UsageIn};
 use crate::dialect::anthropic::wire::{BlockIn, DeltaIn, EventIn, MessageIn, OtherIn};
 use crate::dialect::anthropic::{NAME, finish};
+use crate::dialect::deltas::{Out, extra, say};
 use crate::dialect::openai::fault_from_event;
 use crate::dialect::translate::DecodeError;
 use crate::dialect::wire::{Str, read, said};
 use crate::limits::ANSWER_CALLS;
-
-type Out<'o> = &'o mut dyn FnMut(&Delta<'_>);
 
 /// Events to deltas.
 #[derive(Debug)]
@@ -83,7 +82,7 @@ impl Decoder {
             "content_block_delta" => {
                 if self.block == Block::Other {
                     let event: OtherIn<'_> = read(data)?;
-                    say(out, extra("content_block_delta", event.delta));
+                    say(out, extra(NAME, "content_block_delta", event.delta));
                 } else if let Some(delta) = event.delta {
                     self.delta(delta, out);
                 }
@@ -143,7 +142,7 @@ impl Decoder {
                     say(out, Piece::Text(text));
                 }
                 for citation in block.citations.into_iter().flatten() {
-                    say(out, extra("citation", citation));
+                    say(out, extra(NAME, "citation", citation));
                 }
             }
             "thinking" => {
@@ -161,7 +160,7 @@ impl Decoder {
             // The tools that a provider runs itself, and their results.
             _ => {
                 self.block = Block::Other;
-                say(out, extra("content_block", raw));
+                say(out, extra(NAME, "content_block", raw));
             }
         }
         Ok(())
@@ -242,7 +241,7 @@ impl Decoder {
             }
             ("citations_delta", Block::Part) => {
                 if let Some(citation) = delta.citation {
-                    say(out, extra("citation", citation));
+                    say(out, extra(NAME, "citation", citation));
                 }
             }
             _ => {}
@@ -282,10 +281,6 @@ impl Decoder {
     }
 }
 
-fn say(out: Out<'_>, piece: Piece<'_>) {
-    out(&Delta::Piece { choice: 0, piece });
-}
-
 fn sign(signature: Option<Str<'_>>, out: Out<'_>) {
     if let Some(data) = said(signature) {
         say(out, seal(SealForm::Signature, data));
@@ -298,13 +293,5 @@ fn seal(form: SealForm, data: Cow<'_, str>) -> Piece<'_> {
         form,
         id: None,
         data,
-    })
-}
-
-fn extra<'a>(name: &'static str, value: &'a RawValue) -> Piece<'a> {
-    Piece::Extra(Extra {
-        dialect: NAME,
-        name: Cow::Borrowed(name),
-        value: Json::from(value),
     })
 }

@@ -2,20 +2,19 @@ use std::borrow::Cow;
 
 use serde_json::value::RawValue;
 
-use crate::answer::{Delta, Extra, Finish, Piece, Start};
-use crate::content::{Json, Maker, Seal, SealForm, stable_call_id};
+use crate::answer::{Delta, Finish, Piece, Start};
+use crate::content::{Maker, Seal, SealForm, stable_call_id};
 use crate::dialect::bedrock::error::read_exception;
 use crate::dialect::bedrock::wire::{
     BlockEventIn, BlockIn, DeltaIn, MetadataIn, ReasoningDeltaIn, StartIn, StopIn, ToolUseIn,
 };
 use crate::dialect::bedrock::{NAME, finish};
+use crate::dialect::deltas::{Out, extra, say};
 use crate::dialect::translate::DecodeError;
 use crate::dialect::wire::{Str, said};
 use crate::event::Usage;
 use crate::frame::aws_event_stream::EXCEPTION;
 use crate::limits::ANSWER_CALLS;
-
-type Out<'o> = &'o mut dyn FnMut(&Delta<'_>);
 
 /// Events to deltas.
 #[derive(Debug)]
@@ -140,13 +139,13 @@ impl Decoder {
                 text(piece.text, out);
             }
             for citation in cited.citations.into_iter().flatten() {
-                say(out, extra("citation", citation));
+                say(out, extra(NAME, "citation", citation));
             }
         } else if block.text.is_some() {
             text(block.text, out);
         } else {
             self.block = Block::Other;
-            say(out, extra("content", raw));
+            say(out, extra(NAME, "content", raw));
         }
         self.close(out);
         Ok(())
@@ -174,7 +173,7 @@ impl Decoder {
             Some(call) if call.kind.is_none() => self.call(call, out)?,
             _ => {
                 self.block = Block::Other;
-                say(out, extra("contentBlockStart", raw));
+                say(out, extra(NAME, "contentBlockStart", raw));
             }
         }
         Ok(())
@@ -235,7 +234,7 @@ impl Decoder {
                 },
             ) => {
                 self.block = Block::Part;
-                say(out, extra("citation", citation));
+                say(out, extra(NAME, "citation", citation));
             }
             (
                 &Block::Call { call, .. },
@@ -249,7 +248,7 @@ impl Decoder {
                     self.block = Block::Call { call, bare: false };
                 }
             }
-            (_, _) => say(out, extra("contentBlockDelta", raw)),
+            (_, _) => say(out, extra(NAME, "contentBlockDelta", raw)),
         }
         Ok(())
     }
@@ -269,7 +268,7 @@ impl Decoder {
         let metadata: MetadataIn<'_> = serde_json::from_slice(data)?;
         self.start(out);
         if let Some(trace) = metadata.trace {
-            say(out, extra("trace", trace));
+            say(out, extra(NAME, "trace", trace));
         }
         if let Some(usage) = &metadata.usage {
             out(&Delta::Usage(Usage::from(usage)));
@@ -289,10 +288,6 @@ impl Decoder {
         out(&Delta::End);
         Ok(())
     }
-}
-
-fn say(out: Out<'_>, piece: Piece<'_>) {
-    out(&Delta::Piece { choice: 0, piece });
 }
 
 fn text(text: Option<Str<'_>>, out: Out<'_>) {
@@ -320,12 +315,4 @@ fn reason(reasoning: ReasoningDeltaIn<'_>, out: Out<'_>) {
             say(out, Piece::Seal(seal));
         }
     }
-}
-
-fn extra<'a>(name: &'static str, value: &'a RawValue) -> Piece<'a> {
-    Piece::Extra(Extra {
-        dialect: NAME,
-        name: Cow::Borrowed(name),
-        value: Json::from(value),
-    })
 }

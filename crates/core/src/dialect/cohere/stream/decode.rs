@@ -11,12 +11,11 @@ use crate::dialect::cohere::wire::{
     PlanEventIn,
 };
 use crate::dialect::cohere::{NAME, finish};
+use crate::dialect::deltas::{Out, say};
 use crate::dialect::openai::fault_from_event;
 use crate::dialect::translate::DecodeError;
 use crate::dialect::wire::{Str, said};
 use crate::limits::ANSWER_CALLS;
-
-type Out<'o> = &'o mut dyn FnMut(&Delta<'_>);
 
 /// Events to deltas.
 #[derive(Debug)]
@@ -272,10 +271,6 @@ fn part<'a, T: Deserialize<'a>>(delta: &DeltaIn<'a>) -> Result<Option<T>, Decode
 fn called<'a>(delta: &DeltaIn<'a>) -> Result<Option<CallIn<'a>>, DecodeError> {
     let message = part::<CallEventIn<'_>>(delta)?;
     Ok(message.and_then(|message| message.tool_calls))
-}
-
-fn say(out: Out<'_>, piece: Piece<'_>) {
-    out(&Delta::Piece { choice: 0, piece });
 }
 
 fn extra(citation: &RawValue) -> Piece<'_> {

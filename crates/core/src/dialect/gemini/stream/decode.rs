@@ -5,6 +5,7 @@ use serde_json::value::RawValue;
 
 use crate::answer::{Delta, Extra, Finish, Piece, Start};
 use crate::content::{Json, Seal, Source, stable_call_id};
+use crate::dialect::deltas::Out;
 use crate::dialect::gemini::error::read_event;
 use crate::dialect::gemini::out::compact;
 use crate::dialect::gemini::usage::Totals;
@@ -14,7 +15,6 @@ use crate::dialect::translate::DecodeError;
 use crate::dialect::wire::{read, said};
 use crate::limits::{ANSWER_CALLS, ANSWER_CHOICES};
 
-type Out<'o> = &'o mut dyn FnMut(&Delta<'_>);
 type Say<'s, 'm> = &'s mut dyn FnMut(Piece<'m>);
 
 /// Chunks to deltas.

@@ -2,9 +2,11 @@ use std::borrow::Cow;
 
 use serde_json::value::RawValue;
 
-use crate::answer::{Extra, Piece};
-use crate::content::{Json, Maker, Seal, SealForm, Source, stable_call_id};
+use crate::answer::Piece;
+use crate::content::{Maker, Seal, SealForm, Source, stable_call_id};
+use crate::dialect::deltas::extra;
 use crate::dialect::json::text_of;
+use crate::dialect::openai_chat::NAME;
 use crate::dialect::openai_chat::reasoning::Detail;
 use crate::dialect::openai_chat::wire::{
     CallIn, ExtraContent, FunctionIn, MessageIn, PartIn, Said,
@@ -73,7 +75,7 @@ impl Choice {
         ];
         for (name, value) in named {
             if let Some(value) = value.filter(|value| !is_empty(value)) {
-                say(extra(name, value));
+                say(extra(NAME, name, value));
             }
         }
         for call in message.tool_calls.into_iter().flatten() {
@@ -213,14 +215,6 @@ fn google_seal(extra: ExtraContent<'_>) -> Option<Seal<'_>> {
         form: SealForm::Signature,
         id: None,
         data,
-    })
-}
-
-pub(super) fn extra<'a>(name: &'static str, value: &'a RawValue) -> Piece<'a> {
-    Piece::Extra(Extra {
-        dialect: super::super::NAME,
-        name: Cow::Borrowed(name),
-        value: Json::from(value),
     })
 }
 

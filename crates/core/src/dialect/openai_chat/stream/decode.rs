@@ -3,18 +3,18 @@ use std::borrow::Cow;
 use memchr::memmem;
 use serde_json::value::RawValue;
 
-use super::choice::{Choice, extra, is_empty};
+use super::choice::{Choice, is_empty};
 use crate::answer::{Delta, Extra, Piece, Start};
 use crate::content::Json;
+use crate::dialect::deltas::{Out, extra};
 use crate::dialect::json::text_of;
 use crate::dialect::openai::{fault_from_event, is_done};
+use crate::dialect::openai_chat::NAME;
 use crate::dialect::openai_chat::finish::{self, Words};
 use crate::dialect::openai_chat::wire::{ChoiceIn, Chunk};
 use crate::dialect::translate::DecodeError;
 use crate::dialect::wire::{read, said};
 use crate::limits::ANSWER_CHOICES;
-
-type Out<'o> = &'o mut dyn FnMut(&Delta<'_>);
 
 /// Chunks to deltas.
 #[derive(Debug)]
@@ -99,7 +99,7 @@ impl Decoder {
             && let Some(value) = self.found.take()
         {
             let piece = Piece::Extra(Extra {
-                dialect: super::super::NAME,
+                dialect: NAME,
                 name: Cow::Borrowed("prompt_filter_results"),
                 value,
             });
@@ -151,7 +151,7 @@ impl Decoder {
         if let Some(results) = choice.content_filter_results
             && has_hit(results)
         {
-            say(extra("content_filter_results", results));
+            say(extra(NAME, "content_filter_results", results));
         }
         if let Some(reason) = said(choice.finish_reason)
             && !state.finished

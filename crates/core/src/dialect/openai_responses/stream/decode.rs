@@ -3,8 +3,9 @@ use std::collections::BTreeMap;
 
 use serde_json::value::RawValue;
 
-use crate::answer::{Delta, Extra, Piece, Start};
-use crate::content::{Json, Maker, Seal, SealForm, Source, stable_call_id};
+use crate::answer::{Delta, Piece, Start};
+use crate::content::{Maker, Seal, SealForm, Source, stable_call_id};
+use crate::dialect::deltas::{Out, extra, say};
 use crate::dialect::json::text_of;
 use crate::dialect::openai::fault_from_event;
 use crate::dialect::openai_responses::wire::{EventIn, ItemIn, ResponseIn, TextIn};
@@ -13,8 +14,6 @@ use crate::dialect::token;
 use crate::dialect::translate::DecodeError;
 use crate::dialect::wire::{Str, read, said};
 use crate::limits::ANSWER_CALLS;
-
-type Out<'o> = &'o mut dyn FnMut(&Delta<'_>);
 
 /// Events to deltas.
 #[derive(Debug)]
@@ -262,7 +261,7 @@ impl Decoder {
         match item.kind.as_ref().map_or("", |kind| &*kind.0) {
             "message" => {
                 for annotation in annotations(item.content) {
-                    say(out, extra("annotation", annotation));
+                    say(out, extra(NAME, "annotation", annotation));
                 }
                 self.close(out);
             }
@@ -294,7 +293,7 @@ impl Decoder {
                     say(out, Piece::Close);
                 }
             }
-            _ => say(out, extra("output_item", raw)),
+            _ => say(out, extra(NAME, "output_item", raw)),
         }
         Ok(())
     }
@@ -331,10 +330,6 @@ impl Decoder {
     }
 }
 
-fn say(out: Out<'_>, piece: Piece<'_>) {
-    out(&Delta::Piece { choice: 0, piece });
-}
-
 /// The text of a delta. Other items have deltas of other kinds.
 fn text(delta: Option<&RawValue>) -> Result<Option<Cow<'_, str>>, DecodeError> {
     let text = delta.map(RawValue::get);
@@ -361,13 +356,5 @@ fn seal<'a>(data: Cow<'a, str>, id: Option<Cow<'a, str>>) -> Seal<'a> {
         form: SealForm::Encrypted,
         id,
         data,
-    })
-}
-
-fn extra<'a>(name: &'static str, value: &'a RawValue) -> Piece<'a> {
-    Piece::Extra(Extra {
-        dialect: NAME,
-        name: Cow::Borrowed(name),
-        value: Json::from(value),
     })
 }
