@@ -46,7 +46,7 @@ fn routed(surface: Surface, legs: &[Leg]) -> Bench {
     bench.advice = Advice {
         open: (0..legs.len()).collect(),
         in_budget: true,
-        random: 0,
+        ..Advice::default()
     };
     bench.step(Input::Start);
     bench
@@ -89,6 +89,7 @@ impl Bench {
             code: ErrorCode::UpstreamCut,
             message: "The connection was reset.".to_owned(),
             nothing_ran: false,
+            retry_after: None,
         }));
     }
 

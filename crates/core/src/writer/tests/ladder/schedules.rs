@@ -119,7 +119,7 @@ proptest! {
         failing in proptest::collection::vec(0usize..20, 0..2),
     ) {
         let mut bench = routed(surface, &legs);
-        bench.advice = Advice { open, in_budget, random: 0 };
+        bench.advice = Advice { open, in_budget, ..Advice::default() };
         bench.failing = failing;
         let mut odd = false;
         for act in &acts {
