@@ -4,7 +4,7 @@
 #   scripts/bench.sh [--quick] [--only SCENARIOS] [--page FILE]
 #
 #   --quick            one short round: about three minutes instead of twenty
-#   --only a,b         of first-token, blast, short, plain, slow, leave; the page then has no more than these
+#   --only a,b         of first-token, blast, short, plain, slow, leave, translate; the page then has no more than these
 #   --page FILE        write another page than docs/benchmarks.md
 #
 # Needs two cores, Linux, and nginx, which is installed from the system's packages if it is missing.
@@ -16,7 +16,7 @@ bin=$target_dir/release
 work=$target_dir/bench
 runs=$work/runs.jsonl
 page=docs/benchmarks.md
-quick='' only=first-token,blast,short,plain,slow,leave
+quick='' only=first-token,blast,short,plain,slow,leave,translate
 key=sk-bench
 under_test=1 around=0 # cores
 provider=''           # its address: each run of the load generator plays it anew
@@ -209,6 +209,12 @@ if [ -n "$quick" ]; then
   round 1 300 1500 0.7 2 40
 else
   for n in 1 2 3; do round "$n" 2000 3000 2 4 100; done
+fi
+if wanted translate; then
+  rounds=25
+  [ -z "$quick" ] || rounds=5
+  say "translation, $rounds rounds"
+  taskset -c "$under_test" "$bin/load" translate --rounds "$rounds" >>"$runs"
 fi
 about $((SECONDS - begun)) >"$work/about"
 "$bin/load" report --runs "$runs" --about "$work/about" --page "$page"

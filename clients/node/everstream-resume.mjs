@@ -7,6 +7,8 @@
 // Call sites stay as they are. It touches only replies that carry `Content-Location: /v1/streams/{id}`.
 
 const LONGEST_PAUSE = 8000;
+// The last frame of a stream: OpenAI's chat completions and responses, Anthropic's messages.
+const END = /^(data: (\[DONE\]|\{"error")|event: (error|message_stop|response\.(completed|incomplete|failed))$)/m;
 const STREAM_PATH = /^\/v1\/streams\/[0-9a-z]+$/;
 // One character for each byte: a position in the text is a position in the bytes.
 const latin1 = new TextDecoder('latin1');
@@ -107,7 +109,7 @@ function readEnd(whole) {
   const last = text.slice(0, -2).split('\n\n').at(-1);
   return {
     lastId: [...text.matchAll(/^id: (.*)$/gm)].at(-1)?.[1],
-    ended: /^data: (\[DONE\]|\{"error")/m.test(last),
+    ended: END.test(last),
   };
 }
 

@@ -21,10 +21,13 @@ import time
 _HTTPX = [importlib.import_module(name) for name in ("httpx2", "httpx") if importlib.util.find_spec(name)]
 _CUTS = tuple(module.TransportError for module in _HTTPX)
 _STREAM_PATH = re.compile(r"/v1/streams/[0-9a-z]+")
+# The last frame of a stream: OpenAI's chat completions and responses, Anthropic's messages.
+_END = re.compile(rb'^(data: (\[DONE\]|\{"error")|event: (error|message_stop|response\.(completed|incomplete|failed))$)', re.MULTILINE)
 _LONGEST_PAUSE = 8
 
 
-class ResumingTransport(*(module.BaseTransport for module in _HTTPX)):
+# The transports have no base class: SDKs on httpx2 refuse what has one of httpx, and neither asks for one.
+class ResumingTransport:
     """A transport around `inner` (a plain `HTTPTransport` if none is given) for `httpx.Client`.
 
     `tries`: reconnects in a row that may bring nothing new before the error that cut the stream is raised.
@@ -45,8 +48,14 @@ class ResumingTransport(*(module.BaseTransport for module in _HTTPX)):
         if self._inner:
             self._inner.close()
 
+    def __enter__(self):
+        return self
 
-class AsyncResumingTransport(*(module.AsyncBaseTransport for module in _HTTPX)):
+    def __exit__(self, *_):
+        self.close()
+
+
+class AsyncResumingTransport:
     """The same for `httpx.AsyncClient` on asyncio."""
 
     def __init__(self, inner=None, *, tries=8, backoff=0.25):
@@ -63,6 +72,12 @@ class AsyncResumingTransport(*(module.AsyncBaseTransport for module in _HTTPX)):
     async def aclose(self):
         if self._inner:
             await self._inner.aclose()
+
+    async def __aenter__(self):
+        return self
+
+    async def __aexit__(self, *_):
+        await self.aclose()
 
 
 class _Body(*(module.SyncByteStream for module in _HTTPX)):
@@ -142,8 +157,7 @@ class _Resume:
         self._failures, self._error = 0, None
         if (at := whole.rfind(b"\nid: ")) >= 0:
             self._id = whole[at + 5 : whole.index(b"\n", at + 5)]
-        last = b"\n" + whole[:-2].rpartition(b"\n\n")[2]
-        self._ended = b"\ndata: [DONE]" in last or b'\ndata: {"error"' in last
+        self._ended = bool(_END.search(whole[:-2].rpartition(b"\n\n")[2]))
         return whole
 
     def broke(self, error=None):

@@ -71,6 +71,8 @@ error_codes! {
     MissingField = "missing_field", 400, Client, "invalid_request_error", free;
     /// A field or parameter has a value that cannot be.
     InvalidValue = "invalid_value", 400, Client, "invalid_request_error", free;
+    /// A field that the upstream's API cannot express; nothing was sent.
+    Untranslatable = "unsupported_parameter", 400, Client, "invalid_request_error", free;
     /// `Last-Event-ID`, `after` or `starting_after` is malformed or names another stream.
     InvalidCursor = "invalid_cursor", 400, Client, "invalid_request_error", free;
     /// No valid key or token.
@@ -81,6 +83,10 @@ error_codes! {
     ModelNotFound = "model_not_found", 404, Client, "invalid_request_error", free;
     /// No such stream, or not this project's.
     StreamNotFound = "stream_not_found", 404, Client, "invalid_request_error", free;
+    /// No such response, or not this project's, or it was deleted or not stored.
+    ResponseNotFound = "response_not_found", 404, Client, "invalid_request_error", free;
+    /// `previous_response_id` names no response that can be gone on from.
+    PreviousNotFound = "previous_response_not_found", 400, Client, "invalid_request_error", free;
     /// No such path.
     RouteNotFound = "route_not_found", 404, Client, "invalid_request_error", free;
     /// The path exists, the method does not.
@@ -95,6 +101,8 @@ error_codes! {
     BodyTooLarge = "body_too_large", 413, Client, "invalid_request_error", free;
     /// The `Idempotency-Key` was used with another body.
     IdempotencyMismatch = "idempotency_mismatch", 422, Client, "invalid_request_error", free;
+    /// The upstream said that it has had enough for a while, which is not over; nothing was sent.
+    UpstreamLimited = "upstream_rate_limited", 429, Upstream, "rate_limit_error", free;
     /// Too many readers of one stream.
     TooManyReaders = "too_many_readers", 429, Client, "rate_limit_error", free;
     /// A bug of ours.
@@ -115,6 +123,9 @@ error_codes! {
     StoreFull = "store_full", 503, Store, "server_error", maybe_charged;
     /// The log cannot be written or read.
     StoreUnavailable = "store_unavailable", 503, Store, "server_error", maybe_charged;
+    /// The upstream is not asked just now: too much of what it was asked came to nothing, or as much
+    /// as may be is under way; nothing was sent.
+    UpstreamUnavailable = "upstream_unavailable", 503, Upstream, "server_error", free;
     /// No new requests are taken: the process is about to end.
     Draining = "draining", 503, Gateway, "server_error", free;
     /// The upstream was silent for too long.
@@ -125,6 +136,8 @@ error_codes! {
     GatewayRestarted = "gateway_restarted", 503, Gateway, "stream_interrupted", maybe_charged;
     /// The gateway ended, and the generation did not end within the drain time.
     DrainTimeout = "drain_timeout", 503, Gateway, "stream_interrupted", maybe_charged;
+    /// The answer was cut, and a second run of it said something else than what was delivered.
+    Diverged = "diverged", 502, Upstream, "stream_interrupted", maybe_charged;
     /// The gateway died before anything was sent to an upstream.
     NotStarted = "not_started", 503, Gateway, "stream_interrupted", free;
     /// The gateway died after the request went out and before an answer came back.
@@ -135,6 +148,15 @@ impl ErrorCode {
     /// The code of this name.
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.iter().copied().find(|code| code.as_str() == name)
+    }
+
+    /// Whether the error ended a generation, rather than refused a request about one.
+    const fn broke_off(self) -> bool {
+        match self {
+            Self::Cancelled => true,
+            Self::CursorAhead | Self::NotStarted | Self::Draining => false,
+            code => !matches!(code.source(), Source::Client),
+        }
     }
 
     /// True when the same request may well succeed later.
@@ -182,6 +204,17 @@ impl Error {
     pub fn param(mut self, param: impl Into<String>) -> Self {
         self.param = Some(param.into());
         self
+    }
+
+    /// The message, and for an answer that broke off, where what was delivered can be read.
+    pub fn told(&self) -> String {
+        match self.stream {
+            Some(stream) if self.code.broke_off() => {
+                let reason = self.message.trim_end_matches('.');
+                format!("{reason}. Read what was delivered at GET /v1/streams/{stream}.")
+            }
+            _ => self.message.clone(),
+        }
     }
 
     /// Names the stream it is about.

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use crate::dialect::ProviderDialect;
 use crate::id::{ProjectId, Seq, StreamId, UnixMillis};
 
 /// One event as every reader gets it.
@@ -18,6 +19,16 @@ pub struct Event {
     pub data: Bytes,
 }
 
+impl Event {
+    /// The name of an event that is a piece of a body which is not streamed.
+    pub const PIECE: &'static str = "response.part";
+
+    /// Whether it is one.
+    pub fn is_piece(&self) -> bool {
+        &*self.name == Self::PIECE.as_bytes()
+    }
+}
+
 /// The API a stream was opened through; it decides the dialect of the stream's events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -28,6 +39,12 @@ pub enum Surface {
     Completions,
     /// `POST /v1/embeddings`
     Embeddings,
+    /// `POST /v1/messages`
+    Messages,
+    /// `POST /v1/responses`
+    Responses,
+    /// `POST /v1beta/models/{model}:generateContent`, and `:streamGenerateContent`
+    GenerateContent,
 }
 
 impl Surface {
@@ -37,16 +54,25 @@ impl Surface {
             Self::ChatCompletions => "chat_completions",
             Self::Completions => "completions",
             Self::Embeddings => "embeddings",
+            Self::Messages => "messages",
+            Self::Responses => "responses",
+            Self::GenerateContent => "generate_content",
         }
     }
 
-    /// The path below an upstream's base URL (which ends in `/v1`).
-    pub const fn upstream_path(self) -> &'static str {
-        match self {
-            Self::ChatCompletions => "/chat/completions",
-            Self::Completions => "/completions",
-            Self::Embeddings => "/embeddings",
-        }
+    /// Whether the events of an upstream of `provider` go through as they are.
+    pub fn passes_through(self, provider: ProviderDialect) -> bool {
+        self.native() == provider
+    }
+
+    /// Whether the path of a request names the model and says whether the answer is streamed.
+    pub const fn is_addressed(self) -> bool {
+        matches!(self, Self::GenerateContent)
+    }
+
+    /// Whether it is one of OpenAI's two that complete something, and know `stream_options`.
+    pub const fn is_completion(self) -> bool {
+        matches!(self, Self::ChatCompletions | Self::Completions)
     }
 }
 
@@ -98,7 +124,9 @@ impl Status {
     }
 }
 
-/// Tokens used, as the provider counted them, or an estimate that says so.
+/// Tokens used, as the provider counted them, or an estimate that says so. The details are parts of
+/// the two totals, whatever a provider includes in its own: Anthropic's `input_tokens`, for one,
+/// leaves out what was read from or written to its cache.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Usage {
     /// Prompt tokens, cached ones included.
@@ -108,12 +136,44 @@ pub struct Usage {
     /// The part of the input that came from the provider's prompt cache.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub cached_tokens: u64,
+    /// The part of the input that was written to the provider's prompt cache, where that is counted.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub cache_write_tokens: u64,
+    /// The part of the input that was sound.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub audio_input_tokens: u64,
+    /// The part of the output that was sound.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub audio_output_tokens: u64,
     /// The part of the output that was reasoning.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub reasoning_tokens: u64,
     /// True when the provider gave no figures and these were counted from the events.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub estimated: bool,
+}
+
+impl Usage {
+    /// Both together.
+    #[must_use]
+    pub const fn plus(&self, other: &Self) -> Self {
+        Self {
+            input_tokens: self.input_tokens.saturating_add(other.input_tokens),
+            output_tokens: self.output_tokens.saturating_add(other.output_tokens),
+            cached_tokens: self.cached_tokens.saturating_add(other.cached_tokens),
+            cache_write_tokens: self
+                .cache_write_tokens
+                .saturating_add(other.cache_write_tokens),
+            audio_input_tokens: self
+                .audio_input_tokens
+                .saturating_add(other.audio_input_tokens),
+            audio_output_tokens: self
+                .audio_output_tokens
+                .saturating_add(other.audio_output_tokens),
+            reasoning_tokens: self.reasoning_tokens.saturating_add(other.reasoning_tokens),
+            estimated: self.estimated || other.estimated,
+        }
+    }
 }
 
 #[expect(

@@ -4,16 +4,23 @@
 //! randomness; what needs time takes it as a parameter. That is what lets every state machine be
 //! tested at every split and every instant.
 
+pub mod answer;
+pub mod ask;
+pub mod calendar;
 pub mod config;
+pub mod content;
 pub mod cursor;
 pub mod dialect;
 pub mod error;
 pub mod event;
+pub mod fault;
 pub mod frame;
 pub mod id;
 pub mod limits;
 pub mod list;
+mod percent;
 pub mod policy;
+pub mod provider;
 pub mod record;
 pub mod secret;
 pub mod sign;

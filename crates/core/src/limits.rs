@@ -24,8 +24,22 @@ impl Default for StreamLimits {
     }
 }
 
+/// Most deployments whose state is kept: beyond it those that are not in use are forgotten. Clients
+/// may make up names of models; each costs some 500 bytes.
+pub const DEPLOYMENTS: usize = 1_024;
+/// The shortest time that a client may give an upstream for its first event.
+pub const LEAST_TIMEOUT: Duration = Duration::from_millis(1);
+/// Most choices of one answer that is translated; the APIs that have `n` take no more.
+pub const ANSWER_CHOICES: u32 = 128;
+/// Most tool calls of one choice of an answer that is translated. Each costs a few words of memory.
+pub const ANSWER_CALLS: u32 = 1_024;
+/// Most fields that only the provider's API knows which are held for the last event of an API that
+/// has no other place for them. Each is a citation or a filter's verdict.
+pub const ANSWER_EXTRAS: usize = 1_024;
 /// Largest event, bytes of data. A base64 image in one chunk fits; a runaway line does not.
 pub const EVENT_BYTES: usize = 8 << 20;
+/// Headers of one AWS event-stream frame: the most that its specification allows.
+pub const AWS_HEADERS_BYTES: usize = 128 << 10;
 /// Largest stream, bytes of data of all its events.
 pub const STREAM_BYTES: u64 = 64 << 20;
 /// Most events in a stream.
@@ -35,6 +49,17 @@ pub const STREAM_EVENTS: u64 = 200_000;
 pub const UNARY_PIECE_BYTES: usize = 1 << 20;
 /// Largest request body.
 pub const REQUEST_BODY_BYTES: usize = 32 << 20;
+/// Largest body of a request that passes through as it comes, to APIs that take files: the largest
+/// file that OpenAI takes.
+pub const UPLOAD_BYTES: u64 = 512 << 20;
+/// Headers of one part of a multipart body: a few short lines.
+pub const MULTIPART_HEADER_BYTES: usize = 16 << 10;
+/// Spaces behind a boundary, which nobody sends.
+pub const MULTIPART_PADDING_BYTES: usize = 64;
+/// Longest id in a path that is passed on to an upstream.
+pub const PASSED_ID_BYTES: usize = 256;
+/// The usage that an answer states, as JSON: some ten numbers with their names.
+pub const USAGE_BYTES: usize = 4 << 10;
 /// What is read and thrown away of a body that is too large, for its sender to get the answer: one
 /// that meets a closed connection before it has sent everything reports that instead.
 pub const REFUSED_BODY_BYTES: usize = 64 << 20;
@@ -51,6 +76,8 @@ pub const STREAM_READERS: usize = 1_000;
 pub const LIVE_TAIL_BYTES: usize = 16 << 10;
 /// Preamble (role chunk and the like) held back until the first content event.
 pub const PREAMBLE_BYTES: usize = 64 << 10;
+/// Text of an answer that is kept so that it can go on after a cut; a longer one cannot.
+pub const RECOVERED_TEXT_BYTES: usize = 1 << 20;
 /// Body of an upstream's error answer that is kept and passed on.
 pub const UPSTREAM_ERROR_BYTES: usize = 64 << 10;
 /// Head of an upstream's answer.
@@ -83,6 +110,10 @@ pub const WS_READ_BUFFER_BYTES: usize = 4 << 10;
 pub const WS_ANONYMOUS_PATIENCE: Duration = Duration::from_secs(10);
 /// How long a WebSocket client may take to answer that the socket is being closed.
 pub const WS_CLOSE_WAIT: Duration = Duration::from_secs(2);
+/// Largest message of a realtime session, either way: OpenAI takes 15 MiB of audio at once.
+pub const REALTIME_MESSAGE_BYTES: usize = 16 << 20;
+/// What is gathered for one write to a side of a realtime session.
+pub const REALTIME_WRITE_BYTES: usize = 16 << 10;
 /// Silence after which a reader gets `: ping`.
 pub const HEARTBEAT: Duration = Duration::from_secs(15);
 /// Longest time the head of a streamed response waits for the first content event.
@@ -216,3 +247,8 @@ pub const USAGE_ROWS: usize = 10_000;
 pub const LEDGER_QUEUE_BYTES: u64 = 64 << 20;
 /// Entries that are settled in one transaction.
 pub const LEDGER_BATCH: usize = 100;
+
+/// How long a token may take to be fetched.
+pub const TOKEN_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long before its end a token is replaced.
+pub const TOKEN_MARGIN: Duration = Duration::from_mins(5);

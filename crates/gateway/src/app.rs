@@ -26,8 +26,9 @@ use crate::config::environment;
 use crate::control::Peers;
 use crate::generate::registry::Registry;
 use crate::generate::{Generator, recover};
+use crate::keys::Keys;
 use crate::lifecycle::Lifecycle;
-use crate::pipeline::{Keys, plan_again};
+use crate::pipeline::plan_again;
 use crate::random;
 use crate::secret_file;
 use crate::upstream::assemble::assemble;
@@ -75,7 +76,7 @@ impl App {
         for warning in &assembled.warnings {
             tracing::warn!("{warning}");
         }
-        let models = ModelDirectory::new(assembled.upstreams, config.aliases.clone());
+        let models = ModelDirectory::from_config(assembled.upstreams, &config);
         Self::start(config, Arc::new(models)).await
     }
 

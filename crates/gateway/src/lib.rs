@@ -12,6 +12,7 @@ mod config;
 pub mod control;
 pub mod generate;
 pub mod http;
+pub mod keys;
 pub mod lifecycle;
 pub mod pipeline;
 mod random;

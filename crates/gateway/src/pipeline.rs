@@ -1,114 +1,52 @@
 //! What happens to a generating request before an upstream is called, in this order:
 //!
-//! 1. `authenticate`: nothing is read for strangers.
+//! 1. `Keys::authenticate` (`keys.rs`): nothing is read for strangers.
 //! 2. `plan`: the body is understood and routed; every mistake is found before anything is spent.
 //!
 //! Each stage is a type that only the one before it can make, so the order cannot be mixed up.
 //! Limits and budgets come between the two.
 
-use std::collections::HashMap;
+use std::time::Duration;
 
 use bytes::Bytes;
-use everstream_core::config::{Config, key_hash};
 use everstream_core::cursor::Cursor;
 use everstream_core::dialect::openai::{self, Envelope};
+use everstream_core::dialect::{ProviderDialect, Target, affinity, continued_body};
 use everstream_core::error::{Error, ErrorCode};
 use everstream_core::event::{Mode, Surface};
 use everstream_core::id::ProjectId;
 use everstream_core::limits;
 use everstream_core::policy::disconnect::OnDisconnect;
 use everstream_core::policy::route::NotFound;
-use everstream_core::record::{Accepted, Claim, Digest};
+use everstream_core::record::{Accepted, Claim};
+use everstream_core::units::{MAX_DURATION, parse_duration};
 use http::HeaderMap;
 
-use crate::generate;
+use crate::generate::{self, Course};
+use crate::keys::Caller;
+use crate::upstream::Deployment;
 use crate::upstream::models::{ModelDirectory, Route};
 
 /// The header that says what happens when nobody reads.
 pub const ON_DISCONNECT: &str = "everstream-on-disconnect";
 
-/// Who may call. Keys are known by their SHA-256 alone.
-#[derive(Debug)]
-pub struct Keys {
-    by_hash: HashMap<Digest, Caller>,
-    /// Who calls when no key is configured: loopback only.
-    open: Option<Caller>,
-}
+/// The header that says how long the client waits for the first event.
+const TIMEOUT: &str = "everstream-timeout";
 
-/// An authenticated caller.
-#[derive(Clone, Debug)]
-pub struct Caller {
-    /// Owns what it opens, and reads only that.
-    pub project: ProjectId,
-    /// What happens when nobody reads, unless the request says otherwise.
-    pub on_disconnect: OnDisconnect,
-}
+/// The header that names what requests belong together, for routes that are `sticky`.
+const SESSION: &str = "everstream-session";
 
-impl Keys {
-    /// The static keys of the configuration.
-    pub fn new(config: &Config) -> Self {
-        let default = config.streams.on_disconnect;
-        let by_hash = config.keys.iter().map(|key| {
-            let on_disconnect = key.on_disconnect.unwrap_or(default);
-            (
-                key.hash,
-                Caller {
-                    project: key.project.clone(),
-                    on_disconnect,
-                },
-            )
-        });
-        let by_hash: HashMap<_, _> = by_hash.collect();
-        let open = by_hash.is_empty().then(|| "default".parse().ok()).flatten();
-        let open = open.map(|project| Caller {
-            project,
-            on_disconnect: default,
-        });
-        Self { by_hash, open }
-    }
-
-    /// Whether anybody may call.
-    pub fn is_open(&self) -> bool {
-        self.open.is_some()
-    }
-
-    /// Who sent these headers. Keys come as each dialect's SDK sends them: `Authorization: Bearer`,
-    /// `x-api-key` or `api-key`.
-    pub fn authenticate(&self, headers: &HeaderMap) -> Result<Caller, Error> {
-        if let Some(caller) = &self.open {
-            return Ok(caller.clone());
-        }
-        let missing = || {
-            let message = "No API key: send it as `Authorization: Bearer <key>`.";
-            Error::new(ErrorCode::Unauthorized, message)
-        };
-        let key = presented_key(headers).ok_or_else(missing)?;
-        let caller = self.by_hash.get(&key_hash(key));
-        caller.cloned().ok_or_else(|| {
-            let message = "This API key is not known here. Check that it is one of this gateway's \
-                           keys, not a provider's.";
-            Error::new(ErrorCode::Unauthorized, message)
-        })
-    }
-}
-
-/// Whether these headers hold a key, known or not.
-pub fn presents_key(headers: &HeaderMap) -> bool {
-    presented_key(headers).is_some()
-}
-
-fn presented_key(headers: &HeaderMap) -> Option<&str> {
-    let bearer = headers.get("authorization").and_then(|value| {
-        let (scheme, key) = value.to_str().ok()?.split_at_checked(7)?;
-        scheme.eq_ignore_ascii_case("bearer ").then(|| key.trim())
-    });
-    bearer.or_else(|| {
-        headers
-            .get("x-api-key")
-            .or_else(|| headers.get("api-key"))?
-            .to_str()
-            .ok()
-    })
+/// What a request was sent to.
+#[derive(Clone, Copy, Debug)]
+pub struct Address<'a> {
+    /// The API.
+    pub surface: Surface,
+    /// The path for which an `Idempotency-Key` counts.
+    pub path: &'a str,
+    /// What follows the path.
+    pub query: Option<&'a str>,
+    /// The model, and whether the answer is streamed, where the path says so and not the body.
+    pub named: Option<(&'a str, Mode)>,
 }
 
 /// A request that names a stream that may exist already, or wants a new one.
@@ -133,31 +71,55 @@ pub struct Generation {
     pub is_retry: bool,
 }
 
+/// A request of OpenAI's responses that continues a conversation.
+#[derive(Debug)]
+pub struct Continuation {
+    /// The request with all of the conversation: what is logged, and run by whoever has to have it.
+    pub body: Bytes,
+    /// The upstream that answered before, and its own id for that response, if it has it still.
+    pub before: Option<(String, String)>,
+}
+
 /// Understands and routes a request of an authenticated caller.
 pub fn plan(
     models: &ModelDirectory,
     caller: &Caller,
-    surface: Surface,
-    path: &str,
+    address: Address<'_>,
     headers: &HeaderMap,
     body: &Bytes,
+    continuation: Option<Continuation>,
 ) -> Result<Planned, Error> {
     if let Some(cursor) = last_event_id(headers)? {
         return Ok(Planned::Resume(cursor));
     }
-    let envelope = Envelope::parse(body, surface)?;
+    let Address { surface, path, .. } = address;
+    let logged = continuation.as_ref().map_or(body, |all| &all.body).clone();
+    let envelope = envelope(surface, address.named, &logged)?;
     let claim = claim(caller, path, headers, body)?;
     let on_disconnect = on_disconnect(headers, caller, claim.is_some() || envelope.background)?;
+    let timeout = timeout(headers, address.query)?;
     let (stream, background) = (envelope.stream, envelope.background);
     let project = caller.project.clone();
-    let mut request = request(
-        models,
-        envelope,
-        surface,
-        project,
-        body.clone(),
-        on_disconnect,
-    )?;
+    let session = headers.get(SESSION).and_then(|value| value.to_str().ok());
+    let mut request = request(models, envelope, session, project, logged, on_disconnect)?;
+    request.timeout = timeout;
+    let before = continuation.and_then(|all| all.before);
+    if let Some((upstream, id)) = before {
+        // It has the conversation itself.
+        let envelope = Envelope::parse(body, surface)?;
+        request.course.replace(&upstream, |deployment, mode| {
+            let Deployment {
+                upstream, model, ..
+            } = deployment;
+            let target = Target {
+                model,
+                stream: mode == Mode::Stream,
+                traits: &upstream.traits(model),
+            };
+            let native = upstream.dialect_for(surface) == surface.native();
+            native.then(|| continued_body(&envelope, &id, &target))
+        });
+    }
     request.claim = claim;
     let retry_count = retry_count(headers);
     request.retry_digest = retry_count.map(|_| openai::repeat_key(&caller.project, path, body));
@@ -165,6 +127,7 @@ pub fn plan(
         .get("traceparent")
         .and_then(|value| value.to_str().ok());
     request.traceparent = traceparent.map(str::to_owned);
+    request.headers = passed_on(surface, headers);
     Ok(Planned::Generate(Box::new(Generation {
         request,
         stream,
@@ -175,7 +138,9 @@ pub fn plan(
 
 /// A logged request of which nothing was sent, once more.
 pub fn plan_again(models: &ModelDirectory, accepted: &Accepted) -> Option<generate::Request> {
-    let envelope = Envelope::parse(&accepted.request, accepted.surface).ok()?;
+    let named = accepted.surface.is_addressed();
+    let named = named.then_some((&*accepted.model, accepted.mode));
+    let envelope = envelope(accepted.surface, named, &accepted.request).ok()?;
     let lasting = accepted.claim.is_some() || envelope.background;
     let linger = OnDisconnect::Linger(limits::LINGER);
     let on_disconnect = if lasting {
@@ -184,27 +149,49 @@ pub fn plan_again(models: &ModelDirectory, accepted: &Accepted) -> Option<genera
         linger
     };
     let body = accepted.request.clone();
-    request(
+    let request = request(
         models,
         envelope,
-        accepted.surface,
+        None,
         accepted.project.clone(),
         body,
         on_disconnect,
-    )
-    .ok()
+    );
+    let headers = names_passed_on(accepted.surface).iter().flat_map(|&name| {
+        let logged = accepted.headers.iter();
+        let logged = logged.filter(move |(known, _)| known == name);
+        logged.map(move |(_, value)| (name, value.clone()))
+    });
+    Some(generate::Request {
+        headers: headers.collect(),
+        ..request.ok()?
+    })
+}
+
+fn envelope(
+    surface: Surface,
+    named: Option<(&str, Mode)>,
+    body: &Bytes,
+) -> Result<Envelope, Error> {
+    match named {
+        Some((model, mode)) => Envelope::addressed(body, surface, model, mode == Mode::Stream),
+        None => Envelope::parse(body, surface),
+    }
 }
 
 /// The generation that an envelope asks for.
 fn request(
     models: &ModelDirectory,
     envelope: Envelope,
-    surface: Surface,
+    session: Option<&str>,
     project: ProjectId,
     body: Bytes,
     on_disconnect: OnDisconnect,
 ) -> Result<generate::Request, Error> {
-    let Route { upstream, model } = route(models, &envelope.model)?;
+    let surface = envelope.surface();
+    let key = || affinity(&project, session, &body);
+    let routed = models.deployments(&envelope.model, surface.native(), key);
+    let routed = routed.map_err(|unknown| not_found(&envelope.model, unknown))?;
     // What runs in the background is always streamed from the provider, so that its progress is
     // logged.
     let mode = if envelope.stream || envelope.background {
@@ -212,8 +199,6 @@ fn request(
     } else {
         Mode::Unary
     };
-    let ask_usage = mode == Mode::Stream && upstream.spec().include_usage;
-    let upstream_body = envelope.upstream_body(&model, ask_usage, envelope.background);
     Ok(generate::Request {
         project,
         surface,
@@ -221,36 +206,76 @@ fn request(
         show_usage: envelope.include_usage,
         choices: envelope.choices,
         body,
-        upstream_body,
-        upstream,
-        upstream_model: model,
         claim: None,
+        timeout: None,
         retry_digest: None,
         on_disconnect,
         traceparent: None,
-        model: envelope.model,
+        headers: Vec::new(),
+        model: envelope.model.clone(),
+        course: Course::new(envelope, mode, routed)?,
     })
 }
 
-/// The upstream for a model's name.
-pub fn route(models: &ModelDirectory, name: &str) -> Result<Route, Error> {
-    models
-        .route(name)
-        .map_err(|NotFound { nearest, unlisted }| {
-            let hint = |text: &str, names: &[String]| match names {
-                [] => String::new(),
-                names => format!(" {text} `{}`.", names.join("`, `")),
-            };
-            let near = hint("The nearest names are", &nearest);
-            let unlisted = hint(
-                "The models of these upstreams are not known yet:",
-                &unlisted,
-            );
-            let message = format!(
-                "No upstream serves the model `{name}`.{near}{unlisted} GET /v1/models lists all."
-            );
-            Error::new(ErrorCode::ModelNotFound, message).param("model")
-        })
+/// The headers of a request that say what its provider is to do.
+pub fn passed_on(surface: Surface, headers: &HeaderMap) -> Vec<(&'static str, String)> {
+    let values = names_passed_on(surface).iter().flat_map(|&name| {
+        let values = headers.get_all(name).iter();
+        values.filter_map(move |value| Some((name, value.to_str().ok()?.to_owned())))
+    });
+    values.collect()
+}
+
+const fn names_passed_on(surface: Surface) -> &'static [&'static str] {
+    match surface {
+        Surface::Messages => &["anthropic-beta"],
+        Surface::ChatCompletions
+        | Surface::Completions
+        | Surface::Embeddings
+        | Surface::Responses
+        | Surface::GenerateContent => &[],
+    }
+}
+
+/// The upstream for a model's name in a request of this dialect: of several, the first to be asked.
+pub fn route(models: &ModelDirectory, name: &str, native: ProviderDialect) -> Result<Route, Error> {
+    let route = models.route(name, native);
+    route.map_err(|unknown| not_found(name, unknown))
+}
+
+fn not_found(name: &str, unknown: NotFound) -> Error {
+    let NotFound { nearest, unlisted } = unknown;
+    let hint = |text: &str, names: &[String]| match names {
+        [] => String::new(),
+        names => format!(" {text} `{}`.", names.join("`, `")),
+    };
+    let near = hint("The nearest names are", &nearest);
+    let unlisted = hint(
+        "The models of these upstreams are not known yet:",
+        &unlisted,
+    );
+    let message =
+        format!("No upstream serves the model `{name}`.{near}{unlisted} GET /v1/models lists all.");
+    Error::new(ErrorCode::ModelNotFound, message).param("model")
+}
+
+/// How long the client waits for the first event: the header `Everstream-Timeout`, or else the
+/// parameter `timeout`.
+fn timeout(headers: &HeaderMap, query: Option<&str>) -> Result<Option<Duration>, Error> {
+    let mut pairs = query.unwrap_or_default().split('&');
+    let in_query = || pairs.find_map(|pair| pair.strip_prefix("timeout="));
+    let in_header = headers.get(TIMEOUT);
+    let in_header = in_header.map(|value| value.to_str().unwrap_or_default());
+    let Some(text) = in_header.or_else(in_query) else {
+        return Ok(None);
+    };
+    let found = parse_duration(text).ok();
+    let found = found.filter(|time| (limits::LEAST_TIMEOUT..=MAX_DURATION).contains(time));
+    found.map(Some).ok_or_else(|| {
+        let message = "Everstream-Timeout, or the parameter `timeout`, is a duration of at least \
+                       1ms, for example `30s`.";
+        Error::new(ErrorCode::InvalidValue, message).param("Everstream-Timeout")
+    })
 }
 
 /// The cursor of a `Last-Event-ID` header. It must name its stream, as the path does not.

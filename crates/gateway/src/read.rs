@@ -68,6 +68,14 @@ impl Reader {
         self.seen
     }
 
+    /// Who answers, as far as that is known here.
+    pub fn upstream(&self) -> Option<String> {
+        if let Some(Ending::Logged(end)) = self.ending() {
+            return end.upstream.clone();
+        }
+        self.attachment.as_ref()?.live().upstream()
+    }
+
     /// The next events, or how it ended.
     pub async fn next(&mut self) -> Read {
         std::future::poll_fn(|cx| self.poll_next(cx)).await

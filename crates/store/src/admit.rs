@@ -65,7 +65,12 @@ pub(crate) fn weight(records: &[Record]) -> u64 {
     let payload = |record: &Record| match record {
         Record::Accepted(accepted) => accepted.request.len() + accepted.model.len() + 256,
         Record::Event(event) => event.name.len() + event.data.len() + 16,
-        Record::Dialled(_) | Record::Head(_) | Record::Leased | Record::End(_) => 128,
+        Record::Dialled(_)
+        | Record::Head(_)
+        | Record::Abandoned(_)
+        | Record::Seam(_)
+        | Record::Leased
+        | Record::End(_) => 128,
     };
     64 + records.iter().map(payload).sum::<usize>() as u64
 }

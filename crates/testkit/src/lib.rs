@@ -8,3 +8,4 @@ mod monotonic;
 pub mod provider;
 pub mod soak;
 pub mod sse;
+pub mod translation;

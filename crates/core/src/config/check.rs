@@ -131,10 +131,9 @@ fn upstream_exists(alias: &str, model: &str, config: &Config, reader: &mut Reade
         return;
     };
     let listed = |models: &Vec<String>| models.iter().any(|listed| listed == model);
-    if config
-        .upstreams
-        .iter()
-        .any(|upstream| upstream.models.as_ref().is_some_and(listed))
+    let mut upstreams = config.upstreams.iter();
+    if upstreams.any(|upstream| upstream.models.as_ref().is_some_and(listed))
+        || config.routes.iter().any(|route| route.model == model)
     {
         return;
     }

@@ -144,4 +144,4 @@ macro_rules! whole {
         }
     )+};
 }
-whole!(u16, u64, usize);
+whole!(u16, u32, u64, usize);

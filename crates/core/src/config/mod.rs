@@ -4,6 +4,7 @@
 //! What there is to set is declared once, in this file, by `settings!`. The checks, the JSON Schema
 //! and the documentation all come from that declaration.
 
+mod aws;
 mod check;
 mod describe;
 mod env;
@@ -12,10 +13,12 @@ mod kinds;
 mod mistake;
 mod read;
 mod reference;
+mod routes;
 mod slot;
 mod spec;
 #[cfg(test)]
 mod tests;
+mod upstream;
 mod values;
 
 use std::collections::BTreeMap;
@@ -30,11 +33,13 @@ use spec::{list, map, section, sections};
 pub use env::Env;
 pub use mistake::{ConfigErrors, Mistake, Place};
 pub use reference::{example, json_schema, markdown};
+pub use routes::{DeploymentConfig, RouteConfig};
 pub use values::{key_hash, show_key_hash};
 
 use crate::id::ProjectId;
 use crate::limits;
 use crate::policy::disconnect::OnDisconnect;
+use crate::provider::{Auth, Provider};
 use crate::record::Digest;
 use crate::secret::Secret;
 use crate::units::MAX_DURATION;
@@ -73,6 +78,9 @@ settings! {
         /// Model providers and servers. If there are none, those found at start are used: keys in
         /// the environment, model servers on this machine.
         upstreams: Vec<UpstreamConfig> = sections();
+        /// Models that several upstreams can answer for. If one fails before it has said anything,
+        /// the next is asked.
+        routes: Vec<RouteConfig> = sections();
         /// Other names for models, such as `fast = "openai/gpt-4o-mini"`: a model of one upstream
         /// (`upstream/model`), a model that is routed by its name, or another alias.
         aliases: BTreeMap<String, String> = map(
@@ -168,7 +176,10 @@ settings! {
         stream_events: u64 = whole(1..=1_000_000_000).or(limits::STREAM_EVENTS);
         /// The largest body of a request.
         request_body_bytes: usize = size(1 << 10..=1 << 30).or(limits::REQUEST_BODY_BYTES);
-        /// The longest time a client may take to send the head of a request, and then its body.
+        /// The largest body that passes through without being held: files, audio, images.
+        upload_bytes: u64 = size(1 << 10..=1 << 40).or(limits::UPLOAD_BYTES);
+        /// The longest time a client may take to send the head of a request, and then its body; of
+        /// a body that passes through, the longest silence.
         request_read_timeout: Duration = duration(MS..=HOUR).or(limits::REQUEST_READ_TIMEOUT);
         /// The most readers of one stream at a time.
         readers_per_stream: usize = whole(1..=1_000_000).or(limits::STREAM_READERS);
@@ -203,12 +214,59 @@ settings! {
 settings! {
     /// `[[upstreams]]`: one model provider or server.
     pub struct UpstreamConfig {
-        /// What it is called: in `name/model`, in logs, in the header `Everstream-Upstream`.
-        name: String = values::name().example("openai").unique();
-        /// Where its OpenAI-compatible API is. Usually ends in `/v1`.
-        base_url: String = values::base_url().example("https://api.openai.com/v1");
-        /// The key to call it with, sent as `Authorization: Bearer`.
+        /// Who runs it, by a name in the table of providers (docs/providers.md). It gives the
+        /// address, the API, the way to send the key and what differs; what is set here goes
+        /// before.
+        provider: Option<&'static Provider> = values::provider().example("openai").optional();
+        /// What it is called: in `name/model`, in logs, in the header `Everstream-Upstream`. The
+        /// provider's name if absent.
+        name: Option<String> = values::name().example("openai").unique().optional();
+        /// Where its API is. Usually ends in `/v1`. Needed unless the provider has one address for
+        /// everybody; on Azure it is the resource's, `https://{resource}.openai.azure.com`.
+        base_url: Option<String> = values::base_url()
+            .example("https://api.openai.com/v1")
+            .optional();
+        /// The API that it speaks, `openai` unless its provider has another. Clients of all are
+        /// served by upstreams of each.
+        dialect: Option<UpstreamDialect> = choice().example("openai").optional();
+        /// The key to call it with. If absent and there is a provider, the variable that the
+        /// provider's own SDK reads it from.
         api_key: Option<Secret> = values::secret().example("${OPENAI_API_KEY}").optional();
+        /// How the key is sent: as `Authorization: Bearer`, in a header of its own, or not at all;
+        /// with `google`, tokens are fetched for a service account. As its provider or its dialect
+        /// has it, if absent.
+        auth: Option<Auth> = choice().example("bearer").optional();
+        /// Azure: the version of the API, such as `2024-10-21`, for paths with the deployment in
+        /// them. Without it requests go to `/openai/v1`. The name of a model is in both cases that
+        /// of a deployment.
+        api_version: Option<String> = values::word().example("2024-10-21").optional();
+        /// Vertex AI: the project.
+        project: Option<String> = values::word().example("my-project").optional();
+        /// Vertex AI: the location, `global` if absent.
+        location: Option<String> = values::word().example("us-central1").optional();
+        /// Vertex AI: the file with the key of a service account. If absent,
+        /// `GOOGLE_APPLICATION_CREDENTIALS` names it, or else the machine's own account is asked
+        /// for tokens.
+        credentials: Option<PathBuf> = values::path()
+            .example("/etc/everstream/google.json")
+            .optional();
+        /// For `bedrock`: where AWS is asked. If absent, what `base_url` says
+        /// (`bedrock-runtime.<region>.amazonaws.com`), or `AWS_REGION`.
+        aws_region: Option<String> = values::word().example("us-east-1").optional();
+        /// For `bedrock`: the key that signs the requests, unless there is an `api_key`. If absent,
+        /// `AWS_BEARER_TOKEN_BEDROCK` in the environment is the `api_key`, or else
+        /// `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY` and `AWS_SESSION_TOKEN` sign.
+        aws_access_key_id: Option<String> = values::word()
+            .example("${AWS_ACCESS_KEY_ID}")
+            .optional();
+        /// The secret half of that key.
+        aws_secret_access_key: Option<Secret> = values::secret()
+            .example("${AWS_SECRET_ACCESS_KEY}")
+            .optional();
+        /// What belongs to a key that is only lent.
+        aws_session_token: Option<Secret> = values::secret()
+            .example("${AWS_SESSION_TOKEN}")
+            .optional();
         /// Headers to send with every request, such as `{ "x-team" = "search" }`.
         headers: Vec<(String, Secret)> = map(
             "names of headers, each with its value",
@@ -219,17 +277,43 @@ settings! {
         /// The models it serves. If absent, it is asked.
         models: Option<Vec<String>> = list(values::model().example("gpt-4o-mini")).or_all();
         /// Whether it is asked for the usage of every stream (`stream_options.include_usage`).
-        /// Switch it off for servers that refuse the field.
-        include_usage: bool = flag().or(true);
+        /// Switch it off for servers that refuse the field. On unless its provider is known to.
+        include_usage: Option<bool> = flag().example(true).optional();
         /// Certificates to trust beside those of the system: a file in PEM format.
         ca_file: Option<PathBuf> = values::path().example("/etc/ssl/private-ca.pem").optional();
         /// The longest time for connecting, TLS included.
         connect_timeout: Duration = duration(MS..=HOUR).or(limits::UPSTREAM_CONNECT_TIMEOUT);
+        /// The longest time to the head of an answer. Not bounded by itself if absent: some providers
+        /// send it together with the first event.
+        head_timeout: Option<Duration> = duration(MS..=DAY).example("30s").optional();
         /// The longest silence before the first event. Reasoning models think for minutes.
         first_event_timeout: Duration = duration(MS..=DAY)
             .or(limits::UPSTREAM_FIRST_EVENT_TIMEOUT);
         /// The longest silence between two events; heartbeats do not count.
         event_timeout: Duration = duration(MS..=DAY).or(limits::UPSTREAM_EVENT_TIMEOUT);
+        /// The longest time for a whole answer. Not bounded if absent.
+        total_timeout: Option<Duration> = duration(MS..=DAY).example("1h").optional();
+        /// The most requests for one of its models under way at once. Those beyond go to another
+        /// deployment of their route, or are refused. Not bounded if absent.
+        max_concurrency: Option<u32> = whole(1..=1_000_000).example(100).optional();
+    }
+}
+
+choices! {
+    /// The API that an upstream speaks.
+    pub enum UpstreamDialect {
+        /// OpenAI's chat completions, and what belongs to them.
+        OpenAi = "openai",
+        /// OpenAI's responses.
+        Responses = "responses",
+        /// Anthropic's messages.
+        Anthropic = "anthropic",
+        /// Google's Gemini API.
+        Gemini = "gemini",
+        /// AWS Bedrock's Converse.
+        Bedrock = "bedrock",
+        /// Cohere's chat.
+        Cohere = "cohere",
     }
 }
 
@@ -277,7 +361,10 @@ impl Config {
         reader.refuse_unknown_variables(&describe::variables(&Self::fields()));
         if let Some(config) = &mut config {
             check::add_keys_of_environment(config, &mut reader);
+            upstream::complete(config, &mut reader);
             check::check(config, &mut reader);
+            routes::check(config, &mut reader);
+            aws::check(config, &mut reader);
         }
         reader.finish(config)
     }

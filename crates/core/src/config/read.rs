@@ -163,7 +163,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Where `field` was written; the document if it was not.
-    fn place_of(&self, field: &str) -> Place {
+    pub(super) fn place_of(&self, field: &str) -> Place {
         let place = self.places.get(field).cloned();
         place.unwrap_or_else(|| self.document())
     }

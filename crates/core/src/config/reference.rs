@@ -73,15 +73,7 @@ pub fn markdown() -> String {
                 let title = format!("`[{}]`", field.name);
                 rows(&mut page, &title, Some(field), inner, Some(&variables));
             }
-            Form::Sections(inner) => {
-                rows(
-                    &mut page,
-                    &format!("`[[{}]]`", field.name),
-                    Some(field),
-                    inner,
-                    None,
-                );
-            }
+            Form::Sections(inner) => entries(&mut page, field.name, field, inner),
             Form::Scalar(_) | Form::List | Form::Map => {}
         }
     }
@@ -103,6 +95,27 @@ to start from. This page is written from the program's own declaration (`everstr
   `KiB`, `MiB`, `GiB`, `TiB`.
 - Keys of upstreams and values of headers are never printed.
 ";
+
+/// The rows of a list of sections, and of those within.
+fn entries(page: &mut String, path: &str, field: &Field, inner: &[Field]) {
+    rows(page, &format!("`[[{path}]]`"), Some(field), inner, None);
+    for (path, field, inner) in nested(path, inner) {
+        entries(page, &path, field, inner);
+    }
+}
+
+/// The lists of sections in the sections of a list.
+fn nested<'f>(
+    path: &str,
+    fields: &'f [Field],
+) -> impl Iterator<Item = (String, &'f Field, &'f [Field])> {
+    fields
+        .iter()
+        .filter_map(move |field| match &field.shape.form {
+            Form::Sections(inner) => Some((format!("{path}.{}", field.name), field, &**inner)),
+            _ => None,
+        })
+}
 
 fn rows(
     page: &mut String,
@@ -159,11 +172,9 @@ pub fn example() -> String {
             Form::Map => (format!("[{}]", field.name), [].as_slice()),
             Form::Scalar(_) | Form::List => continue,
         };
-        file.push('\n');
-        comment(&mut file, &field.text());
-        let _infallible = writeln!(file, "{open}");
-        for field in inner {
-            setting(&mut file, field);
+        section(&mut file, &open, field, inner);
+        for (path, field, inner) in nested(field.name, inner) {
+            section(&mut file, &format!("#[[{path}]]"), field, inner);
         }
         for (name, value) in field
             .shape
@@ -176,6 +187,15 @@ pub fn example() -> String {
         }
     }
     file
+}
+
+fn section(file: &mut String, open: &str, section: &Field, fields: &[Field]) {
+    file.push('\n');
+    comment(file, &section.text());
+    let _infallible = writeln!(file, "{open}");
+    for field in fields {
+        setting(file, field);
+    }
 }
 
 fn setting(file: &mut String, field: &Field) {

@@ -13,6 +13,7 @@ use super::mistake::{Fault, did_you_mean, nearest};
 use super::spec::Scalar;
 use crate::id::ProjectId;
 use crate::policy::disconnect::OnDisconnect;
+use crate::provider::{self, PROVIDERS, Provider};
 use crate::record::Digest;
 use crate::secret::Secret;
 
@@ -82,23 +83,25 @@ fn hex(digits: &str) -> Option<[u8; 32]> {
 
 /// A key that goes into a request's header.
 pub(super) fn secret() -> Scalar<Secret> {
-    let parse = |text: &str| {
-        if text.is_empty() {
-            Err("the key is empty".into())
-        } else if text.bytes().all(|b| b.is_ascii_graphic()) {
-            Ok(Secret::new(text))
-        } else {
-            Err("the key has blanks, line ends or characters other than visible ASCII".into())
-        }
-    };
     let allowed = "a key, best as a reference to the environment (`\"${NAME}\"`)";
     Scalar::new(
         Native::String,
         allowed,
         json!({"type": "string"}),
-        parse,
+        key,
         |_| Value::Null,
     )
+}
+
+/// See [`secret`].
+pub(super) fn key(text: &str) -> Result<Secret, Fault> {
+    if text.is_empty() {
+        Err("the key is empty".into())
+    } else if text.bytes().all(|b| b.is_ascii_graphic()) {
+        Ok(Secret::new(text))
+    } else {
+        Err("the key has blanks, line ends or characters other than visible ASCII".into())
+    }
 }
 
 /// The value of a header.
@@ -161,6 +164,39 @@ pub(super) fn name() -> Scalar<String> {
             Ok(name.to_owned())
         } else {
             Err("not a name".into())
+        }
+    })
+}
+
+/// The name of a provider.
+pub(super) fn provider() -> Scalar<&'static Provider> {
+    let names: Vec<&str> = PROVIDERS.iter().map(|provider| provider.name).collect();
+    let quoted: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
+    let parse = |name: &str| {
+        provider::find(name).ok_or_else(|| Fault {
+            problem: "no such provider is known".to_owned(),
+            suggestion: nearest(name, PROVIDERS.iter().map(|provider| provider.name))
+                .map(did_you_mean)
+                .or_else(|| Some("leave it out, and set `name` and `base_url`".to_owned())),
+        })
+    };
+    Scalar::new(
+        Native::String,
+        format!("one of {}", quoted.join(", ")),
+        json!({"enum": names}),
+        parse,
+        |provider| provider.name.into(),
+    )
+}
+
+/// A word that goes into a URL as it is.
+pub(super) fn word() -> Scalar<String> {
+    text("1 to 128 characters of A-Z a-z 0-9 . _ : -", |word| {
+        let allowed = |b: u8| b.is_ascii_alphanumeric() || b"._:-".contains(&b);
+        if (1..=128).contains(&word.len()) && word.bytes().all(allowed) {
+            Ok(word.to_owned())
+        } else {
+            Err("not such a word".into())
         }
     })
 }

@@ -60,6 +60,20 @@ fn fault_of(text: &[u8]) -> serde_json::Error {
     }
 }
 
+/// Calls `visit` for each element of the array that `text` is, in order.
+pub(super) fn for_each_element<'a>(
+    text: &'a str,
+    mut visit: impl FnMut(&'a str),
+) -> Result<(), serde_json::Error> {
+    let walked = scan(text.as_bytes(), |scanner| {
+        scanner.elements(|scanner| {
+            visit(scanner.value()?);
+            Some(())
+        })
+    });
+    walked.ok_or_else(|| serde_json::Error::custom("it is not an array"))
+}
+
 /// What a JSON string says; borrowed unless it has escapes.
 pub(super) fn text_of(raw: &str) -> Result<Cow<'_, str>, serde_json::Error> {
     let inner = raw.strip_prefix('"').and_then(|raw| raw.strip_suffix('"'));

@@ -1,13 +1,45 @@
-//! The APIs that clients and providers speak: what the gateway reads of a request, what it sees in
-//! an answer, and the shape of an error.
+//! The APIs that clients and providers speak.
+//!
+//! Where both speak the same one, [`openai`] reads no more of a request and of an answer than the
+//! gateway has to know, and the bytes go through. Where they differ, both meet in the canonical
+//! model ([`ask`](crate::ask), [`answer`](crate::answer), [`fault`](crate::fault)): each dialect has
+//! a folder with its requests, its streams, its whole answers and its errors, and knows no other.
 
+mod affinity;
+pub mod anthropic;
+mod balance;
+pub mod bedrock;
+mod claude;
+pub mod cohere;
+mod continuation;
+mod deltas;
+mod edit;
+mod extension;
+pub mod figures;
+pub mod gemini;
 mod json;
+pub mod observe;
 pub mod openai;
+pub mod openai_chat;
+pub mod openai_responses;
+mod prepare;
 pub mod problem;
+mod read;
 mod redact;
+mod surface;
+mod token;
+mod traits;
+mod translate;
+mod wire;
 
-pub(crate) use redact::hide;
-pub use redact::redact;
+pub use affinity::affinity;
+pub use continuation::{Prefix, abilities, continuation_body};
+pub use prepare::{continued_body, upstream_body};
+pub use redact::{hide, redact};
+pub use traits::{ThinkingWords, ToolChoices, Traits};
+pub use translate::{
+    ClientDialect, DecodeError, Decoder, Place, ProviderDialect, Renderer, ReplyHead, Target,
+};
 
 /// A value of ours as JSON on one line.
 fn json_line(value: &impl serde::Serialize) -> bytes::Bytes {

@@ -5,7 +5,9 @@ use memchr::memmem;
 
 use crate::secret::Secret;
 
-const PREFIXES: [&str; 8] = ["sk-", "sk_", "gsk_", "xai-", "hf_", "AIza", "pk-", "sess-"];
+const PREFIXES: [&str; 9] = [
+    "sk-", "sk_", "gsk_", "xai-", "hf_", "AIza", "ya29.", "pk-", "sess-",
+];
 const MASK: &str = "[redacted]";
 /// Shorter words that start like a key are ordinary words.
 const KEY_CHARS: usize = 8;
@@ -38,7 +40,7 @@ pub fn redact(text: &str) -> Cow<'_, str> {
 }
 
 /// Replaces known credentials, wherever they stand in `data`: not every key looks like one.
-pub(crate) fn hide(mut data: Bytes, secrets: &[Secret]) -> Bytes {
+pub fn hide(mut data: Bytes, secrets: &[Secret]) -> Bytes {
     for secret in secrets {
         let secret = secret.expose().as_bytes();
         // A shorter one is a placeholder, such as `none`, and a word of many texts.

@@ -15,7 +15,7 @@ mod tests;
 
 pub use body::{BodyDecoder, BodyState};
 pub use head::{Decoded, HeadDecoder, ResponseHead};
-pub use request::{Fields, RequestError, request_head};
+pub use request::{BodyLength, Fields, RequestError, request_head};
 
 /// Why an answer is not a whole HTTP/1.1 response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

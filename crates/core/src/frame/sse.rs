@@ -10,5 +10,6 @@ mod fixtures;
 #[cfg(test)]
 mod tests;
 
+pub(super) use decode::utf8;
 pub use decode::{SseDecoder, SseError, SseEvent, one_line};
-pub use encode::{HEARTBEAT, SseMessage, render};
+pub use encode::{HEARTBEAT, SseMessage, render, render_bare};

@@ -1,7 +1,16 @@
 //! Decisions: names, lists and counts in, a verdict out.
 
+pub mod attempt;
+pub mod backoff;
 pub mod bloom;
+pub mod breaker;
 pub mod budget;
+pub mod connection;
+pub mod deployment;
 pub mod disconnect;
 pub mod limit;
+pub mod overload;
+pub mod recovery;
+pub mod retry_after;
 pub mod route;
+pub mod select;

@@ -11,6 +11,8 @@ pub struct Candidate<'a> {
     pub name: &'a str,
     /// The models it lists; `None` while that is unknown.
     pub models: Option<&'a [String]>,
+    /// It speaks the request's own dialect.
+    pub native: bool,
 }
 
 /// Where a request goes.
@@ -38,7 +40,8 @@ pub struct NotFound {
 /// 2. `upstream/model` names the upstream.
 /// 3. The first upstream that lists the name.
 /// 4. The only upstream there is.
-/// 5. The only upstream whose list is unknown.
+/// 5. The only upstream whose list is unknown, or the only such one of the request's own dialect.
+/// 6. The only upstream of the request's own dialect, if there are others.
 pub fn route<'a>(
     model: &'a str,
     aliases: &'a BTreeMap<String, String>,
@@ -53,7 +56,10 @@ pub fn route<'a>(
             };
             let upstream = upstreams.iter().position(lists);
             let upstream = upstream.or_else(|| sole(upstreams, |_| true));
-            let upstream = upstream.or_else(|| sole(upstreams, |c| c.models.is_none()));
+            let unlisted = |c: &Candidate<'_>| c.models.is_none();
+            let upstream = upstream.or_else(|| sole(upstreams, unlisted));
+            let upstream = upstream.or_else(|| sole(upstreams, |c| unlisted(c) && c.native));
+            let upstream = upstream.or_else(|| sole(upstreams, |c| c.native));
             upstream.map(|upstream| Choice {
                 upstream,
                 model: name,

@@ -31,7 +31,7 @@
 //! | kind | body |
 //! |---|---|
 //! | 1 Accepted | varint length, JSON; varint length, the request as it came |
-//! | 2 Dialled, 3 Head, 6 End | varint length, JSON |
+//! | 2 Dialled, 3 Head, 6 End, 7 Abandoned, 8 Seam | varint length, JSON |
 //! | 4 Event | time less the batch's (zigzag varint), varint length of the name, varint length of the data, name, data |
 //! | 5 Leased | nothing |
 //!
@@ -45,7 +45,7 @@
 
 use bytes::Bytes;
 
-use super::{Dialled, Head, Misfit, Position, Record};
+use super::{Abandoned, Dialled, Head, Misfit, Position, Record, Seam};
 use crate::event::Event;
 use crate::id::{Epoch, Seq, StreamId, UnixMillis};
 use crate::limits;
@@ -62,6 +62,8 @@ const HEAD: u8 = 3;
 const EVENT: u8 = 4;
 const LEASED: u8 = 5;
 const END: u8 = 6;
+const ABANDONED: u8 = 7;
+const SEAM: u8 = 8;
 
 /// What a batch says of itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -171,6 +173,8 @@ fn put_record(
         }
         Record::Dialled(dialled) => put_json(out, DIALLED, dialled)?,
         Record::Head(head) => put_json(out, HEAD, head)?,
+        Record::Abandoned(abandoned) => put_json(out, ABANDONED, abandoned)?,
+        Record::Seam(seam) => put_json(out, SEAM, seam)?,
         Record::Event(event) => {
             *seq = seq.next();
             if event.seq != *seq {
@@ -291,6 +295,8 @@ fn take_record(rest: &mut Cursor, time: UnixMillis, seq: &mut Seq) -> Option<Rec
         }
         LEASED => Record::Leased,
         END => Record::End(rest.json::<super::End>()?.into()),
+        ABANDONED => Record::Abandoned(rest.json::<Abandoned>()?),
+        SEAM => Record::Seam(rest.json::<Seam>()?),
         _ => return None,
     })
 }

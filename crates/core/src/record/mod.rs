@@ -35,6 +35,10 @@ pub enum Record {
     Dialled(Dialled),
     /// Audit: the upstream answered.
     Head(Head),
+    /// Audit: an attempt came to nothing.
+    Abandoned(Abandoned),
+    /// Audit: an answer that was cut goes on.
+    Seam(Seam),
     /// What readers get.
     Event(Event),
     /// Audit: a new epoch began, because the former writer died.
@@ -62,6 +66,9 @@ pub struct Accepted {
     /// True when the client asked to see the usage chunk.
     #[serde(default)]
     pub include_usage: bool,
+    /// Headers of the client's that its provider has to see, such as `anthropic-beta`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub headers: Vec<(String, String)>,
     /// The request's body as the client sent it: what a restart needs to run it if nothing was
     /// sent yet. Stored beside the JSON of the other fields, byte for byte.
     #[serde(skip)]
@@ -107,6 +114,52 @@ pub struct Head {
     /// Its request id, for the provider's support.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request_id: Option<String>,
+}
+
+/// Audit: an attempt of which nobody heard anything, before another one was made or the failure of an
+/// earlier one was told. What it may have cost is not in the usage of the answer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Abandoned {
+    /// Which attempt.
+    pub attempt: u32,
+    /// The upstream that was asked.
+    pub upstream: String,
+    /// Why, as the name of a [`FailureKind`](crate::policy::attempt::FailureKind).
+    pub reason: String,
+    /// The status that the upstream's failure had, or stands for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub http_status: Option<u16>,
+    /// True when the provider surely ran nothing.
+    #[serde(default)]
+    pub nothing_ran: bool,
+}
+
+/// Audit: where an answer was cut, and who made it up to there. The events since the seam before, or
+/// since the start, are of this attempt, up to `seq`; those that follow are of another.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Seam {
+    /// The attempt that was cut.
+    pub attempt: u32,
+    /// The upstream that was asked.
+    pub upstream: String,
+    /// Why it was cut, as the name of a [`FailureKind`](crate::policy::attempt::FailureKind).
+    pub reason: String,
+    /// How the answer goes on.
+    pub kind: SeamKind,
+    /// The last event of this attempt.
+    pub seq: Seq,
+    /// What this attempt used. The usage in the terminal record is the sum over all of them.
+    pub usage: Usage,
+}
+
+/// How an answer goes on behind a [`Seam`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SeamKind {
+    /// From its text so far: a plausible continuation, not the same answer.
+    Continued,
+    /// From a second run, whose text was dropped while it was the same.
+    RanAgain,
 }
 
 /// The terminal record of a generation.
@@ -167,7 +220,11 @@ impl Tail {
                 }
                 Record::Event(event) => self.seq = event.seq,
                 Record::End(_) => self.ended = true,
-                Record::Dialled(_) | Record::Head(_) | Record::Leased => {}
+                Record::Dialled(_)
+                | Record::Head(_)
+                | Record::Abandoned(_)
+                | Record::Seam(_)
+                | Record::Leased => {}
             }
             self.position = self.position.plus(1);
         }

@@ -4,3 +4,4 @@ pub mod http;
 pub mod jwt;
 pub mod nonce;
 pub mod read_token;
+pub mod sigv4;

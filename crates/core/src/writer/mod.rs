@@ -7,26 +7,29 @@
 //! [`Input::Appended`] or [`Input::AppendFailed`].
 
 mod answer;
+mod attempts;
+mod ladder;
 mod outcome;
 mod signals;
 #[cfg(test)]
 mod tests;
 
-use std::sync::Arc;
-use std::time::Duration;
-
 use bytes::Bytes;
+use std::sync::Arc;
 
 use crate::dialect::hide;
 use crate::error::{Error, ErrorCode};
 use crate::event::{Event, Status};
+use crate::frame::sse::SseEvent;
 use crate::id::{Seq, UnixMillis};
 use crate::policy::disconnect::OnDisconnect;
-use crate::record::{Dialled, End, Head, Record};
+use crate::record::{End, Head, Record};
 use answer::{Answer, Step};
+use attempts::Attempts;
+use ladder::Ladder;
 use outcome::Outcome;
 
-pub use signals::{Breakage, Input, Output, Plan, UpstreamHead};
+pub use signals::{Advice, Breakage, Input, Leg, Output, Plan, Route, UpstreamHead};
 
 /// The state machine.
 #[derive(Debug)]
@@ -39,6 +42,12 @@ pub struct Writer {
     acknowledged: Seq,
     bytes: u64,
     answer: Answer,
+    attempts: Attempts,
+    ladder: Ladder,
+    /// When the upstream was asked.
+    asked_at: UnixMillis,
+    /// When it first said something that counts.
+    content_at: Option<UnixMillis>,
     /// The last sign of progress; heartbeats are none.
     progress_at: UnixMillis,
     /// When the linger time of an unread stream is over.
@@ -59,6 +68,12 @@ enum Phase {
     Asked,
     /// The head was 2xx.
     Answering,
+    /// An attempt failed, and the driver is asked who else there is.
+    Consulting,
+    /// The same deployment is asked again, later.
+    Pausing {
+        until: UnixMillis,
+    },
     /// The terminal record is being appended.
     Ending,
     Over,
@@ -68,12 +83,16 @@ impl Writer {
     /// A writer that waits for [`Input::Start`].
     pub fn new(plan: Plan, now: UnixMillis) -> Self {
         Self {
+            answer: Answer::new(&plan, now),
             plan,
+            attempts: Attempts::default(),
+            ladder: Ladder::default(),
+            asked_at: now,
+            content_at: None,
             phase: Phase::Idle,
             seq: Seq::ZERO,
             acknowledged: Seq::ZERO,
             bytes: 0,
-            answer: Answer::new(),
             progress_at: now,
             unread_until: None,
             stop_wanted: None,
@@ -85,9 +104,10 @@ impl Writer {
     /// When the next [`Input::Tick`] is due, if nothing else comes before.
     pub fn wake_at(&self) -> Option<UnixMillis> {
         let silence = match self.phase {
-            Phase::Idle | Phase::Ending | Phase::Over => return None,
+            Phase::Idle | Phase::Consulting | Phase::Ending | Phase::Over => return None,
             Phase::Dialling => None,
-            Phase::Asked | Phase::Answering => Some(self.progress_at.plus(self.patience())),
+            Phase::Asked | Phase::Answering => Some(self.patience().0),
+            Phase::Pausing { until } => Some(until),
         };
         silence.into_iter().chain(self.unread_until).min()
     }
@@ -120,6 +140,7 @@ impl Writer {
                 self.unread_until = None;
             }
             Input::Readers(count) => self.on_readers(now, count, outputs),
+            Input::Advice(advice) => self.on_advice(now, &advice, outputs),
         }
     }
 
@@ -127,12 +148,7 @@ impl Writer {
         if self.phase != Phase::Idle {
             return;
         }
-        self.phase = Phase::Dialling;
-        outputs.push(Output::Append(vec![Record::Dialled(Dialled {
-            attempt: 1,
-            upstream: self.plan.upstream.clone(),
-            model: self.plan.model.clone(),
-        })]));
+        self.dial(outputs);
     }
 
     fn on_head(&mut self, now: UnixMillis, head: UpstreamHead, outputs: &mut Vec<Output>) {
@@ -142,7 +158,7 @@ impl Writer {
         self.phase = Phase::Answering;
         self.progress_at = now;
         let shown = |id: &String| {
-            let id = hide(id.clone().into(), &self.plan.secrets);
+            let id = hide(id.clone().into(), &self.plan.leg().secrets);
             String::from_utf8_lossy(&id).into_owned()
         };
         let record = Record::Head(Head {
@@ -152,7 +168,7 @@ impl Writer {
         match self.answer.head(&self.plan, head) {
             // It goes out with the first events: nobody waits for it, and it saves a write.
             Ok(()) => self.answer.pending.push(record),
-            Err(outcome) => self.end_with(now, &outcome, vec![record], outputs),
+            Err(outcome) => self.conclude(now, *outcome, vec![record], outputs),
         }
     }
 
@@ -176,10 +192,13 @@ impl Writer {
         if step.progress {
             self.progress_at = now;
         }
+        if self.content_at.is_none() && self.answer.has_content() {
+            self.content_at = Some(now);
+        }
         let mut records = Vec::new();
         let mut outcome = step.outcome;
-        for payload in step.events {
-            match self.event(now, payload) {
+        for event in step.events {
+            match self.event(now, event) {
                 Ok(event) => {
                     if records.is_empty() {
                         records.append(&mut self.answer.pending);
@@ -193,14 +212,15 @@ impl Writer {
             }
         }
         match outcome {
-            Some(outcome) => self.end_with(now, &outcome, records, outputs),
+            Some(outcome) => self.conclude(now, outcome, records, outputs),
             None if records.is_empty() => {}
             None => outputs.push(Output::Append(records)),
         }
     }
 
     /// Numbers an event, or says which bound it would break.
-    fn event(&mut self, now: UnixMillis, data: Bytes) -> Result<Event, Box<Outcome>> {
+    fn event(&mut self, now: UnixMillis, event: SseEvent) -> Result<Event, Box<Outcome>> {
+        let SseEvent { name, data } = event;
         let limits = &self.plan.limits;
         let bytes = self.bytes + data.len() as u64;
         if bytes > limits.stream_bytes {
@@ -214,7 +234,7 @@ impl Writer {
         Ok(Event {
             seq: self.seq,
             time: now,
-            name: self.answer.event_name(),
+            name,
             data,
         })
     }
@@ -237,9 +257,10 @@ impl Writer {
         if records.is_empty() {
             records.append(&mut self.answer.pending);
         }
-        if let Some(data) = outcome.event(&self.plan) {
+        if let Some(SseEvent { name, data }) =
+            outcome.event(&self.plan, || self.answer.place(&self.plan, self.seq))
+        {
             self.seq = self.seq.next();
-            let name = Bytes::new();
             records.push(Record::Event(Event {
                 seq: self.seq,
                 time: now,
@@ -248,6 +269,7 @@ impl Writer {
             }));
         }
         let usage = self.answer.usage(&self.plan, outcome.nothing_ran);
+        let usage = self.spent().plus(&usage);
         let end = Arc::new(outcome.end(&self.plan, usage, now));
         records.push(Record::End(Arc::clone(&end)));
         self.end = Some(end);
@@ -260,19 +282,27 @@ impl Writer {
         match self.phase {
             Phase::Dialling if let Some(code) = self.stop_wanted => {
                 // Nothing was sent yet, so nothing can have been charged.
-                let outcome = Outcome::stopped(code, true);
+                let outcome = Outcome::stopped(code, self.none_ran());
                 self.end_with(now, &outcome, Vec::new(), outputs);
             }
             Phase::Dialling => {
                 self.phase = Phase::Asked;
                 self.progress_at = now;
-                outputs.push(Output::Dial);
+                self.asked_at = now;
+                self.content_at = None;
+                let call = self.call();
+                outputs.push(call);
             }
             Phase::Ending => {
                 self.phase = Phase::Over;
                 outputs.push(Output::Done(self.end.clone()));
             }
-            Phase::Idle | Phase::Asked | Phase::Answering | Phase::Over => {}
+            Phase::Idle
+            | Phase::Asked
+            | Phase::Answering
+            | Phase::Consulting
+            | Phase::Pausing { .. }
+            | Phase::Over => {}
         }
     }
 
@@ -290,7 +320,7 @@ impl Writer {
         self.answer.pending.clear();
         let message = "The stream log could not be written, so the answer was stopped.";
         let mut outcome = Outcome::failed(Error::new(code, message));
-        outcome.nothing_ran = self.phase == Phase::Dialling;
+        outcome.nothing_ran = self.phase == Phase::Dialling && self.none_ran();
         // An end that was under way did not happen.
         self.phase = Phase::Answering;
         self.end_with(now, &outcome, Vec::new(), outputs);
@@ -305,10 +335,20 @@ impl Writer {
             self.on_stop(now, ErrorCode::Cancelled, outputs);
             return;
         }
-        let asked = matches!(self.phase, Phase::Asked | Phase::Answering);
-        if asked && self.progress_at.plus(self.patience()) <= now {
-            let outcome = self.answer.silent(&self.plan, self.patience());
-            self.end_with(now, &outcome, Vec::new(), outputs);
+        match self.phase {
+            Phase::Asked | Phase::Answering => {
+                let (until, wait) = self.patience();
+                if until <= now {
+                    let since = match wait {
+                        Wait::Head | Wait::End => self.asked_at,
+                        Wait::First | Wait::Next | Wait::Client => self.progress_at,
+                    };
+                    let outcome = self.answer.late(&self.plan, wait, until.since(since));
+                    self.conclude(now, outcome, Vec::new(), outputs);
+                }
+            }
+            Phase::Pausing { until } if until <= now => self.dial(outputs),
+            _ => {}
         }
     }
 
@@ -317,9 +357,13 @@ impl Writer {
             Phase::Idle | Phase::Dialling => self.stop_wanted = Some(code),
             Phase::Asked | Phase::Answering => {
                 let outcome = Outcome::stopped(code, false);
+                self.conclude(now, outcome, Vec::new(), outputs);
+            }
+            Phase::Pausing { .. } => {
+                let outcome = Outcome::stopped(code, self.none_ran());
                 self.end_with(now, &outcome, Vec::new(), outputs);
             }
-            Phase::Ending | Phase::Over => {}
+            Phase::Consulting | Phase::Ending | Phase::Over => {}
         }
     }
 
@@ -335,13 +379,54 @@ impl Writer {
         }
     }
 
-    fn patience(&self) -> Duration {
-        if self.answer.has_content() {
-            self.plan.event_timeout
+    /// When the upstream is given up if it says nothing more, and what was waited for then.
+    fn patience(&self) -> (UnixMillis, Wait) {
+        let leg = self.plan.leg();
+        let heard = self.answer.has_content();
+        let silence = if heard {
+            (self.progress_at.plus(leg.event_timeout), Wait::Next)
         } else {
-            self.plan.first_event_timeout
-        }
+            (self.progress_at.plus(leg.first_event_timeout), Wait::First)
+        };
+        // Who is to go on with an answer that was heard has all its time.
+        let waited_for = !heard && !self.answer.is_delivered();
+        let client = self.plan.deadline.filter(|_| waited_for);
+        let head = leg
+            .head_timeout
+            .filter(|_| self.phase == Phase::Asked)
+            .map(|time| self.asked_at.plus(time));
+        let end = leg.total_timeout.map(|time| self.asked_at.plus(time));
+        let others = [(client, Wait::Client), (head, Wait::Head), (end, Wait::End)];
+        let others = others
+            .into_iter()
+            .filter_map(|(until, wait)| Some((until?, wait)));
+        others.fold(
+            silence,
+            |soonest, other| {
+                if other.0 < soonest.0 { other } else { soonest }
+            },
+        )
     }
+
+    /// Whether an upstream has the request.
+    const fn was_asked(&self) -> bool {
+        matches!(self.phase, Phase::Asked | Phase::Answering)
+    }
+}
+
+/// What an upstream is waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Wait {
+    /// The head of its answer.
+    Head,
+    /// Its first event.
+    First,
+    /// The next one.
+    Next,
+    /// The end of its answer.
+    End,
+    /// Its first event, and no longer than the client says.
+    Client,
 }
 
 impl Status {
@@ -349,9 +434,10 @@ impl Status {
     fn of(code: ErrorCode) -> Self {
         match code {
             ErrorCode::Cancelled => Self::Cancelled,
-            ErrorCode::GatewayRestarted | ErrorCode::OutcomeUnknown | ErrorCode::DrainTimeout => {
-                Self::Interrupted
-            }
+            ErrorCode::GatewayRestarted
+            | ErrorCode::OutcomeUnknown
+            | ErrorCode::DrainTimeout
+            | ErrorCode::Diverged => Self::Interrupted,
             _ => Self::Failed,
         }
     }

@@ -5,11 +5,15 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use crate::dialect::{Prefix, ProviderDialect, ReplyHead};
 use crate::error::ErrorCode;
 use crate::event::{Mode, Surface};
-use crate::id::StreamId;
+use crate::id::{StreamId, UnixMillis};
 use crate::limits::StreamLimits;
+use crate::policy::attempt::AttemptPolicy;
+use crate::policy::deployment::Report;
 use crate::policy::disconnect::OnDisconnect;
+use crate::policy::recovery::{Abilities, OnCut};
 use crate::record::{End, Record};
 use crate::secret::Secret;
 
@@ -26,22 +30,111 @@ pub struct Plan {
     pub show_usage: bool,
     /// How many choices a whole answer has.
     pub choices: u32,
-    /// The configured name of the upstream to call.
-    pub upstream: String,
-    /// The model's name there.
-    pub model: String,
-    /// What it was called with and nobody else may see.
-    pub secrets: Arc<[Secret]>,
+    /// The model as the client named it.
+    pub asked_model: String,
+    /// Who may be asked.
+    pub route: Route,
+    /// How often, and when it is enough.
+    pub attempts: AttemptPolicy,
+    /// What happens to an answer that is cut.
+    pub on_cut: OnCut,
+    /// When the client wants to have heard something.
+    pub deadline: Option<UnixMillis>,
     /// Size of the request, for an estimate of its tokens.
     pub request_bytes: usize,
     /// What happens when nobody reads.
     pub on_disconnect: OnDisconnect,
+    /// Bounds of the stream.
+    pub limits: StreamLimits,
+    /// For OpenAI's responses: what of the request they repeat. Else empty.
+    pub echo: Bytes,
+}
+
+impl Plan {
+    /// Who is asked, or was asked last.
+    pub fn leg(&self) -> &Leg {
+        &self.route.legs[self.route.at]
+    }
+
+    /// Whether an answer that is cut may go on.
+    pub(super) fn is_recovering(&self) -> bool {
+        let able = |leg: &Leg| leg.abilities.continues || leg.abilities.deterministic;
+        self.on_cut == OnCut::Recover
+            && self.mode == Mode::Stream
+            && self.choices <= 1
+            && self.route.legs.iter().any(able)
+    }
+}
+
+/// The deployments of a model in the order in which they are asked.
+#[derive(Clone, Debug)]
+pub struct Route {
+    legs: Vec<Leg>,
+    at: usize,
+}
+
+impl Route {
+    /// A route that begins at `first`.
+    pub fn new(first: Leg, others: impl IntoIterator<Item = Leg>) -> Self {
+        let mut legs = vec![first];
+        legs.extend(others);
+        Self { legs, at: 0 }
+    }
+
+    /// The place of the one that is asked, from 0.
+    pub const fn at(&self) -> usize {
+        self.at
+    }
+
+    /// All of them.
+    pub fn legs(&self) -> &[Leg] {
+        &self.legs
+    }
+
+    /// Goes on to another one. Places that are not there change nothing.
+    pub(super) fn turn_to(&mut self, place: usize) {
+        if place < self.legs.len() {
+            self.at = place;
+        }
+    }
+}
+
+/// One deployment on a route.
+#[derive(Clone, Debug)]
+pub struct Leg {
+    /// The configured name of its upstream.
+    pub upstream: String,
+    /// The API that it speaks.
+    pub provider: ProviderDialect,
+    /// The model's name there.
+    pub model: String,
+    /// What it is called with and nobody else may see.
+    pub secrets: Arc<[Secret]>,
+    /// Longest time to the head of its answer.
+    pub head_timeout: Option<Duration>,
     /// Longest silence before the first event.
     pub first_event_timeout: Duration,
     /// Longest silence between two events.
     pub event_timeout: Duration,
-    /// Bounds of the stream.
-    pub limits: StreamLimits,
+    /// Longest time for all of its answer.
+    pub total_timeout: Option<Duration>,
+    /// How many tokens the model takes, if that is known.
+    pub context_window: Option<u64>,
+    /// What it can do for an answer that was cut.
+    pub abilities: Abilities,
+}
+
+impl Plan {
+    /// What the gateway knows of an answer that begins at `now`.
+    pub(super) fn head(&self, now: UnixMillis) -> ReplyHead {
+        ReplyHead {
+            id: self.stream.to_string(),
+            model: self.leg().model.clone(),
+            created: now.0 / 1000,
+            show_usage: self.show_usage,
+            echo: self.echo.clone(),
+        }
+    }
 }
 
 /// What happened.
@@ -61,7 +154,7 @@ pub enum Input {
     Appended,
     /// The append failed; nothing more can be logged.
     AppendFailed(ErrorCode),
-    /// The time of [`Writer::wake_at`] has come, or an earlier one.
+    /// The time of [`Writer::wake_at`](super::Writer::wake_at) has come, or an earlier one.
     Tick,
     /// Somebody wants it stopped, for this reason.
     Stop(ErrorCode),
@@ -69,6 +162,21 @@ pub enum Input {
     Keep,
     /// The number of readers changed.
     Readers(usize),
+    /// What is known of the route after a failure: the answer to [`Output::Consult`].
+    Advice(Advice),
+}
+
+/// What the driver knows of a route.
+#[derive(Clone, Debug, Default)]
+pub struct Advice {
+    /// The places of the route that take requests just now.
+    pub open: Vec<usize>,
+    /// The retry budget of the one that failed has one left.
+    pub in_budget: bool,
+    /// How long the one that failed takes no request.
+    pub rest: Duration,
+    /// A random number, for the pause.
+    pub random: u64,
 }
 
 /// What the writer needs of an upstream's response head.
@@ -80,8 +188,8 @@ pub struct UpstreamHead {
     pub content_type: Option<String>,
     /// `Content-Encoding`, as sent; anything but `identity` is refused, as none was asked for.
     pub content_encoding: Option<String>,
-    /// `Retry-After` in seconds.
-    pub retry_after: Option<u64>,
+    /// When it wants to be asked again.
+    pub retry_after: Option<Duration>,
     /// The provider's id of the request.
     pub request_id: Option<String>,
 }
@@ -95,6 +203,8 @@ pub struct Breakage {
     pub message: String,
     /// True when the provider surely ran nothing.
     pub nothing_ran: bool,
+    /// When it makes sense to ask again.
+    pub retry_after: Option<Duration>,
 }
 
 /// What to do, in order.
@@ -102,8 +212,15 @@ pub struct Breakage {
 pub enum Output {
     /// Append these at the tail, then feed [`Input::Appended`].
     Append(Vec<Record>),
-    /// Send the request to the upstream.
-    Dial,
+    /// Send the request to this place of the route.
+    Dial(usize),
+    /// Send it to this place of the route with the beginning of its answer, as
+    /// [`continuation_body`](crate::dialect::continuation_body) has it.
+    Continue(usize, Arc<Prefix>),
+    /// The attempt is over, and this is what it says of the deployment.
+    Judge(Report),
+    /// It failed, and somebody else may answer or go on: feed [`Input::Advice`].
+    Consult,
     /// Drop the connection to the upstream: its answer is not wanted any more.
     HangUp,
     /// It is over. `None` when the log refused the terminal record.

@@ -55,7 +55,8 @@ fn upstreams(upstreams: &[UpstreamConfig]) -> Vec<String> {
             None => "its own list of models".to_owned(),
             Some(models) => models.join(", "),
         };
-        format!("{}  {}  {key}  {models}", upstream.name, upstream.base_url)
+        let (name, base_url) = (upstream.name(), upstream.base_url());
+        format!("{name}  {base_url}  {key}  {models}")
     };
     upstreams.iter().map(line).collect()
 }

@@ -100,7 +100,7 @@ async fn serve(config: Config, takeover: bool, env: &Env) -> Result<(), Failure>
     let handed_over = listener.as_fd().try_clone_to_owned()?;
     let assembled = assemble(&config, env).await.map_err(other)?;
     announce(&config, &assembled);
-    let models = ModelDirectory::new(assembled.upstreams, config.aliases.clone());
+    let models = ModelDirectory::from_config(assembled.upstreams, &config);
     let patience = server::Patience::new(&config);
     let app = App::start(config, Arc::new(models)).await.map_err(other)?;
     let mut signals = Signals::new()?;
@@ -206,7 +206,9 @@ fn announce(config: &Config, assembled: &Assembled) {
     }
     for (upstream, source) in assembled.upstreams.iter().zip(&assembled.sources) {
         let (name, base_url) = (upstream.name(), upstream.base_url());
-        tracing::info!(%base_url, source, "upstream {name}");
+        let provider = upstream.provider().map(|provider| provider.title);
+        let dialect = upstream.spec().dialect.title();
+        tracing::info!(%base_url, provider, dialect, source, "upstream {name}");
     }
     if assembled.upstreams.is_empty() {
         tracing::warn!(

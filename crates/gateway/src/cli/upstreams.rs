@@ -27,11 +27,13 @@ pub(super) fn run(args: &UpstreamsArgs, env: &Env, out: &mut dyn Write) -> Resul
         writeln!(out, "warning: {warning}")?;
     }
     for (upstream, source) in assembled.upstreams.iter().zip(&assembled.sources) {
+        let provider = upstream.provider().map_or("-", |provider| provider.title);
         writeln!(
             out,
-            "{}\t{}\t{source}",
+            "{}\t{}\t{provider}\t{}\t{source}",
             upstream.name(),
-            upstream.base_url()
+            upstream.base_url(),
+            upstream.spec().dialect.title(),
         )?;
     }
     if assembled.upstreams.is_empty() {

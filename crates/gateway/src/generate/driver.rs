@@ -7,19 +7,24 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
+use everstream_core::dialect::Prefix;
 use everstream_core::error::{Error, ErrorCode};
+use everstream_core::frame::http1::ResponseHead;
 use everstream_core::id::{Epoch, Seq, UnixMillis};
+use everstream_core::policy::retry_after::retry_after;
 use everstream_core::record::Record;
 use everstream_core::writer::{Breakage, Input, Output, UpstreamHead, Writer};
 use everstream_store::Lease;
 use tokio::time::{Sleep, sleep_until, timeout};
 
 use super::Generator;
+use super::course::Course;
 use super::live::{Ending, Live, News};
 use super::registry::Lost;
+use crate::clock::Clock;
 use crate::store_error;
-use crate::upstream::{self, Upstream, UpstreamError};
+use crate::upstream::health::Leave;
+use crate::upstream::{self, UpstreamError};
 
 /// How long a connection may take to end properly after the answer is whole, so that it can be
 /// used again.
@@ -27,20 +32,16 @@ const DRAIN: Duration = Duration::from_millis(100);
 
 const FIRST: Seq = Seq::new(1);
 
-/// The call that the writer's [`Output::Dial`] makes.
-pub(super) struct Call {
-    pub(super) upstream: Arc<Upstream>,
-    pub(super) path: &'static str,
-    pub(super) headers: Vec<(&'static str, String)>,
-    pub(super) body: Bytes,
-}
-
 pub(super) struct Driver {
     generator: Generator,
     live: Arc<Live>,
     lease: Lease,
     writer: Writer,
-    call: Option<Call>,
+    /// Who may be asked; `None` as soon as somebody has answered.
+    course: Option<Box<Course>>,
+    /// The place on it that is asked, and the leave to do so.
+    place: usize,
+    leave: Option<Leave>,
     connection: Connection,
     /// The error of the last append, for readers if the log takes nothing any more.
     append_error: Option<Error>,
@@ -64,14 +65,16 @@ impl Driver {
         live: Arc<Live>,
         lease: Lease,
         writer: Writer,
-        call: Call,
+        course: Course,
     ) -> Self {
         Self {
             generator,
             live,
             lease,
             writer,
-            call: Some(call),
+            course: Some(Box::new(course)),
+            place: 0,
+            leave: None,
             connection: Connection::None,
             append_error: None,
         }
@@ -110,7 +113,7 @@ impl Driver {
                     News { keep: true, .. } => Input::Keep,
                     News { readers, .. } => Input::Readers(readers),
                 },
-                input = self.connection.next() => input,
+                input = self.connection.next(self.generator.clock) => input,
                 () = alarm.as_mut(), if alarm_at.is_some() => {
                     alarm_at = None;
                     Input::Tick
@@ -129,7 +132,28 @@ impl Driver {
                     let input = self.append(records).await;
                     self.writer.step(self.generator.clock.now(), input, outputs);
                 }
-                Output::Dial => self.dial(),
+                Output::Dial(place) => {
+                    if let Some(refused) = self.dial(place, None) {
+                        let input = Input::Broken(refused);
+                        self.writer.step(self.generator.clock.now(), input, outputs);
+                    }
+                }
+                Output::Continue(place, prefix) => {
+                    if let Some(refused) = self.dial(place, Some(&prefix)) {
+                        let input = Input::Broken(refused);
+                        self.writer.step(self.generator.clock.now(), input, outputs);
+                    }
+                }
+                Output::Judge(report) => {
+                    if let Some(leave) = self.leave.take() {
+                        leave.finish(report);
+                    }
+                }
+                Output::Consult => {
+                    let advice = self.course.as_ref().map(|c| c.advice(self.place));
+                    let input = Input::Advice(advice.unwrap_or_default());
+                    self.writer.step(self.generator.clock.now(), input, outputs);
+                }
                 Output::HangUp => self.connection = Connection::None,
                 Output::Done(end) => {
                     if end.is_none() {
@@ -165,11 +189,17 @@ impl Driver {
                 for record in records {
                     match record {
                         Record::Event(event) => events.push(event),
+                        Record::Dialled(dialled) => self.live.asked(dialled.upstream),
                         Record::End(end) => ending = Some(Ending::Logged(end)),
                         _ => {}
                     }
                 }
-                let news = ending.is_some() || events.first().is_some_and(|e| e.seq == FIRST);
+                let began = events.first().is_some_and(|e| e.seq == FIRST);
+                if began {
+                    // An answer may stream for minutes; its request need not live as long.
+                    self.course = None;
+                }
+                let news = ending.is_some() || began;
                 if !events.is_empty() || ending.is_some() {
                     self.live.publish(events, ending);
                 }
@@ -188,31 +218,29 @@ impl Driver {
         }
     }
 
-    fn dial(&mut self) {
-        if let Some(Call {
-            upstream,
-            path,
-            headers,
-            body,
-        }) = self.call.take()
-        {
-            let sending = Box::pin(async move {
-                let headers: Vec<_> = headers
-                    .iter()
-                    .map(|(name, value)| (*name, value.as_str()))
-                    .collect();
-                let headers = &headers;
-                upstream
-                    .send(upstream::Request {
-                        method: "POST",
-                        path,
-                        headers,
-                        body: Some(body),
-                    })
-                    .await
-            });
-            self.connection = Connection::Sending(sending);
-        }
+    /// Asks the deployment at a place of the route, unless it takes no requests: for an answer, or to
+    /// go on with the one that begins so.
+    fn dial(&mut self, place: usize, prefix: Option<&Prefix>) -> Option<Breakage> {
+        self.place = place;
+        let course = self.course.as_mut()?;
+        let (leave, call) = match course.call(place, prefix) {
+            Ok(called) => called,
+            Err(refused) => return Some(refused),
+        };
+        self.leave = Some(leave);
+        let sending = Box::pin(async move {
+            let headers = call.headers.iter();
+            let headers: Vec<_> = headers.map(|(name, value)| (*name, &**value)).collect();
+            let request = upstream::Request {
+                method: "POST",
+                path: &call.path,
+                headers: &headers,
+                body: Some(call.body),
+            };
+            call.upstream.send(request).await
+        });
+        self.connection = Connection::Sending(sending);
+        None
     }
 
     /// Moves the timer only when it would ring too late: most deadlines move away with each event,
@@ -231,13 +259,13 @@ impl Driver {
 
 impl Connection {
     /// What the upstream does next; pending for ever without one.
-    async fn next(&mut self) -> Input {
+    async fn next(&mut self, clock: Clock) -> Input {
         match self {
             Self::None => std::future::pending().await,
             Self::Sending(sending) => match sending.await {
                 Ok(upstream::Response { head, body }) => {
                     *self = Self::Answering(body);
-                    Input::Head(upstream_head(&head))
+                    Input::Head(upstream_head(&head, clock.now()))
                 }
                 Err(error) => self.broken(&error),
             },
@@ -260,6 +288,7 @@ impl Connection {
             // Without the address, which is the operator's business.
             message: format!("Upstream `{}`: {}.", error.upstream, error.kind),
             nothing_ran: error.nothing_was_sent(),
+            retry_after: None,
         })
     }
 
@@ -294,16 +323,19 @@ impl Drop for Farewell {
     }
 }
 
-fn upstream_head(head: &everstream_core::frame::http1::ResponseHead) -> UpstreamHead {
+fn upstream_head(head: &ResponseHead, now: UnixMillis) -> UpstreamHead {
     UpstreamHead {
         status: head.status,
         content_type: head.get_str("content-type").map(str::to_owned),
         content_encoding: head.get_str("content-encoding").map(str::to_owned),
-        retry_after: head
-            .get_str("retry-after")
-            .and_then(|value| value.trim().parse().ok()),
+        retry_after: retry_after(
+            head.get_str("retry-after-ms"),
+            head.get_str("retry-after"),
+            now,
+        ),
         request_id: head
             .get_str("x-request-id")
+            .or_else(|| head.get_str("x-amzn-requestid"))
             .map(|id| id.chars().take(128).collect()),
     }
 }

@@ -117,6 +117,8 @@ struct Shared {
     bytes: usize,
     /// The newest published event.
     last: Seq,
+    /// Who was asked last.
+    upstream: Option<String>,
     ending: Option<Ending>,
     readers: Vec<Option<Slot>>,
     attached: usize,
@@ -193,6 +195,18 @@ impl Live {
             keep,
             readers: shared.attached,
         }
+    }
+
+    /// An upstream is about to be asked.
+    pub(super) fn asked(&self, upstream: String) {
+        self.lock().upstream = Some(upstream);
+    }
+
+    /// Who answers, once something of the answer was published.
+    pub fn upstream(&self) -> Option<String> {
+        let shared = self.lock();
+        let began = shared.last > Seq::ZERO;
+        shared.upstream.clone().filter(|_| began)
     }
 
     /// How many readers are attached.

@@ -1,20 +1,24 @@
 //! Generations: what starts one, runs it to its end, and shows it to readers while it runs.
 
+mod course;
 mod driver;
 pub mod live;
 pub mod recover;
 pub mod registry;
+pub mod snapshot;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use everstream_core::dialect::openai_responses;
 use everstream_core::error::{Error, ErrorCode};
 use everstream_core::event::{Mode, Surface};
-use everstream_core::id::{Epoch, ProjectId, Seq, StreamId};
+use everstream_core::id::{Epoch, ProjectId, Seq, StreamId, UnixMillis};
 use everstream_core::limits;
 use everstream_core::limits::StreamLimits;
 use everstream_core::policy::disconnect::OnDisconnect;
+use everstream_core::policy::recovery::OnCut;
 use everstream_core::record::{Accepted, Claim, Digest};
 use everstream_core::writer::{Plan, Writer};
 use everstream_store::{Claimed, Created, Lease, LogError, StreamLog};
@@ -24,7 +28,7 @@ use tokio_util::task::TaskTracker;
 use crate::clock::Clock;
 use crate::random;
 use crate::store_error;
-use crate::upstream::Upstream;
+pub use course::Course;
 use driver::Driver;
 use live::{Attachment, Live};
 use registry::{Lost, Registry};
@@ -67,12 +71,10 @@ pub struct Request {
     pub choices: u32,
     /// The body as the client sent it.
     pub body: Bytes,
-    /// The body for the upstream.
-    pub upstream_body: Bytes,
-    /// Whom to ask.
-    pub upstream: Arc<Upstream>,
-    /// The model's name there.
-    pub upstream_model: String,
+    /// Whom to ask, and what.
+    pub course: Course,
+    /// How long the client waits for the first event.
+    pub timeout: Option<Duration>,
     /// The `Idempotency-Key`, if there is one.
     pub claim: Option<Claim>,
     /// What an SDK's own retry of this request would look like.
@@ -81,6 +83,8 @@ pub struct Request {
     pub on_disconnect: OnDisconnect,
     /// W3C trace context to hand on.
     pub traceparent: Option<String>,
+    /// Headers of the client's that its provider has to see, if that is of the client's dialect.
+    pub headers: Vec<(&'static str, String)>,
 }
 
 /// What [`Generator::start`] did.
@@ -106,6 +110,11 @@ impl Generator {
             created_at: self.clock.now(),
             claim: request.claim,
             include_usage: request.show_usage,
+            headers: request
+                .headers
+                .iter()
+                .map(|(name, value)| ((*name).to_owned(), value.clone()))
+                .collect(),
             request: request.body.clone(),
         });
         let (id, lease) = loop {
@@ -156,32 +165,33 @@ impl Generator {
         if let Some(digest) = request.retry_digest {
             self.registry.remember(digest, live, now, self.retry_window);
         }
-        let writer = Writer::new(self.plan(id, &request), now);
-        let driver = Driver::new(
-            self.clone(),
-            Arc::clone(live),
-            lease,
-            writer,
-            call_of(request),
-        );
+        let writer = Writer::new(self.plan(id, &request, now), now);
+        let mut course = request.course;
+        course.traceparent = request.traceparent;
+        course.headers = request.headers;
+        let driver = Driver::new(self.clone(), Arc::clone(live), lease, writer, course);
         self.tasks.spawn(driver.run());
     }
 
-    fn plan(&self, stream: StreamId, request: &Request) -> Plan {
+    fn plan(&self, stream: StreamId, request: &Request, now: UnixMillis) -> Plan {
         Plan {
             stream,
             surface: request.surface,
             mode: request.mode,
             show_usage: request.show_usage,
             choices: request.choices,
-            upstream: request.upstream.name().to_owned(),
-            model: request.upstream_model.clone(),
-            secrets: request.upstream.secrets(),
+            asked_model: request.model.clone(),
+            route: request.course.route(),
+            attempts: request.course.attempts,
+            on_cut: OnCut::Fail,
+            deadline: request.timeout.map(|timeout| now.plus(timeout)),
             request_bytes: request.body.len(),
             on_disconnect: request.on_disconnect,
-            first_event_timeout: request.upstream.spec().first_event_timeout,
-            event_timeout: request.upstream.spec().event_timeout,
             limits: self.limits,
+            echo: match request.surface {
+                Surface::Responses => openai_responses::echo(&request.body),
+                _ => Bytes::new(),
+            },
         }
     }
 
@@ -220,26 +230,5 @@ impl Drop for Unsure<'_> {
                 },
             );
         }
-    }
-}
-
-/// The call to the upstream.
-fn call_of(request: Request) -> driver::Call {
-    let mut headers = vec![("content-type", "application/json".to_owned())];
-    let accept = match request.mode {
-        Mode::Stream => "text/event-stream",
-        Mode::Unary => "application/json",
-    };
-    headers.push(("accept", accept.to_owned()));
-    // The bytes of an answer are logged and passed on as they are.
-    headers.push(("accept-encoding", "identity".to_owned()));
-    if let Some(traceparent) = request.traceparent {
-        headers.push(("traceparent", traceparent));
-    }
-    driver::Call {
-        path: request.surface.upstream_path(),
-        upstream: request.upstream,
-        headers,
-        body: request.upstream_body,
     }
 }

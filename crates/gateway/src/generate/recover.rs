@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use everstream_core::dialect::openai;
+use everstream_core::dialect::{Place, ReplyHead};
 use everstream_core::error::{Error, ErrorCode};
-use everstream_core::event::{Event, Status, Usage};
+use everstream_core::event::{Event, Status, Surface, Usage};
 use everstream_core::id::{Seq, StreamId};
 use everstream_core::limits;
 use everstream_core::record::{Accepted, End, Position, Record, Tail};
@@ -12,6 +12,7 @@ use everstream_store::{Lease, LogError, ReadLimit, Stat};
 
 use super::live::Live;
 use super::registry::Lost;
+use super::snapshot::snapshot;
 use super::{Generator, Request};
 
 /// Understands and routes a logged request once more; `None` when that cannot be done any more.
@@ -125,7 +126,8 @@ async fn run_or_end(
 
 /// Why the stream is not whole, if it is not.
 async fn verdict(generator: &Generator, stat: &Stat) -> Result<Option<ErrorCode>, LogError> {
-    let Some(before) = stat.tail.seq.get().checked_sub(1) else {
+    let seq = stat.tail.seq.get();
+    if seq == 0 {
         let audit = generator.log.audit(stat.info.id).await?;
         let dialled = audit
             .iter()
@@ -135,19 +137,18 @@ async fn verdict(generator: &Generator, stat: &Stat) -> Result<Option<ErrorCode>
         } else {
             ErrorCode::NotStarted
         }));
-    };
+    }
+    // The last one and the one before, which where an API marks no end tells what the last one says.
     let limit = ReadLimit {
         events: 1,
         bytes: 1,
     };
-    let page = generator
-        .log
-        .read(stat.info.id, Seq::new(before), limit)
-        .await?;
-    let whole = page
-        .events
-        .last()
-        .is_some_and(|event| openai::is_done(&event.data));
+    let mut last = Vec::with_capacity(2);
+    for before in seq.saturating_sub(2)..seq {
+        let page = generator.log.read(stat.info.id, Seq::new(before), limit);
+        last.extend(page.await?.events);
+    }
+    let whole = stat.info.surface.is_whole(&stat.accepted.request, &last);
     Ok((!whole).then_some(ErrorCode::GatewayRestarted))
 }
 
@@ -161,12 +162,13 @@ async fn end(
     let mut records = Vec::new();
     if let Some(code) = verdict {
         let error = Error::new(code, message(code)).stream(id);
-        let data = openai::error_body(&error);
+        let place = place(generator, stat).await?;
+        let event = stat.info.surface.error_event(&error, &place);
         let event = Event {
             seq: seq.next(),
             time: now,
-            name: bytes::Bytes::new(),
-            data,
+            name: event.name,
+            data: event.data,
         };
         records.push(Record::Event(event));
     }
@@ -187,6 +189,19 @@ async fn end(
     })));
     generator.log.append(id, lease, &records).await?;
     Ok(status)
+}
+
+/// Where the error of a stream comes. The last event of a response repeats what came before.
+async fn place(generator: &Generator, stat: &Stat) -> Result<Place, LogError> {
+    let mut place = Place {
+        before: stat.tail.seq.get(),
+        head: ReplyHead::of(stat.info.id, &stat.accepted),
+        output: None,
+    };
+    if stat.info.surface == Surface::Responses {
+        place.output = snapshot(&*generator.log, stat).await?.output();
+    }
+    Ok(place)
 }
 
 fn message(code: ErrorCode) -> &'static str {

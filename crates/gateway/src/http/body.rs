@@ -9,6 +9,7 @@ use everstream_core::error::{Error, ErrorCode};
 use everstream_core::limits;
 use everstream_core::units::show_duration;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
+use tokio::runtime::Handle;
 use tokio::time::timeout;
 
 /// Reads the whole body of a generating request.
@@ -32,9 +33,7 @@ async fn read(
     match timeout(patience, reading).await {
         Ok(Ok(collected)) => Ok(collected.to_bytes()),
         Ok(Err(error)) if error.is::<LengthLimitError>() => {
-            // While the answer goes out: who is still sending when the connection closes does not
-            // get to read it.
-            tokio::spawn(timeout(patience, discard(body)));
+            throw_away(body, patience);
             let message = format!("The request body is larger than {name}{most}.");
             Err(Error::new(ErrorCode::BodyTooLarge, message))
         }
@@ -49,6 +48,15 @@ async fn read(
             );
             Err(Error::new(ErrorCode::RequestTimeout, message))
         }
+    }
+}
+
+/// Reads on while the answer goes out: who is still sending when the connection closes does not get
+/// to read it.
+pub(super) fn throw_away(body: Body, patience: Duration) {
+    // Without a runtime there is nobody left to answer.
+    if let Ok(runtime) = Handle::try_current() {
+        runtime.spawn(timeout(patience, discard(body)));
     }
 }
 

@@ -2,8 +2,9 @@
 
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
-use everstream_core::dialect::{openai, problem};
+use everstream_core::dialect::problem;
 use everstream_core::error::{Error, ErrorCode};
+use everstream_core::event::Surface;
 use http::{HeaderValue, StatusCode, header};
 
 /// An error and the shape its reader expects.
@@ -18,6 +19,10 @@ pub struct Failure {
 pub enum Shape {
     /// `{"error": {...}}`, as OpenAI's SDKs read it.
     OpenAi,
+    /// `{"type": "error", "error": {...}}`, as Anthropic's SDKs read it.
+    Anthropic,
+    /// `{"error": {"code": ..., "status": ...}}`, as Google's SDKs read it.
+    Gemini,
     /// `application/problem+json`, on Everstream's own paths.
     Problem,
 }
@@ -27,10 +32,26 @@ impl Shape {
     pub fn of(path: &str) -> Self {
         let own = ["/v1/streams", "/v1/ws"];
         let is_own = own.iter().any(|prefix| path.starts_with(prefix));
-        if path.starts_with("/v1/") && !is_own {
+        if path.starts_with("/v1/messages") {
+            Self::Anthropic
+        } else if path.starts_with("/v1beta/") {
+            Self::Gemini
+        } else if path.starts_with("/v1/") && !is_own {
             Self::OpenAi
         } else {
             Self::Problem
+        }
+    }
+
+    /// The shape of a surface.
+    pub const fn of_surface(surface: Surface) -> Self {
+        match surface {
+            Surface::ChatCompletions
+            | Surface::Completions
+            | Surface::Embeddings
+            | Surface::Responses => Self::OpenAi,
+            Surface::Messages => Self::Anthropic,
+            Surface::GenerateContent => Self::Gemini,
         }
     }
 
@@ -44,7 +65,15 @@ impl IntoResponse for Failure {
     fn into_response(self) -> Response {
         let Self { error, shape } = self;
         let (body, kind) = match shape {
-            Shape::OpenAi => (openai::error_body(&error), "application/json"),
+            Shape::OpenAi => (
+                Surface::ChatCompletions.error_body(&error),
+                "application/json",
+            ),
+            Shape::Anthropic => (Surface::Messages.error_body(&error), "application/json"),
+            Shape::Gemini => (
+                Surface::GenerateContent.error_body(&error),
+                "application/json",
+            ),
             Shape::Problem => (problem::problem_body(&error), "application/problem+json"),
         };
         let status = StatusCode::from_u16(error.code.status());

@@ -1,69 +1,75 @@
-//! The generating surfaces: `POST /v1/chat/completions`, `/v1/completions`, `/v1/embeddings`.
+//! The generating surfaces: `POST /v1/chat/completions`, `/v1/messages` and the like.
 
 use std::sync::Arc;
 
+use axum::body::Body;
 use axum::extract::Request;
 use axum::response::{IntoResponse, Response};
-use bytes::Bytes;
 use everstream_core::cursor::Cursor;
 use everstream_core::error::{Error, ErrorCode};
 use everstream_core::event::{Mode, Surface};
 use everstream_core::id::StreamId;
 use everstream_store::Claimed;
-use http::request::Parts;
+use http::HeaderMap;
 
 use super::body::read_body;
 use super::error::Shape;
+use super::form::Form;
 use super::open::{Opened, open};
 use super::respond::{self, About};
+use super::responses::{self, continue_from};
 use crate::app::App;
 use crate::generate::Started;
-use crate::pipeline::{self, Caller, Generation, Planned};
+use crate::keys::Caller;
+use crate::pipeline::{self, Address, Generation, Planned};
 use crate::read::Reader;
 use crate::store_error;
 
 /// Where each of them is.
-pub(super) const PATHS: [(&str, Surface); 3] = [
+pub(super) const PATHS: [(&str, Surface); 5] = [
     ("/v1/chat/completions", Surface::ChatCompletions),
     ("/v1/completions", Surface::Completions),
     ("/v1/embeddings", Surface::Embeddings),
+    ("/v1/messages", Surface::Messages),
+    ("/v1/responses", Surface::Responses),
 ];
 
 /// A `POST` to one of them.
 pub(super) async fn answer(app: &App, surface: Surface, request: Request) -> Response {
-    let result = try_answer(app, surface, request).await;
-    result.unwrap_or_else(|error| Shape::OpenAi.failure(error).into_response())
+    let (parts, body) = request.into_parts();
+    let address = Address {
+        surface,
+        path: parts.uri.path(),
+        query: parts.uri.query(),
+        named: None,
+    };
+    let result = try_answer(app, address, Form::Frames, &parts.headers, body).await;
+    result.unwrap_or_else(|error| Shape::of_surface(surface).failure(error).into_response())
 }
 
-async fn try_answer(app: &App, surface: Surface, request: Request) -> Result<Response, Error> {
-    let (parts, body) = request.into_parts();
-    let caller = app.keys.authenticate(&parts.headers)?;
+/// Answers a request that was sent to `address`, streamed in this form if it is streamed.
+pub(super) async fn try_answer(
+    app: &App,
+    address: Address<'_>,
+    form: Form,
+    headers: &HeaderMap,
+    body: Body,
+) -> Result<Response, Error> {
+    let caller = app.keys.authenticate(headers)?;
     let body = read_body(body, &app.config.limits).await?;
-    match plan(app, &caller, surface, &parts, &body)? {
-        Planned::Resume(cursor) => resume(app, &caller, cursor).await,
-        Planned::Generate(generation) => generate(app, &caller, *generation).await,
+    let resumes = headers.contains_key("last-event-id");
+    let continuation = match address.surface {
+        Surface::Responses if !resumes => Box::pin(continue_from(app, &caller, &body)).await?,
+        _ => None,
+    };
+    match pipeline::plan(&app.models, &caller, address, headers, &body, continuation)? {
+        Planned::Resume(cursor) => resume(app, &caller, cursor, form).await,
+        Planned::Generate(generation) => generate(app, &caller, *generation, form).await,
     }
 }
 
-fn plan(
-    app: &App,
-    caller: &Caller,
-    surface: Surface,
-    parts: &Parts,
-    body: &Bytes,
-) -> Result<Planned, Error> {
-    pipeline::plan(
-        &app.models,
-        caller,
-        surface,
-        parts.uri.path(),
-        &parts.headers,
-        body,
-    )
-}
-
 /// A repeated POST with `Last-Event-ID`: the stream goes on; nothing is generated.
-async fn resume(app: &App, caller: &Caller, cursor: Cursor) -> Result<Response, Error> {
+async fn resume(app: &App, caller: &Caller, cursor: Cursor, form: Form) -> Result<Response, Error> {
     let Some(stream) = cursor.stream else {
         let message = "On a POST, Last-Event-ID names its stream: `0k3v9f2m7qx4c.17`.";
         return Err(Error::new(ErrorCode::InvalidCursor, message).param("Last-Event-ID"));
@@ -75,12 +81,18 @@ async fn resume(app: &App, caller: &Caller, cursor: Cursor) -> Result<Response, 
                 upstream: stat.info.upstream,
                 replayed: true,
             };
-            Ok(respond::sse(app, reader, None, &about))
+            let how = (stat.info.surface, form);
+            Ok(respond::sse(app, reader, how, None, &about))
         }
     }
 }
 
-async fn generate(app: &App, caller: &Caller, generation: Generation) -> Result<Response, Error> {
+async fn generate(
+    app: &App,
+    caller: &Caller,
+    generation: Generation,
+    form: Form,
+) -> Result<Response, Error> {
     let Generation {
         request,
         stream,
@@ -89,6 +101,7 @@ async fn generate(app: &App, caller: &Caller, generation: Generation) -> Result<
     } = generation;
     let wanted = Wanted {
         surface: request.surface,
+        form,
         stream,
         background,
     };
@@ -108,7 +121,7 @@ async fn generate(app: &App, caller: &Caller, generation: Generation) -> Result<
     // Only now: who comes back for an answer that exists is served to the end.
     app.lifecycle.admit()?;
     let about = About {
-        upstream: Some(request.upstream.name().to_owned()),
+        upstream: None,
         replayed: false,
     };
     let mode = request.mode;
@@ -137,6 +150,7 @@ async fn generate(app: &App, caller: &Caller, generation: Generation) -> Result<
 #[derive(Clone, Copy)]
 struct Wanted {
     surface: Surface,
+    form: Form,
     stream: bool,
     background: bool,
 }
@@ -189,18 +203,20 @@ async fn respond(
     reader: Reader,
     about: &About,
 ) -> Result<Response, Error> {
-    match (wanted, mode) {
-        (
-            Wanted {
-                background: true, ..
-            },
-            _,
-        ) => {
-            let stat = app.log.info(reader.stream()).await;
-            let stat = stat.map_err(|error| store_error(&error))?;
-            Ok(respond::accepted(&stat, about))
+    // A response may be followed even though its client needs not to.
+    let leaves = wanted.background && !(wanted.surface == Surface::Responses && wanted.stream);
+    if leaves {
+        if wanted.surface == Surface::Responses {
+            return responses::in_background(app, reader.stream(), about).await;
         }
-        (Wanted { stream: true, .. }, Mode::Stream) => respond::held_sse(app, reader, about).await,
+        let stat = app.log.info(reader.stream()).await;
+        let stat = stat.map_err(|error| store_error(&error))?;
+        return Ok(respond::accepted(&stat, about));
+    }
+    match (wanted, mode) {
+        (Wanted { stream: true, .. }, Mode::Stream) => {
+            respond::held_sse(app, reader, (wanted.surface, wanted.form), about).await
+        }
         (Wanted { stream: true, .. }, Mode::Unary) => {
             let message = "This generation was made without `stream`; repeat the request without \
                            it, or read the stream at its own address.";

@@ -22,6 +22,7 @@ use crate::app::App;
 use crate::random;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const ANTHROPIC_REQUEST_ID: HeaderName = HeaderName::from_static("request-id");
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
 /// The request has an id: the client's own if it is sane, the trace it belongs to, or a random one.
@@ -58,6 +59,12 @@ where
         let status = response.status().as_u16();
         let head_ms = started.elapsed().as_millis();
         tracing::debug!(request_id = ?id, %method, path, status, head_ms, "request");
+    }
+    if shape == Shape::Anthropic {
+        // Where that API's SDKs look for it.
+        response
+            .headers_mut()
+            .insert(ANTHROPIC_REQUEST_ID, id.clone());
     }
     response.headers_mut().insert(REQUEST_ID, id);
     response

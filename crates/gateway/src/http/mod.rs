@@ -1,8 +1,11 @@
 //! The HTTP surfaces. Nothing outside this folder knows a status code.
 
 mod body;
+mod count_tokens;
 pub mod error;
+mod form;
 mod front;
+mod gemini;
 mod generate;
 mod health;
 mod list;
@@ -13,7 +16,11 @@ mod open;
 mod page;
 mod pages;
 mod parameters;
+mod realtime;
+mod refusal;
+mod relay;
 mod respond;
+mod responses;
 mod segment;
 pub mod sse;
 mod streams;
@@ -25,7 +32,7 @@ use axum::Router;
 use axum::extract::{Request, State};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::{get, on, post};
 use everstream_core::error::{Error, ErrorCode};
 use http::{HeaderName, HeaderValue, Method, header};
 use tower_http::cors::{AllowHeaders, AllowOrigin, CorsLayer};
@@ -39,11 +46,29 @@ pub fn router(app: Arc<App>) -> Router {
     let cors = cors(&app.config.cors_origins);
     let screened = from_fn_with_state(Arc::clone(&app), screened);
     let mut router = Router::new()
+        .route("/v1/messages/count_tokens", post(count_tokens::count))
         .route("/v1/models", get(models::list))
-        .route("/v1/models/{*model}", get(models::show))
+        // Google's SDKs use either version.
+        .route("/v1/models/{*model}", get(models::show).post(gemini::call))
+        .route("/v1beta/models", get(models::list))
+        .route(
+            "/v1beta/models/{*model}",
+            get(models::show).post(gemini::call),
+        )
+        .route("/v1beta/tunedModels/{*model}", post(gemini::call))
+        .route(
+            "/v1/responses/{id}",
+            get(responses::retrieve).delete(responses::delete),
+        )
+        .route("/v1/responses/{id}/cancel", post(responses::cancel))
+        .route(
+            "/v1/responses/{id}/input_items",
+            get(responses::input_items),
+        )
         .route("/v1/streams", get(list::list))
         .route("/v1/streams/{id}/ws", get(ws::one))
         .route("/v1/ws", get(ws::many))
+        .route("/v1/realtime", get(realtime::open))
         .route(
             "/v1/streams/{id}",
             get(streams::read).delete(streams::cancel),
@@ -56,6 +81,12 @@ pub fn router(app: Arc<App>) -> Router {
             generate::answer(&app, surface, request).await
         };
         router = router.route(path, post(answer));
+    }
+    for row in &relay::ROWS {
+        let answer = move |State(app): State<Arc<App>>, request: Request| async move {
+            relay::answer(&app, row, request).await
+        };
+        router = router.route(row.path, on(row.methods, answer));
     }
     router = router
         .fallback(no_route)

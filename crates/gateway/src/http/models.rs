@@ -4,53 +4,127 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
+use everstream_core::dialect::ProviderDialect;
 use everstream_core::error::Error;
-use http::HeaderMap;
+use http::{HeaderMap, Uri};
 use serde_json::{Value, json};
 
 use super::error::Shape;
+use super::gemini::check_query;
 use super::segment::Segment;
 use crate::app::App;
 use crate::pipeline::route;
 use crate::upstream::models::ModelEntry;
 
 /// `GET /v1/models`
-pub(super) async fn list(State(app): State<Arc<App>>, headers: HeaderMap) -> Response {
-    let result = app.keys.authenticate(&headers).map(|_| {
-        let models: Vec<Value> = app.models.list().iter().map(entry).collect();
-        axum::Json(json!({ "object": "list", "data": models }))
+pub(super) async fn list(State(app): State<Arc<App>>, uri: Uri, headers: HeaderMap) -> Response {
+    let dialect = Dialect::of(&uri, &headers);
+    let result = dialect.authenticate(&app, &uri, &headers).map(|()| {
+        let models = app.models.list();
+        let rows: Vec<Value> = models.iter().map(|model| dialect.entry(model)).collect();
+        axum::Json(match dialect {
+            Dialect::OpenAi => json!({ "object": "list", "data": rows }),
+            Dialect::Anthropic => json!({
+                "data": rows,
+                "has_more": false,
+                "first_id": models.first().map(|model| &model.id),
+                "last_id": models.last().map(|model| &model.id),
+            }),
+            Dialect::Gemini => json!({ "models": rows }),
+        })
     });
-    reply(result)
+    dialect.reply(result)
 }
 
 /// `GET /v1/models/{model}`
 pub(super) async fn show(
     State(app): State<Arc<App>>,
     Segment(model): Segment,
+    uri: Uri,
     headers: HeaderMap,
 ) -> Response {
-    let result = app.keys.authenticate(&headers).and_then(|_| {
+    let dialect = Dialect::of(&uri, &headers);
+    let result = dialect.authenticate(&app, &uri, &headers).and_then(|()| {
         if let Some(found) = app.models.list().iter().find(|entry| entry.id == model) {
-            return Ok(axum::Json(entry(found)));
+            return Ok(axum::Json(dialect.entry(found)));
         }
         // Not listed, yet it may be served: an upstream that lists nothing takes any name.
-        let route = route(&app.models, &model)?;
+        let route = route(&app.models, &model, dialect.native())?;
         let entry = ModelEntry {
             id: model,
             upstream: route.upstream.name().to_owned(),
         };
-        Ok(axum::Json(self::entry(&entry)))
+        Ok(axum::Json(dialect.entry(&entry)))
     });
-    reply(result)
+    dialect.reply(result)
 }
 
-fn entry(model: &ModelEntry) -> Value {
-    json!({ "id": model.id, "object": "model", "created": 0, "owned_by": model.upstream })
+/// Whose list of models it is: three APIs have theirs at the same path, and two of them have headers
+/// of their own. Google's has another path, too.
+#[derive(Clone, Copy)]
+enum Dialect {
+    OpenAi,
+    Anthropic,
+    Gemini,
 }
 
-fn reply(result: Result<axum::Json<Value>, Error>) -> Response {
-    match result {
-        Ok(json) => json.into_response(),
-        Err(error) => Shape::OpenAi.failure(error).into_response(),
+impl Dialect {
+    fn of(uri: &Uri, headers: &HeaderMap) -> Self {
+        if uri.path().starts_with("/v1beta/") || headers.contains_key("x-goog-api-key") {
+            Self::Gemini
+        } else if headers.contains_key("anthropic-version") {
+            Self::Anthropic
+        } else {
+            Self::OpenAi
+        }
+    }
+
+    fn authenticate(self, app: &App, uri: &Uri, headers: &HeaderMap) -> Result<(), Error> {
+        if let Self::Gemini = self {
+            check_query(uri)?;
+        }
+        app.keys.authenticate(headers).map(|_| ())
+    }
+
+    fn native(self) -> ProviderDialect {
+        match self {
+            Self::OpenAi => ProviderDialect::OpenAiChat,
+            Self::Anthropic => ProviderDialect::Anthropic,
+            Self::Gemini => ProviderDialect::Gemini,
+        }
+    }
+
+    fn entry(self, model: &ModelEntry) -> Value {
+        let ModelEntry { id, upstream } = model;
+        match self {
+            Self::OpenAi => {
+                json!({ "id": id, "object": "model", "created": 0, "owned_by": upstream })
+            }
+            Self::Anthropic => json!({
+                "type": "model",
+                "id": id,
+                "display_name": id,
+                // What the API says of a model whose release nobody knows.
+                "created_at": "1970-01-01T00:00:00Z",
+            }),
+            Self::Gemini => json!({
+                "name": format!("models/{id}"),
+                "baseModelId": id,
+                "displayName": id,
+                "supportedGenerationMethods": ["generateContent", "countTokens"],
+            }),
+        }
+    }
+
+    fn reply(self, result: Result<axum::Json<Value>, Error>) -> Response {
+        let shape = match self {
+            Self::OpenAi => Shape::OpenAi,
+            Self::Anthropic => Shape::Anthropic,
+            Self::Gemini => Shape::Gemini,
+        };
+        match result {
+            Ok(json) => json.into_response(),
+            Err(error) => shape.failure(error).into_response(),
+        }
     }
 }

@@ -1,4 +1,4 @@
-//! The query string of Everstream's own paths.
+//! The query string of a path.
 
 use axum::extract::{FromRequestParts, Query};
 use everstream_core::error::{Error, ErrorCode};
@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 
 use super::error::{Failure, Shape};
 
-/// Query parameters. One that cannot be read is a problem document, like every other mistake here.
+/// Query parameters. One that cannot be read is refused in the shape that goes with the path.
 pub(super) struct Parameters<T>(pub T);
 
 impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Parameters<T> {
@@ -21,7 +21,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Parameters<T> 
                 "The query string cannot be read: {}.",
                 why.unwrap_or_else(|| rejection.body_text())
             );
-            Shape::Problem.failure(Error::new(ErrorCode::InvalidValue, message))
+            Shape::of(parts.uri.path()).failure(Error::new(ErrorCode::InvalidValue, message))
         })
     }
 }

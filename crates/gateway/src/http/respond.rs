@@ -5,10 +5,8 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
-use everstream_core::dialect::openai;
 use everstream_core::error::{Error, ErrorCode};
 use everstream_core::event::{Event, Mode, Status, Surface};
-use everstream_core::frame::sse::HEARTBEAT;
 use everstream_core::id::{Seq, StreamId};
 use everstream_core::record::End;
 use everstream_store::Stat;
@@ -17,6 +15,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use tokio::time::timeout;
 
 use super::error::{from_event, must_not_retry};
+use super::form::Form;
 use super::page;
 use super::sse::SseBody;
 use crate::app::App;
@@ -48,45 +47,52 @@ pub(super) fn name_stream(headers: &mut HeaderMap, stream: StreamId) {
     }
 }
 
-/// Server-sent events. The head waits for the first event, for a moment: so a provider's refusal
+/// A stream's events. The head waits for the first event, for a moment: so a provider's refusal
 /// keeps its status, and idle timers of proxies still see bytes in time.
 pub(super) async fn held_sse(
     app: &App,
     mut reader: Reader,
+    (surface, mut form): (Surface, Form),
     about: &About,
 ) -> Result<Response, Error> {
     let first = match timeout(app.config.streams.head_hold, reader.next()).await {
-        Err(_) => Bytes::from_static(HEARTBEAT),
+        Err(_) => form.heartbeat(),
         Ok(Read::Events(batch, before)) => {
             if let Some(end) = refusal(&reader) {
-                return Ok(refused(&reader, about, &end, last_data(&batch.events)));
+                let data = last_data(&batch.events);
+                return Ok(refused(&reader, surface, about, &end, data));
             }
-            batch.frames_after(before)
+            form.events(&batch, before)
         }
         Ok(Read::Ended(_)) => Bytes::new(),
         Ok(Read::Lost(error)) => return Err(error),
     };
-    Ok(sse(app, reader, Some(first), about))
+    Ok(sse(app, reader, (surface, form), Some(first), about))
 }
 
-/// Server-sent events, from now on.
-pub(super) fn sse(app: &App, reader: Reader, first: Option<Bytes>, about: &About) -> Response {
+/// A stream's events, from now on.
+pub(super) fn sse(
+    app: &App,
+    reader: Reader,
+    (surface, form): (Surface, Form),
+    first: Option<Bytes>,
+    about: &About,
+) -> Response {
     let stream = reader.stream();
     let first = first.filter(|bytes| !bytes.is_empty());
-    let body = SseBody::new(reader, first, app.config.streams.heartbeat);
-    let mut response = event_stream(Body::new(body));
-    describe(response.headers_mut(), stream, about);
+    let about = answered(&reader, about);
+    let body = SseBody::new(reader, surface, form, first, app.config.streams.heartbeat);
+    let mut response = streamed(Body::new(body), form);
+    describe(response.headers_mut(), stream, &about);
     response
 }
 
-/// A response whose body is server-sent events.
-pub(super) fn event_stream(body: Body) -> Response {
+/// A response whose body is events in this form.
+pub(super) fn streamed(body: Body, form: Form) -> Response {
     let mut response = body.into_response();
     let headers = response.headers_mut();
-    headers.insert(
-        header::CONTENT_TYPE,
-        HeaderValue::from_static("text/event-stream"),
-    );
+    let kind = HeaderValue::from_static(form.content_type());
+    headers.insert(header::CONTENT_TYPE, kind);
     streaming_headers(headers);
     response
 }
@@ -112,7 +118,7 @@ pub(super) async fn whole(
         match reader.next().await {
             Read::Events(batch, before) => {
                 let events = batch.events_after(before);
-                let in_pieces = events.first().is_some_and(|event| !event.name.is_empty());
+                let in_pieces = events.first().is_some_and(Event::is_piece);
                 data.extend(events.iter().map(|event| event.data.clone()));
                 if mode == Mode::Unary && in_pieces {
                     return Ok(in_parts(reader, data, about));
@@ -123,29 +129,26 @@ pub(super) async fn whole(
         }
     };
     if end.status != Status::Completed {
-        return Ok(refused(
-            &reader,
-            about,
-            &end,
-            data.pop().unwrap_or_default(),
-        ));
+        let data = data.pop().unwrap_or_default();
+        return Ok(refused(&reader, surface, about, &end, data));
     }
     let body = match mode {
         Mode::Unary => data.pop().unwrap_or_default(),
-        Mode::Stream => {
-            // Who asked for a stream may not have asked for usage; one body always has it.
-            let usage = (!end.usage.estimated).then(|| openai::usage_event(&end.usage));
-            openai::fold(surface, usage.iter().chain(&data).map(AsRef::as_ref))?
-        }
+        Mode::Stream => surface.fold(&end.usage, &data)?,
     };
     let mut response = ([(header::CONTENT_TYPE, "application/json")], body).into_response();
-    describe(response.headers_mut(), reader.stream(), about);
+    describe(
+        response.headers_mut(),
+        reader.stream(),
+        &answered(&reader, about),
+    );
     Ok(response)
 }
 
 /// A large unary answer, passed on piece by piece. If it is cut, so is the response.
 fn in_parts(reader: Reader, first: Vec<Bytes>, about: &About) -> Response {
     let stream_id = reader.stream();
+    let about = answered(&reader, about);
     let state = (
         reader,
         first.into_iter().collect::<std::collections::VecDeque<_>>(),
@@ -172,7 +175,7 @@ fn in_parts(reader: Reader, first: Vec<Bytes>, about: &About) -> Response {
     });
     let kind = [(header::CONTENT_TYPE, "application/json")];
     let mut response = (kind, Body::from_stream(parts)).into_response();
-    describe(response.headers_mut(), stream_id, about);
+    describe(response.headers_mut(), stream_id, &about);
     response
 }
 
@@ -196,15 +199,16 @@ fn last_data(events: &[Event]) -> Bytes {
 }
 
 /// The error as a response of its own, with the status that the provider gave.
-fn refused(reader: &Reader, about: &About, end: &End, data: Bytes) -> Response {
+fn refused(reader: &Reader, surface: Surface, about: &About, end: &End, data: Bytes) -> Response {
     let code = end
         .reason
         .as_deref()
         .and_then(ErrorCode::from_name)
         .unwrap_or(ErrorCode::Internal);
-    let mut response = from_event(data, end.http_status.unwrap_or(code.status()));
+    let status = end.http_status.unwrap_or(code.status());
+    let mut response = from_event(surface.refusal(data, status), status);
     let headers = response.headers_mut();
-    describe(headers, reader.stream(), about);
+    describe(headers, reader.stream(), &answered(reader, about));
     if let Some(after) = end.retry_after {
         headers.insert(header::RETRY_AFTER, HeaderValue::from(after));
     }
@@ -218,15 +222,28 @@ fn refused(reader: &Reader, about: &About, end: &End, data: Bytes) -> Response {
 /// The headers that say what the response is part of.
 pub(super) fn describe(headers: &mut HeaderMap, stream: StreamId, about: &About) {
     name_stream(headers, stream);
+    name_upstream(headers, about);
+    if about.replayed {
+        headers.insert(REPLAYED, HeaderValue::from_static("true"));
+    }
+}
+
+/// What is known of who answers once this reader was given something.
+fn answered(reader: &Reader, about: &About) -> About {
+    About {
+        upstream: reader.upstream().or_else(|| about.upstream.clone()),
+        ..*about
+    }
+}
+
+/// Names who answers.
+pub(super) fn name_upstream(headers: &mut HeaderMap, about: &About) {
     if let Some(upstream) = about
         .upstream
         .as_deref()
         .and_then(|u| HeaderValue::try_from(u).ok())
     {
         headers.insert(UPSTREAM, upstream);
-    }
-    if about.replayed {
-        headers.insert(REPLAYED, HeaderValue::from_static("true"));
     }
 }
 

@@ -7,28 +7,39 @@ use std::time::Duration;
 
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
-use everstream_core::dialect::openai;
+use everstream_core::event::Surface;
 use everstream_core::frame::sse::{HEARTBEAT, SseMessage};
 use everstream_core::limits;
 use futures_core::Stream;
 use http_body::{Body, Frame};
 use tokio::time::{Instant, Sleep, sleep};
 
+use super::form::Form;
 use crate::read::{Read, Reader};
 
-/// The frames of a stream from a reader's position on, with heartbeats between them.
-pub struct SseBody {
+/// The events of a stream from a reader's position on, with heartbeats between them.
+pub(super) struct SseBody {
     reader: Reader,
+    surface: Surface,
+    form: Form,
     first: Option<Bytes>,
     heartbeat: Heartbeat,
     over: bool,
 }
 
 impl SseBody {
-    /// The body that begins with `first` (whole frames, or a comment) and goes on with `reader`.
-    pub fn new(reader: Reader, first: Option<Bytes>, silence: Duration) -> Self {
+    /// The body that begins with `first` (whole events, or a heartbeat) and goes on with `reader`.
+    pub(super) fn new(
+        reader: Reader,
+        surface: Surface,
+        form: Form,
+        first: Option<Bytes>,
+        silence: Duration,
+    ) -> Self {
         Self {
             reader,
+            surface,
+            form,
             first,
             heartbeat: Heartbeat::new(silence),
             over: false,
@@ -51,17 +62,24 @@ impl Body for SseBody {
             return Poll::Ready(None);
         }
         let bytes = match self.reader.poll_next(cx) {
-            Poll::Ready(Read::Events(batch, before)) => batch.frames_after(before),
-            Poll::Ready(Read::Ended(_)) => return Poll::Ready(None),
+            Poll::Ready(Read::Events(batch, before)) => self.form.events(&batch, before),
+            Poll::Ready(Read::Ended(_)) => {
+                self.over = true;
+                match self.form.end() {
+                    Some(end) => end,
+                    None => return Poll::Ready(None),
+                }
+            }
             Poll::Ready(Read::Lost(error)) => {
                 // Not logged, so it has no id: a reader that comes back gets what the log says.
                 self.over = true;
-                let data = openai::error_body(&error.stream(self.reader.stream()));
-                SseMessage::new().data(data).to_bytes()
+                let error = error.stream(self.reader.stream());
+                let event = self.surface.lost_event(&error, self.reader.seen());
+                self.form.last(&event)
             }
             Poll::Pending => {
                 ready!(self.heartbeat.poll(cx));
-                Bytes::from_static(HEARTBEAT)
+                self.form.heartbeat()
             }
         };
         self.heartbeat.beat();
@@ -109,10 +127,13 @@ where
     S: Stream<Item = SseMessage> + Send + 'static,
 {
     fn into_response(self) -> Response {
-        super::respond::event_stream(axum::body::Body::new(Messages {
-            messages: Box::pin(self.messages),
-            heartbeat: Heartbeat::new(self.silence),
-        }))
+        super::respond::streamed(
+            axum::body::Body::new(Messages {
+                messages: Box::pin(self.messages),
+                heartbeat: Heartbeat::new(self.silence),
+            }),
+            Form::Frames,
+        )
     }
 }
 

@@ -19,7 +19,7 @@ use super::open::{Opened, open, stat};
 use super::parameters::Parameters;
 use super::respond::{self, About};
 use super::segment::Segment;
-use super::{ndjson, page};
+use super::{form, ndjson, page};
 use crate::app::App;
 use crate::read::{Read, Reader};
 
@@ -71,7 +71,10 @@ async fn try_read(
             };
             Ok(match form {
                 Form::Ndjson => ndjson::ndjson(app, reader, &about),
-                Form::Sse | Form::Page => respond::sse(app, reader, None, &about),
+                Form::Sse | Form::Page => {
+                    let how = (stat.info.surface, form::Form::Frames);
+                    respond::sse(app, reader, how, None, &about)
+                }
             })
         }
     }
@@ -176,7 +179,8 @@ async fn try_cancel(app: &App, id: &str, headers: &HeaderMap) -> Result<Response
     Ok(axum::Json(page::summary(&found)).into_response())
 }
 
-async fn stop(app: &App, project: &ProjectId, stream: StreamId) -> Result<Stat, Error> {
+/// Stops a stream that runs, and waits for its end.
+pub(super) async fn stop(app: &App, project: &ProjectId, stream: StreamId) -> Result<Stat, Error> {
     if let Some(live) = app.generator.registry.get(stream) {
         live.stop(ErrorCode::Cancelled);
     } else if !app.peers.cancel(stream).await {

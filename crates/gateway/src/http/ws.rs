@@ -25,7 +25,7 @@ use super::parameters::Parameters;
 use super::segment::Segment;
 use super::streams::{ReadQuery, authorize, cursor};
 use crate::app::App;
-use crate::pipeline::presents_key;
+use crate::keys::presents_key;
 use session::Session;
 
 type Upgrade = Result<WebSocketUpgrade, WebSocketUpgradeRejection>;

@@ -3,9 +3,15 @@
 use std::sync::Arc;
 
 use everstream_core::config::{Config, Env, UpstreamConfig};
+use everstream_core::dialect::ProviderDialect;
+use everstream_core::provider::Shape;
 
+use super::aws;
 use super::discovery::{Discovery, discover};
 use super::{SpecError, Upstream, UpstreamSpec};
+
+/// Where Google's libraries look for the host of the metadata server.
+const METADATA_HOST: &str = "GCE_METADATA_HOST";
 
 /// Upstreams, and what there is to say about how they came about.
 #[derive(Debug, Default)]
@@ -27,7 +33,7 @@ pub async fn assemble(config: &Config, env: &Env) -> Result<Assembled, SpecError
     for upstream in &config.upstreams {
         assembled
             .upstreams
-            .push(Arc::new(Upstream::new(spec(upstream))?));
+            .push(Arc::new(Upstream::new(spec(upstream, env)?)?));
         assembled.sources.push("configuration".to_owned());
     }
     if !config.upstreams.is_empty() {
@@ -41,12 +47,11 @@ pub async fn assemble(config: &Config, env: &Env) -> Result<Assembled, SpecError
     } = found;
     assembled.warnings = warnings;
     for found in upstreams {
-        let mut spec = UpstreamSpec::new(found.name, found.base_url);
-        spec.api_key = found.api_key;
-        match Upstream::new(spec) {
+        let source = found.source.clone();
+        match Upstream::new(found.into()) {
             Ok(upstream) => {
                 assembled.upstreams.push(Arc::new(upstream));
-                assembled.sources.push(found.source);
+                assembled.sources.push(source);
             }
             // Nobody configured it, so it is no reason not to start.
             Err(error) => assembled.warnings.push(error.to_string()),
@@ -55,9 +60,15 @@ pub async fn assemble(config: &Config, env: &Env) -> Result<Assembled, SpecError
     Ok(assembled)
 }
 
-fn spec(config: &UpstreamConfig) -> UpstreamSpec {
+fn spec(config: &UpstreamConfig, env: &Env) -> Result<UpstreamSpec, SpecError> {
     let headers = config.headers.iter();
-    UpstreamSpec {
+    let mut spec = UpstreamSpec {
+        provider: config.provider,
+        dialect: config.dialect(),
+        auth: Some(config.auth()),
+        credentials: config.credentials.clone(),
+        metadata_host: env.non_empty(METADATA_HOST).map(str::to_owned),
+        api_version: api_version(config),
         api_key: config.api_key.clone(),
         headers: headers
             .map(|(name, value)| (name.clone(), value.expose().to_owned()))
@@ -66,8 +77,21 @@ fn spec(config: &UpstreamConfig) -> UpstreamSpec {
         connect_timeout: config.connect_timeout,
         ca_file: config.ca_file.clone(),
         include_usage: config.include_usage,
+        head_timeout: config.head_timeout,
         first_event_timeout: config.first_event_timeout,
         event_timeout: config.event_timeout,
-        ..UpstreamSpec::new(&config.name, &config.base_url)
+        total_timeout: config.total_timeout,
+        max_concurrency: config.max_concurrency,
+        ..UpstreamSpec::new(config.name(), config.base_url())
+    };
+    if spec.dialect == ProviderDialect::Bedrock {
+        aws::authorize(&mut spec, config, env)?;
     }
+    Ok(spec)
+}
+
+/// Azure's, for nobody else has such paths.
+fn api_version(config: &UpstreamConfig) -> Option<String> {
+    let azure = (config.provider).is_some_and(|provider| provider.shape == Shape::Azure);
+    config.api_version.clone().filter(|_| azure)
 }

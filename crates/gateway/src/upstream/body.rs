@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use everstream_core::frame::http1::{BodyDecoder, BodyState, Http1Error, ResponseHead};
 
-use super::connection::{Connection, Outgoing};
+use super::connection::{Connection, Outgoing, Unwritten};
 use super::{Upstream, UpstreamError, UpstreamErrorKind};
 
 /// The body of an answer, read piece by piece.
@@ -76,10 +76,18 @@ impl Body {
                 return Poll::Ready(ended);
             };
             if let Some(outgoing) = &mut self.outgoing
-                && let Poll::Ready(Err(_)) = outgoing.poll(cx, connection)
+                && let Poll::Ready(Err(unwritten)) = outgoing.poll(cx, connection)
             {
-                // The answer counts, not whether the upstream wanted all of the request.
                 self.outgoing = None;
+                match unwritten {
+                    // The answer counts, not whether the upstream wanted all of the request.
+                    Unwritten::Connection(_) => {}
+                    Unwritten::Body(error) => {
+                        self.close(Some(Http1Error::Truncated("its request broke off")));
+                        let kind = UpstreamErrorKind::Body(Box::new(error));
+                        return Poll::Ready(Err(self.upstream.error(kind, true)));
+                    }
+                }
             }
             let decoder = &mut self.decoder;
             let read =
@@ -99,6 +107,11 @@ impl Body {
                 }
             }
         }
+    }
+
+    /// Whether all was read, up to the proper end.
+    pub fn is_at_end(&self) -> bool {
+        self.early.is_none() && self.connection.is_none() && self.failure.is_none()
     }
 
     /// Lets go of the connection as soon as the answer is whole or its framing broken.

@@ -1,31 +1,40 @@
+use std::borrow::Cow;
 use std::fmt;
 use std::future::poll_fn;
 use std::io;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
+use everstream_core::dialect::{ProviderDialect, Traits};
+use everstream_core::event::Surface;
 use everstream_core::frame::http1::{
-    Decoded, Fields, HeadDecoder, RequestError, ResponseHead, request_head,
+    BodyLength, Decoded, Fields, HeadDecoder, ResponseHead, request_head,
 };
+use everstream_core::provider::{self, Provider};
 use everstream_core::secret::Secret;
-use tokio::net::TcpStream;
 use tokio::time::Instant;
 
+use super::auth::Signer;
 use super::body::Body;
-use super::connection::{Connection, Io, Outgoing};
+use super::connection::{Connection, Io, Outgoing, Payload, Unwritten};
+use super::dial::{dial, unreachable};
 use super::pool::Pool;
+use super::standing::{secrets_of, standing_fields};
 use super::tls::{Tls, TlsError};
+use super::upload::Upload;
 use super::{BaseUrl, SpecError, UpstreamError, UpstreamErrorKind, UpstreamSpec};
 
 /// One provider's API: where it is, how to talk to it, and its idle connections.
 pub struct Upstream {
     spec: UpstreamSpec,
+    /// Who runs it, if that is known.
+    provider: Option<&'static Provider>,
     base: BaseUrl,
     /// The headers that every request has, the key among them.
     fields: Fields,
+    signer: Signer,
     secrets: Arc<[Secret]>,
     tls: Option<Tls>,
     transport: Option<Transport>,
@@ -67,6 +76,16 @@ impl Upstream {
             name: name(),
             error,
         })?;
+        // SDKs are given Anthropic's address without the version, and add it themselves.
+        let base = match spec.dialect {
+            ProviderDialect::Anthropic => base.versioned("/v1"),
+            // Its versions are of single paths.
+            ProviderDialect::Cohere => base.without("/v1").without("/v2"),
+            ProviderDialect::OpenAiChat
+            | ProviderDialect::OpenAiResponses
+            | ProviderDialect::Gemini
+            | ProviderDialect::Bedrock => base,
+        };
         let fields = standing_fields(&spec, &base).map_err(|error| SpecError::Header {
             name: name(),
             error,
@@ -87,6 +106,8 @@ impl Upstream {
         })?;
         Ok(Self {
             secrets: secrets_of(&spec),
+            signer: Signer::new(&spec, &base)?,
+            provider: spec.provider.or_else(|| provider::at(base.host())),
             spec,
             base,
             fields,
@@ -120,6 +141,44 @@ impl Upstream {
         &self.spec
     }
 
+    /// The API in which it is asked for answers of this surface: its own, or the surface's if it has
+    /// that beside its own.
+    pub fn dialect_for(&self, surface: Surface) -> ProviderDialect {
+        if self.speaks(surface.native()) {
+            surface.native()
+        } else {
+            self.spec.dialect
+        }
+    }
+
+    /// Whether it takes requests of this API.
+    pub fn speaks(&self, dialect: ProviderDialect) -> bool {
+        let own = self.spec.dialect;
+        let also =
+            own == ProviderDialect::OpenAiChat && dialect == ProviderDialect::OpenAiResponses;
+        own == dialect || (also && self.traits("").responses)
+    }
+
+    /// Who runs it, if that is known.
+    pub const fn provider(&self) -> Option<&'static Provider> {
+        self.provider
+    }
+
+    /// How it differs from the API that its dialect comes from, for this model.
+    pub fn traits(&self, model: &str) -> Traits {
+        let traits = provider::traits(self.provider(), self.spec.dialect, model);
+        let usage_in_streams = self.spec.include_usage.unwrap_or(traits.usage_in_streams);
+        Traits {
+            usage_in_streams,
+            ..traits
+        }
+    }
+
+    /// Where `path`, a dialect's, is asked of this model.
+    pub fn path(&self, path: Cow<'static, str>, model: &str) -> Cow<'static, str> {
+        provider::path(path, model, self.spec.api_version.as_deref())
+    }
+
     /// What it is called with and nobody else may see.
     pub fn secrets(&self) -> Arc<[Secret]> {
         Arc::clone(&self.secrets)
@@ -130,22 +189,60 @@ impl Upstream {
     ///
     /// The request is written a second time only when the first connection came from the pool and
     /// took no part of it.
-    pub async fn send(self: &Arc<Self>, request: Request<'_>) -> Result<Response, UpstreamError> {
-        let mut outgoing = self.outgoing(&request)?;
-        if let Some(connection) = self.pool.take() {
-            let result = self
-                .exchange(connection, request.method, &mut outgoing)
-                .await;
-            if !matches!(&result, Err(error) if error.nothing_was_sent()) {
-                return result.map(|answer| self.response(answer, outgoing));
+    pub fn send<'a>(
+        self: &'a Arc<Self>,
+        request: Request<'a>,
+    ) -> impl Future<Output = Result<Response, UpstreamError>> + Send + 'a {
+        let length = match &request.body {
+            Some(body) => BodyLength::Known(body.len() as u64),
+            None => BodyLength::None,
+        };
+        let body = Payload::Whole(request.body.clone().unwrap_or_default());
+        self.transfer(request, length, body)
+    }
+
+    /// Sends a request with a body that is on its way itself; that of `request` does not count. Of
+    /// the body no more is taken than the upstream takes, and while its answer is read, it goes on
+    /// being sent.
+    pub fn upload<'a>(
+        self: &'a Arc<Self>,
+        request: Request<'a>,
+        body: Upload,
+    ) -> impl Future<Output = Result<Response, UpstreamError>> + Send + 'a {
+        let length = body.length();
+        self.transfer(request, length, Payload::Streamed(Box::new(body)))
+    }
+
+    #[expect(
+        clippy::manual_async_fn,
+        reason = "an `async fn` would hold the request twice"
+    )]
+    fn transfer<'a>(
+        self: &'a Arc<Self>,
+        request: Request<'a>,
+        length: BodyLength,
+        body: Payload,
+    ) -> impl Future<Output = Result<Response, UpstreamError>> + Send + 'a {
+        async move {
+            let method = request.method;
+            // What is boxed is large and rare beside all that waits in a pooled exchange.
+            let head = if self.signer.standing() {
+                self.head(&request, &[], length)?
+            } else {
+                Box::pin(self.signed_head(&request, length)).await?
+            };
+            drop(request);
+            let mut outgoing = Outgoing::new(head, body);
+            if let Some(connection) = self.pool.take() {
+                let result = self.exchange(connection, method, &mut outgoing).await;
+                if !matches!(&result, Err(error) if error.nothing_was_sent()) {
+                    return result.map(|answer| self.response(answer, outgoing));
+                }
             }
+            let connection = Box::pin(self.connect()).await?;
+            let result = self.exchange(connection, method, &mut outgoing).await;
+            result.map(|answer| self.response(answer, outgoing))
         }
-        // Boxed, as it is large and rare beside all that waits in a pooled exchange.
-        let connection = Box::pin(self.connect()).await?;
-        let result = self
-            .exchange(connection, request.method, &mut outgoing)
-            .await;
-        result.map(|answer| self.response(answer, outgoing))
     }
 
     /// Closes connections that nobody used for too long; requests do so in passing.
@@ -158,43 +255,49 @@ impl Upstream {
         self.pool.len()
     }
 
-    fn outgoing(&self, request: &Request<'_>) -> Result<Outgoing, UpstreamError> {
+    async fn signed_head(
+        &self,
+        request: &Request<'_>,
+        length: BodyLength,
+    ) -> Result<Vec<u8>, UpstreamError> {
+        let target = self.target(request);
+        let signed = self.signer.headers(request, &target).await;
+        let signed = signed.map_err(|kind| self.unsent(kind))?;
+        self.head(request, &signed, length)
+    }
+
+    fn head(
+        &self,
+        request: &Request<'_>,
+        signed: &[(&'static str, String)],
+        length: BodyLength,
+    ) -> Result<Vec<u8>, UpstreamError> {
         let refused = |error| self.unsent(UpstreamErrorKind::Request(error));
         let mut own = Fields::default();
         for (name, value) in request.headers {
             own.push(name, value).map_err(refused)?;
         }
-        let target = format!("{}{}", self.base.prefix(), request.path);
-        let length = request.body.as_ref().map(Bytes::len);
-        let head = request_head(request.method, &target, &[&self.fields, &own], length);
-        let body = request.body.clone().unwrap_or_default();
-        Ok(Outgoing::new(head.map_err(refused)?, body))
+        for (name, value) in signed {
+            own.push(name, value).map_err(refused)?;
+        }
+        let target = self.target(request);
+        request_head(request.method, &target, &[&self.fields, &own], length).map_err(refused)
     }
 
-    async fn connect(&self) -> Result<Connection, UpstreamError> {
+    fn target(&self, request: &Request<'_>) -> String {
+        format!("{}{}", self.base.prefix(), request.path)
+    }
+
+    pub(super) async fn connect(&self) -> Result<Connection, UpstreamError> {
+        if let Some(transport) = &self.transport {
+            let own = transport().map(Connection::Own);
+            return own.map_err(|error| self.unsent(unreachable(error)));
+        }
         let limit = self.spec.connect_timeout;
-        let result = tokio::time::timeout(limit, self.dial(Instant::now() + limit)).await;
+        let dialling = dial(&self.base, self.tls.as_ref(), Instant::now() + limit);
+        let result = tokio::time::timeout(limit, dialling).await;
         let result = result.unwrap_or(Err(UpstreamErrorKind::ConnectTimeout(limit)));
         result.map_err(|kind| self.unsent(kind))
-    }
-
-    async fn dial(&self, deadline: Instant) -> Result<Connection, UpstreamErrorKind> {
-        if let Some(transport) = &self.transport {
-            return transport().map(Connection::Own).map_err(unreachable);
-        }
-        let target = (self.base.host(), self.base.port());
-        let addresses = tokio::net::lookup_host(target).await;
-        let addresses: Vec<SocketAddr> = addresses.map_err(UpstreamErrorKind::Dns)?.collect();
-        let stream = first_reachable(&addresses, deadline).await?;
-        stream
-            .set_nodelay(true)
-            .map_err(UpstreamErrorKind::Connect)?;
-        let Some(tls) = self.tls.clone() else {
-            return Ok(Connection::Plain(stream));
-        };
-        let stream = tls.connector.connect(tls.name, stream).await;
-        let stream = stream.map_err(UpstreamErrorKind::Tls)?;
-        Ok(Connection::Tls(Box::new(stream)))
     }
 
     /// Writes the request and reads the head of the answer at the same time: an upstream may answer
@@ -209,13 +312,18 @@ impl Upstream {
         let mut unwritten = None;
         let result = poll_fn(|cx| {
             if unwritten.is_none()
-                && let Poll::Ready(Err(error)) = outgoing.poll(cx, &mut connection)
+                && let Poll::Ready(Err(why)) = outgoing.poll(cx, &mut connection)
             {
-                if !outgoing.started() {
-                    return Poll::Ready(Err(UpstreamErrorKind::Write(error)));
+                match why {
+                    Unwritten::Body(error) => {
+                        return Poll::Ready(Err(UpstreamErrorKind::Body(Box::new(error))));
+                    }
+                    Unwritten::Connection(error) if !outgoing.started() => {
+                        return Poll::Ready(Err(UpstreamErrorKind::Write(error)));
+                    }
+                    // Who stops reading a request may have said why before.
+                    Unwritten::Connection(error) => unwritten = Some(error),
                 }
-                // Who stops reading a request may have said why before.
-                unwritten = Some(error);
             }
             poll_head(cx, &mut connection, &mut decoder).map_err(|broken| match unwritten.take() {
                 Some(error) => UpstreamErrorKind::Write(error),
@@ -235,6 +343,9 @@ impl Upstream {
         outgoing: Outgoing,
     ) -> Response {
         let Decoded { head, body, rest } = answer;
+        if head.status == 401 {
+            self.signer.refused();
+        }
         let body = Body::new(Arc::clone(self), connection, outgoing, &head, body, rest);
         Response { head, body }
     }
@@ -244,7 +355,12 @@ impl Upstream {
         self.pool.put(connection, promised);
     }
 
-    fn unsent(&self, kind: UpstreamErrorKind) -> UpstreamError {
+    /// The headers that every request has, the key among them.
+    pub(super) fn fields(&self) -> &Fields {
+        &self.fields
+    }
+
+    pub(super) fn unsent(&self, kind: UpstreamErrorKind) -> UpstreamError {
         self.error(kind, false)
     }
 
@@ -261,71 +377,6 @@ impl Upstream {
 impl fmt::Debug for Upstream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Upstream({} at {})", self.spec.name, self.base)
-    }
-}
-
-/// The key, and the values of headers, of which the last word is the credential (`Bearer ...`).
-fn secrets_of(spec: &UpstreamSpec) -> Arc<[Secret]> {
-    let values = spec.headers.iter().filter_map(|(_, value)| {
-        let word = value.split_ascii_whitespace().next_back()?;
-        Some(Secret::new(word))
-    });
-    spec.api_key.iter().cloned().chain(values).collect()
-}
-
-/// Host, key and the like: the headers that are the same for every request.
-fn standing_fields(spec: &UpstreamSpec, base: &BaseUrl) -> Result<Fields, RequestError> {
-    let mut fields = Fields::default();
-    let mut push_default = |name: &str, value: &str| {
-        let replaced = spec
-            .headers
-            .iter()
-            .any(|(n, _)| n.eq_ignore_ascii_case(name));
-        if replaced {
-            Ok(())
-        } else {
-            fields.push(name, value)
-        }
-    };
-    push_default("host", &base.authority())?;
-    push_default(
-        "user-agent",
-        concat!("everstream/", env!("CARGO_PKG_VERSION")),
-    )?;
-    push_default("accept-encoding", "identity")?;
-    if let Some(key) = &spec.api_key {
-        push_default("authorization", &format!("Bearer {}", key.expose()))?;
-    }
-    for (name, value) in &spec.headers {
-        fields.push(name, value)?;
-    }
-    Ok(fields)
-}
-
-/// Connects to the first address that answers; each gets its share of the time that is left, so
-/// that a dead one cannot use up all of it.
-async fn first_reachable(
-    addresses: &[SocketAddr],
-    deadline: Instant,
-) -> Result<TcpStream, UpstreamErrorKind> {
-    let mut failure = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
-    for (tried, address) in addresses.iter().enumerate() {
-        let left = deadline.saturating_duration_since(Instant::now());
-        let share = left / u32::try_from(addresses.len() - tried).unwrap_or(u32::MAX);
-        match tokio::time::timeout(share, TcpStream::connect(address)).await {
-            Ok(Ok(stream)) => return Ok(stream),
-            Ok(Err(error)) => failure = error,
-            Err(_) => failure = io::ErrorKind::TimedOut.into(),
-        }
-    }
-    Err(unreachable(failure))
-}
-
-fn unreachable(failure: io::Error) -> UpstreamErrorKind {
-    match failure.kind() {
-        io::ErrorKind::NotFound => UpstreamErrorKind::Dns(failure),
-        io::ErrorKind::ConnectionRefused => UpstreamErrorKind::Refused,
-        _ => UpstreamErrorKind::Connect(failure),
     }
 }
 

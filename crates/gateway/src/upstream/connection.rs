@@ -5,11 +5,14 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes};
+use everstream_core::error::Error;
 use everstream_core::limits::UPSTREAM_READ_BYTES;
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
+
+use super::upload::Upload;
 
 thread_local! {
     /// What a socket has is read here and copied out at its right size, so that a stream that
@@ -31,6 +34,15 @@ pub(super) enum Connection {
 }
 
 impl Connection {
+    /// The connection as it is, for what is no HTTP any more.
+    pub(super) fn into_io(self) -> Box<dyn Io> {
+        match self {
+            Self::Plain(stream) => Box::new(stream),
+            Self::Tls(stream) => stream,
+            Self::Own(stream) => stream,
+        }
+    }
+
     /// Waits until the socket has something and hands over all that one read brings; an empty slice
     /// is the end of the connection.
     pub(super) fn poll_read<R>(
@@ -118,13 +130,27 @@ fn poll_records(
 /// A request on its way out.
 pub(super) struct Outgoing {
     head: Bytes,
-    body: Bytes,
+    body: Payload,
     started: bool,
     flushed: bool,
 }
 
+/// The body of a request.
+pub(super) enum Payload {
+    Whole(Bytes),
+    Streamed(Box<Upload>),
+}
+
+/// Why a request could not be written to its end.
+pub(super) enum Unwritten {
+    /// The connection took no more of it.
+    Connection(io::Error),
+    /// Its body broke off.
+    Body(Error),
+}
+
 impl Outgoing {
-    pub(super) fn new(head: Vec<u8>, body: Bytes) -> Self {
+    pub(super) fn new(head: Vec<u8>, body: Payload) -> Self {
         Self {
             head: head.into(),
             body,
@@ -148,23 +174,61 @@ impl Outgoing {
         &mut self,
         cx: &mut Context<'_>,
         connection: &mut Connection,
+    ) -> Poll<Result<(), Unwritten>> {
+        loop {
+            ready!(self.poll_write(cx, connection)).map_err(Unwritten::Connection)?;
+            let Payload::Streamed(upload) = &mut self.body else {
+                break;
+            };
+            match upload.poll_next(cx).map_err(Unwritten::Body)? {
+                Poll::Ready(true) => {}
+                Poll::Ready(false) => break,
+                Poll::Pending => {
+                    // TLS may hold back what was written.
+                    if let Poll::Ready(Err(error)) = connection.poll_flush(cx) {
+                        return Poll::Ready(Err(Unwritten::Connection(error)));
+                    }
+                    return Poll::Pending;
+                }
+            }
+        }
+        if !self.flushed {
+            ready!(connection.poll_flush(cx)).map_err(Unwritten::Connection)?;
+            // An answer may stream for minutes; the request's buffers need not live as long.
+            (self.head, self.body) = (Bytes::new(), Payload::Whole(Bytes::new()));
+            self.flushed = true;
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Writes what is at hand.
+    fn poll_write(
+        &mut self,
+        cx: &mut Context<'_>,
+        connection: &mut Connection,
     ) -> Poll<io::Result<()>> {
-        while self.head.has_remaining() || self.body.has_remaining() {
-            let parts = [IoSlice::new(&self.head), IoSlice::new(&self.body)];
-            let written = ready!(connection.poll_write(cx, &parts))?;
+        loop {
+            let head = IoSlice::new(&self.head);
+            let written = match &self.body {
+                Payload::Whole(body) if head.is_empty() && body.is_empty() => break,
+                Payload::Whole(body) => connection.poll_write(cx, &[head, IoSlice::new(body)]),
+                Payload::Streamed(upload) if head.is_empty() && upload.is_written() => break,
+                Payload::Streamed(upload) => {
+                    let [size, piece, end] = upload.slices();
+                    connection.poll_write(cx, &[head, size, piece, end])
+                }
+            };
+            let written = ready!(written)?;
             if written == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
             self.started = true;
             let of_head = written.min(self.head.len());
             self.head.advance(of_head);
-            self.body.advance(written - of_head);
-        }
-        if !self.flushed {
-            ready!(connection.poll_flush(cx))?;
-            // An answer may stream for minutes; the request's buffers need not live as long.
-            (self.head, self.body) = (Bytes::new(), Bytes::new());
-            self.flushed = true;
+            match &mut self.body {
+                Payload::Whole(body) => body.advance(written - of_head),
+                Payload::Streamed(upload) => upload.advance(written - of_head),
+            }
         }
         Poll::Ready(Ok(()))
     }

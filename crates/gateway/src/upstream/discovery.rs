@@ -4,7 +4,9 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use everstream_core::dialect::ProviderDialect;
 use everstream_core::limits::DISCOVERY_TIMEOUT;
+use everstream_core::provider::{PROVIDERS, Place, Provider, Shape, Unplaced};
 use everstream_core::secret::Secret;
 use futures_util::future::join_all;
 
@@ -27,6 +29,10 @@ pub struct FoundUpstream {
     pub name: String,
     /// Its address.
     pub base_url: String,
+    /// Who runs it, if that is known.
+    pub provider: Option<&'static Provider>,
+    /// The API that it speaks.
+    pub dialect: ProviderDialect,
     /// Its key.
     pub api_key: Option<Secret>,
     /// Where it was found, for a person: `OPENAI_API_KEY`, `Ollama on port 11434`.
@@ -36,7 +42,10 @@ pub struct FoundUpstream {
 impl From<FoundUpstream> for UpstreamSpec {
     fn from(found: FoundUpstream) -> Self {
         Self {
+            provider: found.provider,
+            auth: found.provider.map(|provider| provider.auth),
             api_key: found.api_key,
+            dialect: found.dialect,
             ..Self::new(found.name, found.base_url)
         }
     }
@@ -45,94 +54,24 @@ impl From<FoundUpstream> for UpstreamSpec {
 /// Looks for upstreams: keys of providers in `env`, and model servers on the usual ports of this
 /// machine but our own, asked all at once for [`DISCOVERY_TIMEOUT`].
 pub async fn discover(env: impl Fn(&str) -> Option<String>, own_ports: &[u16]) -> Discovery {
-    discover_among(&LOCAL_SERVERS, DISCOVERY_TIMEOUT, env, own_ports).await
+    let servers: Vec<_> = PROVIDERS.iter().filter_map(LocalServer::of).collect();
+    discover_among(&servers, DISCOVERY_TIMEOUT, env, own_ports).await
 }
 
-/// A provider that speaks OpenAI's dialect.
-struct Provider {
-    name: &'static str,
-    key: &'static str,
-    base_url: &'static str,
-}
-
-const OPENAI: Provider = Provider {
-    name: "openai",
-    key: "OPENAI_API_KEY",
-    base_url: "https://api.openai.com/v1",
-};
-
-/// Addresses as the providers publish them, looked up on 2026-11-22.
-const PROVIDERS: [Provider; 6] = [
-    Provider {
-        name: "groq",
-        key: "GROQ_API_KEY",
-        base_url: "https://api.groq.com/openai/v1",
-    },
-    Provider {
-        name: "mistral",
-        key: "MISTRAL_API_KEY",
-        base_url: "https://api.mistral.ai/v1",
-    },
-    Provider {
-        name: "deepseek",
-        key: "DEEPSEEK_API_KEY",
-        base_url: "https://api.deepseek.com",
-    },
-    Provider {
-        name: "openrouter",
-        key: "OPENROUTER_API_KEY",
-        base_url: "https://openrouter.ai/api/v1",
-    },
-    Provider {
-        name: "together",
-        key: "TOGETHER_API_KEY",
-        base_url: "https://api.together.xyz/v1",
-    },
-    Provider {
-        name: "xai",
-        key: "XAI_API_KEY",
-        base_url: "https://api.x.ai/v1",
-    },
-];
-
-/// Keys of providers whose dialects are not spoken yet.
-const OTHER_KEYS: [&str; 2] = ["ANTHROPIC_API_KEY", "GEMINI_API_KEY"];
-
-/// A model server and the port it has unless told otherwise.
+/// A model server on this machine.
 #[derive(Clone, Copy)]
 struct LocalServer {
-    name: &'static str,
-    title: &'static str,
+    provider: &'static Provider,
     port: u16,
 }
 
-const LOCAL_SERVERS: [LocalServer; 5] = [
-    LocalServer {
-        name: "ollama",
-        title: "Ollama",
-        port: 11434,
-    },
-    LocalServer {
-        name: "llama.cpp",
-        title: "llama.cpp",
-        port: 8080,
-    },
-    LocalServer {
-        name: "vllm",
-        title: "vLLM",
-        port: 8000,
-    },
-    LocalServer {
-        name: "lmstudio",
-        title: "LM Studio",
-        port: 1234,
-    },
-    LocalServer {
-        name: "smollm",
-        title: "Everstream's small model",
-        port: 24080,
-    },
-];
+impl LocalServer {
+    /// On the port that it has unless told otherwise.
+    fn of(provider: &'static Provider) -> Option<Self> {
+        let port = provider.port?;
+        Some(Self { provider, port })
+    }
+}
 
 async fn discover_among(
     servers: &[LocalServer],
@@ -159,52 +98,61 @@ fn from_environment(env: impl Fn(&str) -> Option<String>, own_ports: &[u16]) -> 
         (!value.is_empty()).then_some(value)
     };
     let mut found = Discovery::default();
-    let base_url = read("OPENAI_BASE_URL");
-    let key = read(OPENAI.key);
-    if base_url
-        .as_deref()
-        .and_then(local_port)
-        .is_some_and(|port| own_ports.contains(&port))
-    {
-        found.warnings.push(
-            "OPENAI_BASE_URL is the address of this gateway itself and is ignored: \
-             start the gateway without it"
-                .to_owned(),
-        );
-    } else if base_url.is_some() || key.is_some() {
-        let source = if key.is_some() {
-            OPENAI.key
-        } else {
-            "OPENAI_BASE_URL"
-        };
-        found.upstreams.push(FoundUpstream {
-            name: OPENAI.name.to_owned(),
-            base_url: base_url.unwrap_or_else(|| OPENAI.base_url.to_owned()),
-            api_key: key.map(Secret::new),
-            source: source.to_owned(),
+    let mut taken = Vec::new();
+    for provider in PROVIDERS {
+        let mut keys = provider.keys.iter();
+        let key = keys.find_map(|&name| Some((name, read(name)?)));
+        // A provider in two places of the world has one variable: it is the first's.
+        let key = key.filter(|(name, _)| !taken.contains(name));
+        let base_url = provider.address.and_then(|name| Some((name, read(name)?)));
+        let own = base_url.as_ref().filter(|(_, url)| {
+            let port = local_port(url);
+            port.is_some_and(|port| own_ports.contains(&port))
         });
-    }
-    for provider in &PROVIDERS {
-        if let Some(key) = read(provider.key) {
-            found.upstreams.push(FoundUpstream {
-                name: provider.name.to_owned(),
-                base_url: provider.base_url.to_owned(),
-                api_key: Some(Secret::new(key)),
-                source: provider.key.to_owned(),
-            });
+        if let Some((name, _)) = own {
+            found.warnings.push(format!(
+                "{name} is the address of this gateway itself and is ignored: start the gateway \
+                 without it"
+            ));
+            continue;
+        }
+        let Some(source) = key.as_ref().or(base_url.as_ref()).map(|(name, _)| *name) else {
+            continue;
+        };
+        taken.push(source);
+        let (base_url, key) = (base_url.map(|(_, url)| url), key.map(|(_, key)| key));
+        if let Ok(upstream) = upstream(provider, base_url.as_deref(), key, source) {
+            found.upstreams.push(upstream);
+        } else {
+            let address = provider.address.unwrap_or("an address");
+            let warning = format!("{source} cannot be used without {address}");
+            found.warnings.push(warning);
         }
     }
-    let others: Vec<_> = OTHER_KEYS
-        .into_iter()
-        .filter(|name| read(name).is_some())
-        .collect();
-    if found.upstreams.is_empty() && !others.is_empty() {
-        found.warnings.push(format!(
-            "{} cannot be used yet: only providers with an OpenAI-compatible API are supported",
-            others.join(" and ")
-        ));
-    }
     found
+}
+
+fn upstream(
+    provider: &'static Provider,
+    address: Option<&str>,
+    key: Option<String>,
+    source: &'static str,
+) -> Result<FoundUpstream, Unplaced> {
+    let base_url = provider.base_url(&Place {
+        base_url: address,
+        ..Place::default()
+    })?;
+    let elsewhere = |url: &BaseUrl| provider.shape == Shape::Plain && !provider.is_at(url.host());
+    let elsewhere = base_url.parse().is_ok_and(|url| elsewhere(&url));
+    Ok(FoundUpstream {
+        name: provider.name.to_owned(),
+        base_url,
+        // Whoever is at another address only speaks the same API.
+        provider: Some(provider).filter(|_| !elsewhere),
+        dialect: provider.dialect,
+        api_key: key.map(Secret::new),
+        source: source.to_owned(),
+    })
 }
 
 /// The port of an address on this machine.
@@ -220,12 +168,14 @@ fn local_port(base_url: &str) -> Option<u16> {
 /// A server counts as found when it answers with a list of models in OpenAI's form: many other
 /// programs listen on these ports.
 async fn probe(server: LocalServer, budget: Duration) -> Option<FoundUpstream> {
-    let base_url = format!("http://127.0.0.1:{}/v1", server.port);
+    let LocalServer { provider, port } = server;
     let found = FoundUpstream {
-        name: server.name.to_owned(),
-        base_url,
+        name: provider.name.to_owned(),
+        base_url: format!("http://127.0.0.1:{port}/v1"),
+        provider: Some(provider),
+        dialect: provider.dialect,
         api_key: None,
-        source: format!("{} on port {}", server.title, server.port),
+        source: format!("{} on port {port}", provider.title),
     };
     let upstream = Arc::new(Upstream::new(found.clone().into()).ok()?);
     let asked = tokio::time::timeout(budget, fetch_models(&upstream)).await;

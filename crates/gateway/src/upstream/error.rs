@@ -2,7 +2,7 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use everstream_core::error::ErrorCode;
+use everstream_core::error::{Error, ErrorCode};
 use everstream_core::frame::http1::{Http1Error, RequestError};
 
 use super::UrlError;
@@ -28,21 +28,34 @@ impl UpstreamError {
         !self.sent
     }
 
+    /// What a client is told.
+    pub fn into_error(self) -> Error {
+        let code = self.code();
+        match self.kind {
+            UpstreamErrorKind::Body(error) => *error,
+            kind => Error::new(code, format!("Upstream `{}`: {kind}.", self.upstream)),
+        }
+    }
+
     /// What this is to a client.
     pub fn code(&self) -> ErrorCode {
         match &self.kind {
             UpstreamErrorKind::Request(_) => ErrorCode::Internal,
+            UpstreamErrorKind::Body(error) => error.code,
             UpstreamErrorKind::Dns(_)
             | UpstreamErrorKind::Refused
             | UpstreamErrorKind::Connect(_)
             | UpstreamErrorKind::ConnectTimeout(_)
-            | UpstreamErrorKind::Tls(_) => ErrorCode::UpstreamUnreachable,
+            | UpstreamErrorKind::Tls(_)
+            | UpstreamErrorKind::Token(_) => ErrorCode::UpstreamUnreachable,
             UpstreamErrorKind::Write(_) if !self.sent => ErrorCode::UpstreamUnreachable,
             UpstreamErrorKind::Write(_)
             | UpstreamErrorKind::Closed
             | UpstreamErrorKind::Reset(_)
             | UpstreamErrorKind::Protocol(Http1Error::Truncated(_)) => ErrorCode::UpstreamCut,
-            UpstreamErrorKind::Protocol(_) => ErrorCode::UpstreamInvalid,
+            UpstreamErrorKind::Protocol(_) | UpstreamErrorKind::Socket(_) => {
+                ErrorCode::UpstreamInvalid
+            }
         }
     }
 }
@@ -53,6 +66,9 @@ pub enum UpstreamErrorKind {
     /// The request cannot be written as HTTP.
     #[error("the request cannot be sent: {0}")]
     Request(#[source] RequestError),
+    /// The body of the request, which was sent as it came, broke off.
+    #[error("{0}")]
+    Body(#[source] Box<Error>),
     /// The host's name has no address.
     #[error("its host name cannot be resolved ({0}): check base_url and the DNS")]
     Dns(#[source] io::Error),
@@ -68,6 +84,9 @@ pub enum UpstreamErrorKind {
     /// TLS could not be agreed on, or a certificate is not trusted.
     #[error("TLS failed: {0}. For a private certificate authority set ca_file")]
     Tls(#[source] io::Error),
+    /// There is no token to call it with; half a sentence says why.
+    #[error("no access token could be had for it: {0}")]
+    Token(String),
     /// The request could not be written to its end.
     #[error("it stopped taking the request: {0}")]
     Write(#[source] io::Error),
@@ -77,6 +96,9 @@ pub enum UpstreamErrorKind {
     /// The connection broke.
     #[error("the connection broke: {0}")]
     Reset(#[source] io::Error),
+    /// It did not open a WebSocket.
+    #[error("it opened no WebSocket: {0}")]
+    Socket(#[source] Box<tungstenite::Error>),
     /// The answer is not what HTTP allows, or not whole.
     #[error("{0}")]
     Protocol(#[source] Http1Error),
@@ -110,6 +132,24 @@ pub enum SpecError {
         path: PathBuf,
         /// What is wrong.
         reason: String,
+    },
+    /// `credentials` has no key that can be used.
+    #[error("upstream {name}: credentials {}: {reason}", path.display())]
+    Credentials {
+        /// The upstream.
+        name: String,
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+    /// Nothing to call AWS with, or no region to call it in.
+    #[error("upstream {name}: {missing}")]
+    Aws {
+        /// The upstream.
+        name: String,
+        /// What is missing.
+        missing: &'static str,
     },
     /// TLS cannot be set up at all.
     #[error("upstream {name}: TLS cannot be set up: {reason}")]

@@ -4,32 +4,48 @@
 //! A general client hands each HTTP chunk over to another task, one by one; here all that one read
 //! brought comes as one piece, and a stream that waits holds no read buffer.
 
+mod ask;
 pub mod assemble;
+mod auth;
+mod aws;
 mod body;
 mod client;
 mod connection;
+mod dial;
 pub mod discovery;
 mod error;
+mod google;
+pub mod health;
 pub mod models;
 mod pool;
+mod routes;
+mod socket;
+mod standing;
 #[cfg(test)]
 mod tests;
 mod tls;
+mod upload;
 mod url;
 
 use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use everstream_core::dialect::ProviderDialect;
 use everstream_core::limits;
+use everstream_core::provider::{Auth, Provider};
 use everstream_core::secret::Secret;
 
+pub use aws::AwsSigner;
 pub use body::Body;
 pub use client::{Request, Response, Transport, Upstream};
 pub use connection::Io;
 pub use discovery::{Discovery, FoundUpstream, discover};
 pub use error::{SpecError, UpstreamError, UpstreamErrorKind};
 pub use models::{ModelDirectory, ModelEntry, Route};
+pub use routes::{Deployment, Routed};
+pub use socket::{Socket, SocketError};
+pub use upload::{Source, Upload};
 pub use url::{BaseUrl, UrlError};
 
 /// What there is to say about an upstream, from the configuration or from discovery.
@@ -39,8 +55,22 @@ pub struct UpstreamSpec {
     pub name: String,
     /// Scheme, host, port and path prefix, which usually ends in `/v1`.
     pub base_url: String,
-    /// Sent as `Authorization: Bearer`, unless `headers` has an `Authorization` of its own.
+    /// Who runs it. If absent, its host says who, if that is known.
+    pub provider: Option<&'static Provider>,
+    /// The API that it speaks.
+    pub dialect: ProviderDialect,
+    /// Sent as `auth` says, unless `headers` has that header.
     pub api_key: Option<Secret>,
+    /// How it knows us; as its dialect has it, if absent.
+    pub auth: Option<Auth>,
+    /// The key of a service account of Google's; without it the machine's own is asked for tokens.
+    pub credentials: Option<PathBuf>,
+    /// The host that knows the machine's own account, if it is not the usual one.
+    pub metadata_host: Option<String>,
+    /// Azure's `api-version`; with it, the deployment is in the path.
+    pub api_version: Option<String>,
+    /// Signs every request, for AWS. Then there is no `api_key`.
+    pub aws: Option<AwsSigner>,
     /// Further headers of every request; each replaces the one that Everstream would send.
     pub headers: Vec<(String, String)>,
     /// Its models; without them the upstream is asked.
@@ -49,12 +79,18 @@ pub struct UpstreamSpec {
     pub connect_timeout: Duration,
     /// PEM file of certificates to trust for this upstream beside the system's.
     pub ca_file: Option<PathBuf>,
-    /// Whether it understands `stream_options.include_usage`.
-    pub include_usage: bool,
+    /// Whether it understands `stream_options.include_usage`; as its provider does, if absent.
+    pub include_usage: Option<bool>,
+    /// Longest time to the head of its answer, if that has a bound of its own.
+    pub head_timeout: Option<Duration>,
     /// Longest silence before its first event.
     pub first_event_timeout: Duration,
     /// Longest silence between two events.
     pub event_timeout: Duration,
+    /// Longest time for a whole answer, if there is one.
+    pub total_timeout: Option<Duration>,
+    /// The most requests for one of its models under way at once.
+    pub max_concurrency: Option<u32>,
 }
 
 impl UpstreamSpec {
@@ -63,14 +99,24 @@ impl UpstreamSpec {
         Self {
             name: name.into(),
             base_url: base_url.into(),
+            provider: None,
+            dialect: ProviderDialect::OpenAiChat,
             api_key: None,
+            auth: None,
+            credentials: None,
+            metadata_host: None,
+            api_version: None,
+            aws: None,
             headers: Vec::new(),
             models: None,
             connect_timeout: limits::UPSTREAM_CONNECT_TIMEOUT,
             ca_file: None,
-            include_usage: true,
+            include_usage: None,
+            head_timeout: None,
             first_event_timeout: limits::UPSTREAM_FIRST_EVENT_TIMEOUT,
             event_timeout: limits::UPSTREAM_EVENT_TIMEOUT,
+            total_timeout: None,
+            max_concurrency: None,
         }
     }
 }

@@ -5,15 +5,21 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use arc_swap::ArcSwapOption;
+use everstream_core::config::Config;
+use everstream_core::dialect::ProviderDialect;
 use everstream_core::limits::{
     UPSTREAM_MODELS_BYTES, UPSTREAM_MODELS_REFRESH, UPSTREAM_MODELS_RETRY, UPSTREAM_MODELS_TIMEOUT,
 };
+use everstream_core::policy::attempt::AttemptPolicy;
 use everstream_core::policy::route::{self, Candidate, NotFound};
+use everstream_core::provider::Provider;
 use futures_util::future::join_all;
 use serde::Deserialize;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::health::Healths;
+use super::routes::{ConfiguredRoute, Deployment, Routed};
 use super::{Request, Upstream, UpstreamError};
 
 /// Who serves which model: the upstreams' own lists, and the configuration's.
@@ -21,6 +27,8 @@ use super::{Request, Upstream, UpstreamError};
 pub struct ModelDirectory {
     listings: Vec<Listing>,
     aliases: BTreeMap<String, String>,
+    routes: Vec<ConfiguredRoute>,
+    healths: Healths,
 }
 
 /// Where a request for a model goes.
@@ -64,12 +72,63 @@ impl ModelDirectory {
         Self {
             listings: listings.collect(),
             aliases,
+            routes: Vec::new(),
+            healths: Healths::new(),
         }
     }
 
-    /// Where a request for `model` goes; [`route::route`] has the rules.
-    pub fn route(&self, model: &str) -> Result<Route, NotFound> {
-        self.with_candidates(|candidates| {
+    /// A directory of `upstreams` with what the configuration says of models.
+    pub fn from_config(upstreams: Vec<Arc<Upstream>>, config: &Config) -> Self {
+        let mut directory = Self::new(upstreams, config.aliases.clone());
+        let upstreams: Vec<_> = directory.upstreams().cloned().collect();
+        let route = |route| ConfiguredRoute::new(route, &upstreams, &directory.healths);
+        directory.routes = config.routes.iter().map(route).collect();
+        directory
+    }
+
+    /// Who may answer a request of this dialect for `model`, in the order in which they are asked:
+    /// a route of the configuration, or else the one upstream that [`route`](Self::route) finds.
+    /// `key` is what sticky requests have in common.
+    pub fn deployments(
+        &self,
+        model: &str,
+        native: ProviderDialect,
+        key: impl FnOnce() -> u64,
+    ) -> Result<Routed, NotFound> {
+        if let Some(routed) = self.configured(model).and_then(|route| route.order(key)) {
+            return Ok(routed);
+        }
+        let Route { upstream, model } = self.listed(model, native)?;
+        Ok(Routed {
+            first: Deployment::new(&upstream, &model, &self.healths, false),
+            others: Vec::new(),
+            attempts: AttemptPolicy::ONE,
+        })
+    }
+
+    /// Where a request of this dialect for `model` goes first; [`route::route`] has the rules for
+    /// what is on no route of the configuration.
+    pub fn route(&self, model: &str, native: ProviderDialect) -> Result<Route, NotFound> {
+        let configured = self.configured(model).and_then(|route| route.order(|| 0));
+        configured.map_or_else(
+            || self.listed(model, native),
+            |Routed { first, .. }| {
+                Ok(Route {
+                    upstream: first.upstream,
+                    model: first.model,
+                })
+            },
+        )
+    }
+
+    /// The route of a model or an alias.
+    fn configured(&self, model: &str) -> Option<&ConfiguredRoute> {
+        let name = self.aliases.get(model).map_or(model, String::as_str);
+        self.routes.iter().find(|route| route.model == name)
+    }
+
+    fn listed(&self, model: &str, native: ProviderDialect) -> Result<Route, NotFound> {
+        self.with_candidates(native, |candidates| {
             let choice = route::route(model, &self.aliases, candidates)?;
             Ok(Route {
                 upstream: Arc::clone(&self.listings[choice.upstream].upstream),
@@ -78,18 +137,24 @@ impl ModelDirectory {
         })
     }
 
-    /// All names that are known: the aliases, then the models in the order of the upstreams. A name
+    /// All names that are known: the aliases, the routes, then the models in the order of the upstreams. A name
     /// that several upstreams list appears once, with the one that serves it.
     pub fn list(&self) -> Vec<ModelEntry> {
-        self.with_candidates(|candidates| {
+        self.with_candidates(ProviderDialect::OpenAiChat, |candidates| {
             let models = candidates.iter().filter_map(|candidate| candidate.models);
             let mut seen = HashSet::new();
-            let names = self.aliases.keys().chain(models.flatten());
+            let routes = self.routes.iter().map(|route| &route.model);
+            let names = self.aliases.keys().chain(routes).chain(models.flatten());
             let entries = names
                 .filter(|name| seen.insert(name.as_str()))
                 .filter_map(|name| {
-                    let choice = route::route(name, &self.aliases, candidates).ok()?;
-                    let upstream = candidates[choice.upstream].name.to_owned();
+                    let configured = self.configured(name).and_then(|route| route.order(|| 0));
+                    let upstream = if let Some(routed) = configured {
+                        routed.first.upstream.name().to_owned()
+                    } else {
+                        let choice = route::route(name, &self.aliases, candidates).ok()?;
+                        candidates[choice.upstream].name.to_owned()
+                    };
                     let id = name.clone();
                     Some(ModelEntry { id, upstream })
                 });
@@ -131,7 +196,11 @@ impl ModelDirectory {
     }
 
     async fn refresh_where(&self, wanted: impl Fn(&Listing) -> bool) {
-        let unfixed = |listing: &&Listing| listing.upstream.spec().models.is_none();
+        let unfixed = |listing: &&Listing| {
+            let lists = |provider: &Provider| provider.lists_models;
+            let upstream = &listing.upstream;
+            upstream.spec().models.is_none() && upstream.provider().is_none_or(lists)
+        };
         let due = self
             .listings
             .iter()
@@ -140,7 +209,11 @@ impl ModelDirectory {
         join_all(due.map(Listing::refresh)).await;
     }
 
-    fn with_candidates<R>(&self, decide: impl FnOnce(&[Candidate<'_>]) -> R) -> R {
+    fn with_candidates<R>(
+        &self,
+        native: ProviderDialect,
+        decide: impl FnOnce(&[Candidate<'_>]) -> R,
+    ) -> R {
         let load = |listing: &Listing| listing.models.load_full();
         let models: Vec<_> = self.listings.iter().map(load).collect();
         let candidates = self
@@ -150,6 +223,7 @@ impl ModelDirectory {
             .map(|(listing, models)| Candidate {
                 name: listing.upstream.name(),
                 models: models.as_ref().map(|models| models.as_slice()),
+                native: listing.upstream.speaks(native),
             });
         decide(&candidates.collect::<Vec<_>>())
     }
@@ -216,7 +290,17 @@ impl ModelsError {
 pub(super) async fn fetch_models(upstream: &Arc<Upstream>) -> Result<ModelList, ModelsError> {
     let request = Request {
         method: "GET",
-        path: "/models",
+        path: match upstream.spec().dialect {
+            ProviderDialect::OpenAiChat | ProviderDialect::OpenAiResponses => "/models",
+            // Else it gives twenty.
+            ProviderDialect::Anthropic => "/models?limit=1000",
+            // Else it gives fifty.
+            ProviderDialect::Gemini => "/models?pageSize=1000",
+            // Else it gives twenty, and those for other things.
+            ProviderDialect::Cohere => "/v1/models?page_size=1000&endpoint=chat",
+            // It answers so on another host. The configuration has to name its models.
+            ProviderDialect::Bedrock => "/foundation-models",
+        },
         headers: &[("accept", "application/json")],
         body: None,
     };
@@ -234,16 +318,23 @@ pub(super) async fn fetch_models(upstream: &Arc<Upstream>) -> Result<ModelList, 
     parse_models(&text).ok_or(ModelsError::NotAList)
 }
 
-/// OpenAI's form, or the bare array that some providers send. `data` may be null: Ollama without
-/// a model says so.
+/// OpenAI's form, Google's, or the bare array that some providers send. `data` may be null: Ollama
+/// without a model says so.
 fn parse_models(text: &[u8]) -> Option<ModelList> {
     #[derive(Deserialize)]
     struct Model {
         id: String,
     }
     #[derive(Deserialize)]
+    struct GoogleModel {
+        name: String,
+    }
+    #[derive(Deserialize)]
     #[serde(untagged)]
     enum Answer {
+        Google {
+            models: Vec<GoogleModel>,
+        },
         List {
             #[serde(default)]
             object: Option<String>,
@@ -253,6 +344,16 @@ fn parse_models(text: &[u8]) -> Option<ModelList> {
         Bare(Vec<Model>),
     }
     let (models, openai) = match serde_json::from_slice(text).ok()? {
+        Answer::Google { models } => {
+            let names = models.into_iter().map(|model| {
+                let name = model.name.strip_prefix("models/");
+                name.map_or_else(|| model.name.clone(), str::to_owned)
+            });
+            return Some(ModelList {
+                models: names.collect(),
+                openai: false,
+            });
+        }
         Answer::List { object, data } => {
             (data.unwrap_or_default(), object.as_deref() == Some("list"))
         }

@@ -35,6 +35,24 @@ impl BaseUrl {
         &self.prefix
     }
 
+    /// The same with `version` at the end of the prefix, if it is not there already.
+    #[must_use]
+    pub fn versioned(mut self, version: &str) -> Self {
+        if !self.prefix.ends_with(version) {
+            self.prefix.push_str(version);
+        }
+        self
+    }
+
+    /// The same without `version` at the end of the prefix.
+    #[must_use]
+    pub fn without(mut self, version: &str) -> Self {
+        if let Some(rest) = self.prefix.strip_suffix(version) {
+            self.prefix.truncate(rest.len());
+        }
+        self
+    }
+
     /// The value of the `Host` header: the port only where it is not the scheme's own.
     pub fn authority(&self) -> String {
         let host = match self.host.parse() {

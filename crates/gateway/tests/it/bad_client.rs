@@ -413,7 +413,7 @@ async fn unknown_paths_and_methods_say_so_in_the_right_shape() {
         "/v1/nothing",
         "/v1/chat",
         "/v1/chat/completions/",
-        "/v1/messages",
+        "/v1/message",
     ] {
         let (head, body) = send(&gateway, "POST", path, &[], &good()).await;
         assert_eq!(

@@ -318,6 +318,18 @@ async fn upstreams_are_shown_or_missed() {
     let (code, out, err) = ran("upstreams", &env).await;
     assert_eq!(code, Some(0), "{err}");
     assert!(out.contains(&base) && !out.contains(key), "{out}");
+    let env = [("DEEPSEEK_API_KEY", key), ("GEMINI_API_KEY", key)];
+    let (code, out, err) = ran("upstreams", &env).await;
+    assert_eq!(code, Some(0), "{err}");
+    let lines = [
+        "deepseek\thttps://api.deepseek.com\tDeepSeek\tOpenAI's API\tDEEPSEEK_API_KEY\n",
+        "gemini\thttps://generativelanguage.googleapis.com/v1beta\tGoogle Gemini\t\
+         Google's Gemini API\tGEMINI_API_KEY\n",
+    ];
+    for line in lines {
+        assert!(out.contains(line), "{out}");
+    }
+    assert!(!out.contains(key), "{out}");
 }
 
 #[tokio::test]

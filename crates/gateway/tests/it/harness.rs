@@ -35,6 +35,7 @@ pub struct Setup {
     upstreams: String,
     data_dir: Option<TempDir>,
     disk: Option<FaultyDisk>,
+    env: Env,
 }
 
 impl Setup {
@@ -63,6 +64,12 @@ impl Setup {
     pub fn config(mut self, toml: &str) -> Self {
         self.config.push_str(toml);
         self.config.push('\n');
+        self
+    }
+
+    /// The environment.
+    pub fn env<'e>(mut self, env: impl IntoIterator<Item = (&'e str, &'e str)>) -> Self {
+        self.env = env.into_iter().collect();
         self
     }
 
@@ -108,7 +115,7 @@ impl Setup {
             name: "test.toml",
             text: &text,
         };
-        Config::parse(Some(source), &Env::default()).unwrap_or_else(|e| panic!("{e}\n{text}"))
+        Config::parse(Some(source), &self.env).unwrap_or_else(|e| panic!("{e}\n{text}"))
     }
 
     /// Starts it.
@@ -116,8 +123,8 @@ impl Setup {
         let dir = self.data_dir.take();
         let dir = dir.unwrap_or_else(|| tempfile::tempdir().unwrap());
         let config = self.parsed(dir.path());
-        let assembled = assemble(&config, &Env::default()).await.unwrap();
-        let models = ModelDirectory::new(assembled.upstreams, config.aliases.clone());
+        let assembled = assemble(&config, &self.env).await.unwrap();
+        let models = ModelDirectory::from_config(assembled.upstreams, &config);
         models.refresh().await;
         let listener = everstream::server::bind(config.listen).unwrap();
         let addr = listener.local_addr().unwrap();

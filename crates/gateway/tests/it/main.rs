@@ -4,6 +4,7 @@
     clippy::cast_possible_truncation,
     clippy::format_collect,
     clippy::format_push_string,
+    clippy::large_futures,
     clippy::large_stack_arrays,
     clippy::match_bool,
     clippy::too_many_lines,
@@ -16,25 +17,45 @@
 
 mod bad_client;
 mod bad_upstream;
+mod bedrock;
 mod chat;
 mod cli;
+mod cohere;
+mod dialects;
 mod directions;
 mod disconnect;
 mod disk;
 mod docs;
 mod embedded;
+mod fallback;
 mod forms;
+mod gemini;
+mod gemini_faults;
+mod gemini_life;
+mod golden;
 mod harness;
 mod http2;
 mod identity;
 mod key_life;
 mod list;
+mod messages;
+mod messages_life;
 mod million;
 mod pages;
 mod process;
+mod providers;
 mod proxy;
+mod raw;
 mod readers;
+mod realtime;
 mod refusals;
+mod relay;
+mod relay_life;
+mod relay_log;
+mod relay_refused;
+mod responses;
+mod responses_conversation;
+mod responses_life;
 mod restart;
 mod resume;
 mod retry;

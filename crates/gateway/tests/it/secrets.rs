@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 
-use everstream::pipeline::Keys;
+use everstream::keys::Keys;
 use everstream_core::config::Env;
 use everstream_testkit::provider::{ChatAnswer, FakeProvider, ReceivedRequest, Script, Step};
 use serde_json::{Value, json};

@@ -69,7 +69,7 @@ impl Rig {
         let env = Env::default();
         let config = Config::parse(Some(source), &env).unwrap();
         let assembled = assemble(&config, &env).await.unwrap();
-        let models = ModelDirectory::new(assembled.upstreams, config.aliases.clone());
+        let models = ModelDirectory::from_config(assembled.upstreams, &config);
         let listener = server::bind(config.listen).unwrap();
         let addr = listener.local_addr().unwrap();
         let patience = Patience::new(&config);

@@ -242,6 +242,7 @@ fn accepted(created_at: UnixMillis) -> Arc<Accepted> {
         created_at,
         claim: Some(claim()),
         include_usage: false,
+        headers: Vec::new(),
         request: Bytes::from(body().to_string()),
     })
 }

@@ -9,13 +9,17 @@ use bytes::Bytes;
 use everstream::clock::Clock;
 use everstream::generate::recover::recover;
 use everstream::generate::registry::Registry;
-use everstream::generate::{Generator, Request, Started};
+use everstream::generate::{Course, Generator, Request, Started};
 use everstream::read::Reader;
-use everstream::upstream::{Upstream, UpstreamSpec};
+use everstream::upstream::health::Health;
+use everstream::upstream::{Deployment, Routed, Upstream, UpstreamSpec};
+use everstream_core::dialect::openai::Envelope;
 use everstream_core::event::Surface;
 use everstream_core::id::{ProjectId, Seq, StreamId, UnixMillis};
 use everstream_core::limits;
 use everstream_core::limits::StreamLimits;
+use everstream_core::policy::attempt::AttemptPolicy;
+use everstream_core::policy::deployment::DeploymentSettings;
 use everstream_core::policy::disconnect::OnDisconnect;
 use everstream_core::record::{Accepted, Claim};
 use everstream_store::LogError;
@@ -70,6 +74,7 @@ pub(crate) struct Process {
     pub(crate) generator: Generator,
     pub(crate) log: Arc<SimLog>,
     upstream: Arc<Upstream>,
+    health: Arc<Health>,
     host: Host,
     runtime: Runtime,
 }
@@ -127,6 +132,7 @@ impl Process {
             changes: broadcast::channel(16).0,
             tasks: TaskTracker::new(),
         };
+        let health = Health::new(DeploymentSettings::default(), clock);
         drop(entered);
         Ok(Self {
             number,
@@ -136,6 +142,7 @@ impl Process {
             generator,
             log,
             upstream: Arc::new(upstream),
+            health,
             host: host.clone(),
             runtime,
         })
@@ -145,6 +152,7 @@ impl Process {
     pub(crate) fn recover(&self) {
         let (generator, host) = (self.generator.clone(), self.host.clone());
         let upstream = Arc::clone(&self.upstream);
+        let health = Arc::clone(&self.health);
         self.runtime.spawn(async move {
             let replan = move |accepted: &Accepted| {
                 let number = accepted.model.trim_start_matches('s').parse().ok()?;
@@ -152,6 +160,7 @@ impl Process {
                 request(
                     &host.provider,
                     &upstream,
+                    &health,
                     number,
                     on_disconnect,
                     accepted.claim,
@@ -175,6 +184,7 @@ impl Process {
         let wish = request(
             &self.host.provider,
             &self.upstream,
+            &self.health,
             number,
             on_disconnect,
             claim,
@@ -282,27 +292,41 @@ impl Process {
 fn request(
     provider: &Provider,
     upstream: &Arc<Upstream>,
+    health: &Arc<Health>,
     number: usize,
     on_disconnect: OnDisconnect,
     claim: Option<Claim>,
 ) -> Option<Request> {
     let script = provider.get(number)?;
+    let surface = Surface::ChatCompletions;
     let body = Bytes::from(format!(r#"{{"model":"s{number}"}}"#));
+    let envelope = Envelope::parse(&body, surface).ok()?;
+    let first = Deployment {
+        upstream: Arc::clone(upstream),
+        model: format!("s{number}"),
+        context_window: None,
+        health: Arc::clone(health),
+    };
+    let routed = Routed {
+        first,
+        others: Vec::new(),
+        attempts: AttemptPolicy::ONE,
+    };
     Some(Request {
         project: project()?,
-        surface: Surface::ChatCompletions,
+        surface,
         mode: script.mode,
         model: format!("s{number}"),
         show_usage: true,
         choices: 1,
-        body: body.clone(),
-        upstream_body: body,
-        upstream: Arc::clone(upstream),
-        upstream_model: format!("s{number}"),
+        body,
+        course: Course::new(envelope, script.mode, routed).ok()?,
+        timeout: None,
         claim,
         retry_digest: None,
         on_disconnect,
         traceparent: None,
+        headers: Vec::new(),
     })
 }
 

@@ -86,7 +86,12 @@ impl Stream {
             match record {
                 Record::Dialled(dialled) => self.upstream = Some(dialled.upstream.clone()),
                 Record::End(end) => self.end = Some(Arc::clone(end)),
-                Record::Accepted(_) | Record::Head(_) | Record::Event(_) | Record::Leased => {}
+                Record::Accepted(_)
+                | Record::Head(_)
+                | Record::Abandoned(_)
+                | Record::Seam(_)
+                | Record::Event(_)
+                | Record::Leased => {}
             }
             self.records.push(record.clone());
         }

@@ -16,20 +16,18 @@ const POLL: Duration = Duration::from_millis(20);
 const VISIT_STEP: usize = 256;
 
 impl Shared {
-    /// Reads what other processes appended, if this stream is theirs or not known.
+    /// Reads what other processes appended, if this stream is theirs or not known. One that has ended
+    /// may have been deleted by any of them.
     pub(super) fn fresh(&self, id: StreamId) -> Result<(), LogError> {
         self.check_open()?;
         let writer = lock(&self.index).get(id).map(|entry| {
             let is_final = entry.end.is_some();
             (!is_final).then(|| entry.writer())
         });
-        let is_known = match writer {
-            Some(Some(writer)) => !self.is_peer(writer),
-            Some(None) => true,
-            None => false,
-        };
-        if !is_known {
-            self.refresh();
+        match writer {
+            Some(Some(writer)) if !self.is_peer(writer) => {}
+            Some(None) => self.refresh_if_older(POLL),
+            Some(Some(_)) | None => self.refresh(),
         }
         Ok(())
     }

@@ -1,6 +1,6 @@
 //! What is known in memory of every stream: where it lies, how far it is, what a list shows.
 //!
-//! An ended stream with a short model name costs about 450 bytes, its terminal record included, and
+//! An ended stream with a short model name costs about 480 bytes, its terminal record included, and
 //! 70 more if it holds a claim; a long one up to 1.3 KiB more, however long it is.
 
 use std::collections::HashSet;
@@ -343,6 +343,6 @@ mod tests {
             name,
         ];
         let total = place + parts.iter().map(|part| part + 8).sum::<usize>();
-        assert!(total <= 460, "{total} bytes: {parts:?}");
+        assert!(total <= 480, "{total} bytes: {parts:?}");
     }
 }

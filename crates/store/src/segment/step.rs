@@ -98,7 +98,7 @@ impl Step {
             Record::Dialled(dialled) => self.upstream = Some(dialled.upstream.as_str().into()),
             Record::Event(event) => self.bytes += event.data.len() as u64,
             Record::End(end) => self.end = Some(Arc::clone(end)),
-            Record::Head(_) | Record::Leased => {}
+            Record::Head(_) | Record::Abandoned(_) | Record::Seam(_) | Record::Leased => {}
         }
     }
 }

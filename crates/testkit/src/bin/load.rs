@@ -8,6 +8,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use everstream_testkit::load::{self, Process, Run, Scenario, Target, report};
+use everstream_testkit::translation;
 use tokio::net::TcpListener;
 
 /// Plays a model provider and the clients of a program in front of it, checks that each event
@@ -16,6 +17,8 @@ use tokio::net::TcpListener;
 enum Options {
     /// Measure.
     Run(RunOptions),
+    /// Measure what translation costs, in this process and without a target.
+    Translate(TranslateOptions),
     /// Write a page from the lines of many runs.
     Report(ReportOptions),
 }
@@ -51,6 +54,16 @@ struct RunOptions {
 }
 
 #[derive(clap::Args)]
+struct TranslateOptions {
+    /// How often each pair of dialects is measured.
+    #[arg(long, default_value_t = 15)]
+    rounds: u32,
+    /// Only pairs whose names begin so, `messages/openai_chat` for example.
+    #[arg(long, default_value = "")]
+    only: String,
+}
+
+#[derive(clap::Args)]
 struct ReportOptions {
     /// The lines.
     #[arg(long)]
@@ -66,6 +79,7 @@ struct ReportOptions {
 fn main() -> ExitCode {
     let done = match Options::parse() {
         Options::Run(options) => run(options),
+        Options::Translate(options) => translate(&options),
         Options::Report(options) => write_page(&options),
     };
     done.map_or_else(
@@ -98,7 +112,17 @@ fn run(options: RunOptions) -> io::Result<()> {
         scenario: options.scenario.name(),
         round: options.round,
     };
-    writeln!(io::stdout(), "{}", serde_json::to_string(&run)?)
+    print(&run)
+}
+
+fn translate(options: &TranslateOptions) -> io::Result<()> {
+    translation::measure(options.rounds, &options.only)?
+        .iter()
+        .try_for_each(print)
+}
+
+fn print(run: &Run) -> io::Result<()> {
+    writeln!(io::stdout(), "{}", serde_json::to_string(run)?)
 }
 
 fn write_page(options: &ReportOptions) -> io::Result<()> {

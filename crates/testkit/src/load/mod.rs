@@ -229,7 +229,7 @@ fn put_delays(figures: &mut Figures, name: &str, mut nanos: Vec<u64>) {
 }
 
 #[expect(clippy::cast_precision_loss, reason = "figures are for people")]
-fn float(number: u64) -> f64 {
+pub(crate) fn float(number: u64) -> f64 {
     number as f64
 }
 

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use super::Run;
 
 mod page;
+mod translation;
 
 pub use page::page;
 

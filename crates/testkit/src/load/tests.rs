@@ -136,3 +136,29 @@ fn this_process_has_cpu_time_and_memory() {
     assert!(process.resident().unwrap() > 1 << 20);
     assert!(process.cpu().is_ok());
 }
+
+#[test]
+fn the_page_shows_translation_by_its_best_round_next_to_passing_through() {
+    let run = |target: &str, scenario: &str, round, nanos: f64| Run {
+        target: target.into(),
+        scenario: scenario.into(),
+        round,
+        figures: Figures::from([("cpu_per_event_ns".into(), nanos)]),
+    };
+    let mut runs = Vec::new();
+    for scenario in ["translate-text", "translate-tool"] {
+        runs.push(run("messages/anthropic", scenario, 1, 300.0));
+        runs.push(run("messages/anthropic", scenario, 2, 250.0));
+        runs.push(run("chat_completions/anthropic", scenario, 1, 1000.0));
+        runs.push(run("chat_completions/anthropic", scenario, 2, 500.0));
+    }
+    let page = page(&runs, "- a machine\n", "");
+    let (_, table) = page.split_once("## Translation").unwrap();
+    for row in [
+        "| messages | anthropic | 4,000,000 | 250 | 4,000,000 | 250 |\n",
+        "| chat_completions | anthropic | 2,000,000 | 500 (2.00) | 2,000,000 | 500 (2.00) |\n",
+    ] {
+        assert!(table.contains(row), "{table}");
+    }
+    assert!(!table.contains("gemini |"), "{table}");
+}

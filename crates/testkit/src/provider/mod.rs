@@ -10,6 +10,7 @@ use tokio::net::{TcpListener, TcpSocket};
 use tokio::task::{JoinHandle, JoinSet};
 
 mod answer;
+pub mod aws;
 pub mod bench;
 mod broken;
 mod flight;

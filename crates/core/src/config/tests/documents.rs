@@ -5,7 +5,13 @@ use super::*;
 #[test]
 fn the_example_shows_the_defaults_and_holds_when_uncommented() {
     assert_eq!(parse(&example(), &[]), parse("", &[]));
-    let all = parse(&uncommented(), &[("OPENAI_API_KEY", "sk-1")]).unwrap();
+    let env = [
+        ("OPENAI_API_KEY", "sk-1"),
+        ("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE"),
+        ("AWS_SECRET_ACCESS_KEY", "secret"),
+        ("AWS_SESSION_TOKEN", "token"),
+    ];
+    let all = parse(&uncommented(), &env).unwrap();
     assert_eq!(all.log, parse("", &[]).unwrap().log);
     assert_eq!(
         (all.upstreams.len(), all.keys.len(), all.aliases.len()),

@@ -3,6 +3,8 @@ use proptest::prelude::*;
 use super::*;
 
 mod documents;
+mod routes;
+mod upstreams;
 mod values;
 
 fn parse(text: &str, env: &[(&str, &str)]) -> Result<Config, ConfigErrors> {
@@ -94,13 +96,16 @@ fn everything_can_be_set() {
     let [openai, vllm] = config.upstreams.as_slice() else {
         panic!("two upstreams");
     };
-    assert_eq!(openai.base_url, "https://api.openai.com/v1");
+    assert_eq!(openai.base_url(), "https://api.openai.com/v1");
     assert_eq!(openai.api_key, Some(Secret::new("sk-1")));
     assert_eq!(
         openai.headers,
         [("x-team".to_owned(), Secret::new("search, all"))]
     );
-    assert!(openai.include_usage && !vllm.include_usage);
+    assert_eq!(
+        (openai.include_usage, vllm.include_usage),
+        (None, Some(false))
+    );
     assert_eq!(
         vllm.models.as_deref(),
         Some(["meta-llama/Llama-3".to_owned()].as_slice())

@@ -1,9 +1,13 @@
+mod addressed;
+
+use std::borrow::Cow;
 use std::ops::Range;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use serde::de::IgnoredAny;
 use serde_json::error::Category;
 
+use crate::dialect::ProviderDialect;
 use crate::dialect::json::{Member, for_each_member, text_of};
 use crate::error::{Error, ErrorCode};
 use crate::event::Surface;
@@ -31,7 +35,8 @@ pub struct Envelope {
 /// Where in the body lies what may have to change.
 #[derive(Clone, Debug)]
 struct Places {
-    model: Range<usize>,
+    /// `None` when only the path says it.
+    model: Option<Range<usize>>,
     stream: Option<Range<usize>>,
     /// The `background` member with one comma.
     background: Option<Range<usize>>,
@@ -40,7 +45,7 @@ struct Places {
 }
 
 #[derive(Clone, Debug)]
-struct Edit<T> {
+pub(super) struct Edit<T> {
     place: Range<usize>,
     text: T,
 }
@@ -58,11 +63,23 @@ impl Envelope {
         reader.into_envelope(body, surface)
     }
 
-    /// The body for an upstream: the client's bytes, but for the model's name there, without
+    /// The API that the request is of.
+    pub const fn surface(&self) -> Surface {
+        self.surface
+    }
+
+    /// The body for an upstream of the same dialect: the client's bytes, but for the model's name there, without
     /// `background`, with `stream_options.include_usage` if `ask_usage` and the answer is
     /// streamed, and streamed in any case if `force_stream`.
     pub fn upstream_body(&self, model: &str, ask_usage: bool, force_stream: bool) -> Bytes {
         let places = &self.places;
+        let Some(model_place) = places
+            .model
+            .clone()
+            .filter(|_| !self.surface.is_addressed())
+        else {
+            return self.addressed_body(model);
+        };
         let mut edits = Vec::new();
         // New members stand behind the model, which is always there.
         let mut new_members = String::new();
@@ -72,7 +89,7 @@ impl Envelope {
                 None => new_members.push_str(r#","stream":true"#),
             }
         }
-        let streamed = (self.stream || force_stream) && self.surface != Surface::Embeddings;
+        let streamed = (self.stream || force_stream) && self.surface.is_completion();
         if ask_usage && streamed && !self.include_usage {
             match &places.ask_usage {
                 Some(edit) => edits.push(Edit::new(edit.place.clone(), edit.text.to_owned())),
@@ -81,9 +98,9 @@ impl Envelope {
         }
         if model != self.model {
             let name = serde_json::Value::from(model).to_string();
-            edits.push(Edit::new(places.model.clone(), name + &new_members));
+            edits.push(Edit::new(model_place, name + &new_members));
         } else if !new_members.is_empty() {
-            edits.push(Edit::new(places.model.end..places.model.end, new_members));
+            edits.push(Edit::new(model_place.end..model_place.end, new_members));
         }
         if let Some(place) = &places.background {
             edits.push(Edit::new(place.clone(), String::new()));
@@ -93,12 +110,12 @@ impl Envelope {
 }
 
 impl<T> Edit<T> {
-    fn new(place: Range<usize>, text: T) -> Self {
+    pub(super) fn new(place: Range<usize>, text: T) -> Self {
         Self { place, text }
     }
 }
 
-fn splice(body: &Bytes, mut edits: Vec<Edit<String>>) -> Bytes {
+pub(super) fn splice(body: &Bytes, mut edits: Vec<Edit<String>>) -> Bytes {
     if edits.is_empty() {
         return body.clone();
     }
@@ -144,10 +161,17 @@ enum Background {
 }
 
 impl Reader {
-    fn member(&mut self, member: &Member<'_>, surface: Surface) -> Result<(), Refused> {
+    /// Passes a member whose value is of no interest here.
+    fn pass(&mut self, member: &Member<'_>) {
         if let Background::From { start, .. } = self.background_place {
             self.background_place = Background::At(start..member.start);
         }
+        self.end = Some(member.span.end);
+    }
+
+    fn member(&mut self, member: &Member<'_>, surface: Surface) -> Result<(), Refused> {
+        let before = self.end;
+        self.pass(member);
         let value = member.value;
         match &*member.key {
             "model" => {
@@ -166,21 +190,22 @@ impl Reader {
                 )?;
                 self.background_place = Background::From {
                     start: member.start,
-                    last: self.end.map(|end| end..member.span.end),
+                    last: before.map(|end| end..member.span.end),
                 };
             }
-            "stream_options" if surface != Surface::Embeddings => {
+            "stream_options" if surface.is_completion() => {
                 let options = stream_options(value, member.span.start)?;
                 once("stream_options", &mut self.options, options)?;
             }
             // What these say when they are wrong is the upstream's to judge.
-            "n" => once("n", &mut self.n, value.parse().unwrap_or(1).max(1))?,
+            "n" if surface.native() == ProviderDialect::OpenAiChat => {
+                once("n", &mut self.n, value.parse().unwrap_or(1).max(1))?;
+            }
             "prompt" if surface == Surface::Completions => {
                 once("prompt", &mut self.prompts, prompts(value))?;
             }
             _ => {}
         }
-        self.end = Some(member.span.end);
         Ok(())
     }
 
@@ -196,8 +221,8 @@ impl Reader {
         if stream && surface == Surface::Embeddings {
             return Err(invalid("stream", "Embeddings cannot be streamed."));
         }
-        if background && surface != Surface::ChatCompletions {
-            let message = "Only chat completions can run in the background.";
+        if background && matches!(surface, Surface::Completions | Surface::Embeddings) {
+            let message = "Completions and embeddings cannot run in the background.";
             return Err(invalid("background", message));
         }
         Ok(Envelope {
@@ -212,7 +237,7 @@ impl Reader {
             body: body.clone(),
             surface,
             places: Places {
-                model: model_place,
+                model: Some(model_place),
                 stream: stream_place,
                 background: match self.background_place {
                     Background::Absent => None,
@@ -225,18 +250,21 @@ impl Reader {
     }
 }
 
-fn once<T>(name: &str, slot: &mut Option<T>, value: T) -> Result<(), Error> {
+pub(super) fn once<T>(name: &str, slot: &mut Option<T>, value: T) -> Result<(), Error> {
     if slot.replace(value).is_some() {
         return Err(invalid(name, format!("The request has `{name}` twice.")));
     }
     Ok(())
 }
 
-fn model(value: &str) -> Result<String, Error> {
+pub(super) fn model(value: &str) -> Result<String, Error> {
     if !value.starts_with('"') {
         return Err(invalid("model", "`model` must be a string."));
     }
-    let model = text_of(value).map_err(|error| not_json(&error))?;
+    checked_model(text_of(value).map_err(|error| not_json(&error))?)
+}
+
+fn checked_model(model: Cow<'_, str>) -> Result<String, Error> {
     if model.is_empty() {
         return Err(invalid("model", "`model` is empty."));
     }
@@ -315,7 +343,7 @@ pub(super) fn not_json(error: &serde_json::Error) -> Error {
 }
 
 /// A refusal from within a walk over JSON.
-struct Refused(Error);
+pub(super) struct Refused(pub(super) Error);
 
 impl From<Error> for Refused {
     fn from(error: Error) -> Self {

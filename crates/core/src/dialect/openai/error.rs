@@ -3,7 +3,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::dialect::{json_line, redact};
-use crate::error::{Error, ErrorCode, Source};
+use crate::error::{Error, ErrorCode};
 use crate::limits::UPSTREAM_MESSAGE_CHARS;
 
 /// Longest `code`, `type` or `param` that is passed on.
@@ -12,16 +12,9 @@ const NAME_BYTES: usize = 64;
 /// The error object of the OpenAI dialect, on one line: the body of a response, or the data of a
 /// terminal event. When a stream broke off, the message says where the rest can be read.
 pub fn error_body(error: &Error) -> Bytes {
-    let message = match error.stream {
-        Some(stream) if broke_off(error.code) => {
-            let reason = error.message.trim_end_matches('.');
-            format!("{reason}. Read what was delivered at GET /v1/streams/{stream}.")
-        }
-        _ => error.message.clone(),
-    };
     json_line(&Body {
         error: Object {
-            message: &message,
+            message: &error.told(),
             kind: error.code.openai_type(),
             param: error.param.as_deref(),
             code: error.code.as_str(),
@@ -39,15 +32,6 @@ pub fn fault_body(fault: &UpstreamFault, fallback: ErrorCode) -> Bytes {
             code: fault.code.as_deref().unwrap_or(fallback.as_str()),
         },
     })
-}
-
-/// Whether the error ended a generation, rather than refused a request about one.
-fn broke_off(code: ErrorCode) -> bool {
-    match code {
-        ErrorCode::Cancelled => true,
-        ErrorCode::CursorAhead | ErrorCode::NotStarted | ErrorCode::Draining => false,
-        _ => code.source() != Source::Client,
-    }
 }
 
 #[derive(Serialize)]
@@ -113,12 +97,9 @@ fn from_value(value: &Value) -> UpstreamFault {
         let status = u16::try_from(error[name].as_u64()?).ok()?;
         (400..600).contains(&status).then_some(status)
     };
+    let reason = message(error).or_else(|| message(value));
     UpstreamFault {
-        message: safe(
-            message(error)
-                .or_else(|| message(value))
-                .unwrap_or_default(),
-        ),
+        message: safe(&(reason.unwrap_or_default().to_owned() + &filtered(error))),
         code: name(&error["code"]),
         kind: name(&error["type"]),
         param: name(&error["param"]),
@@ -126,11 +107,24 @@ fn from_value(value: &Value) -> UpstreamFault {
     }
 }
 
+/// The filters of Azure's that a request was caught in, as a sentence behind the reason.
+fn filtered(error: &Value) -> String {
+    let results = &error["innererror"]["content_filter_result"];
+    let names = results.as_object().into_iter().flatten();
+    let names = names.filter(|(_, result)| result["filtered"] == true);
+    let names: Vec<&str> = names.map(|(name, _)| name.as_str()).collect();
+    if names.is_empty() {
+        String::new()
+    } else {
+        format!(" Filtered: {}.", names.join(", "))
+    }
+}
+
 fn message(value: &Value) -> Option<&str> {
     let words = match value {
         // FastAPI lists what is wrong with each field.
         Value::Array(list) => return message(list.first()?),
-        Value::Object(object) => ["message", "detail", "msg", "error_description"]
+        Value::Object(object) => ["message", "Message", "detail", "msg", "error_description"]
             .iter()
             .filter_map(|name| object.get(*name))
             .find_map(message),

@@ -82,6 +82,10 @@ fn inspect(data: &[u8]) -> Observation {
             match &*name.text {
                 "choices" => no_choices = choices(scanner, &mut seen)? == 0,
                 "usage" => read_usage(scanner, &mut usage)?,
+                // Groq's other place for them.
+                "x_groq" => within(scanner, "usage", &mut |scanner| {
+                    read_usage(scanner, &mut seen.usage)
+                })?,
                 "error" => failed |= !is_empty(scanner.value()?),
                 "object" => failed |= scanner.value()? == "\"error\"",
                 _ => scanner.pass()?,
@@ -95,6 +99,7 @@ fn inspect(data: &[u8]) -> Observation {
     if failed {
         return Kind::Error(fault_from_event(data)).into();
     }
+    let usage_only = no_choices && usage.is_some();
     Observation {
         kind: if seen.content {
             Kind::Content
@@ -103,8 +108,8 @@ fn inspect(data: &[u8]) -> Observation {
         },
         finish: seen.finished > 0,
         finished_choices: seen.finished,
-        usage_only: no_choices && usage.is_some(),
-        usage,
+        usage_only,
+        usage: usage.or(seen.usage),
     }
 }
 
@@ -113,6 +118,8 @@ fn inspect(data: &[u8]) -> Observation {
 struct Choices {
     content: bool,
     finished: u32,
+    /// Figures that stand with a choice, as at Moonshot.
+    usage: Option<Usage>,
 }
 
 /// Gives how many there are; a value of another shape counts as one that has content, so that
@@ -144,6 +151,10 @@ fn choice(scanner: &mut Scanner<'_>, seen: &mut Choices) -> Option<()> {
         seen.content |= match &*name.text {
             "delta" | "message" => has_content(scanner)?,
             "text" => !is_empty(scanner.value()?),
+            "usage" => {
+                read_usage(scanner, &mut seen.usage)?;
+                false
+            }
             "finish_reason" => {
                 finished = !is_empty(scanner.value()?);
                 finished
@@ -195,8 +206,10 @@ fn read_usage(scanner: &mut Scanner<'_>, read: &mut Option<Usage>) -> Option<()>
             "completion_tokens" | "output_tokens" => {
                 found |= figure(scanner, &mut usage.output_tokens)?;
             }
-            // DeepSeek's name for it.
-            "prompt_cache_hit_tokens" => found |= figure(scanner, &mut usage.cached_tokens)?,
+            // DeepSeek's name for it, and Moonshot's.
+            "prompt_cache_hit_tokens" | "cached_tokens" => {
+                found |= figure(scanner, &mut usage.cached_tokens)?;
+            }
             "prompt_tokens_details" | "input_tokens_details" => {
                 detail(scanner, "cached_tokens", &mut usage.cached_tokens)?;
             }
@@ -214,17 +227,26 @@ fn read_usage(scanner: &mut Scanner<'_>, read: &mut Option<Usage>) -> Option<()>
 }
 
 fn detail(scanner: &mut Scanner<'_>, sought: &str, tokens: &mut u64) -> Option<()> {
+    within(scanner, sought, &mut |scanner| {
+        figure(scanner, tokens).map(|_| ())
+    })
+}
+
+/// Reads one member of what may be an object. A provider that gives null here gives nothing.
+fn within(
+    scanner: &mut Scanner<'_>,
+    sought: &str,
+    read: &mut dyn FnMut(&mut Scanner<'_>) -> Option<()>,
+) -> Option<()> {
     if scanner.peek()? != b'{' {
-        // A provider that gives null here gives no details.
         return scanner.pass();
     }
     scanner.members(|name, scanner| {
         if name.text == sought {
-            figure(scanner, tokens)?;
+            read(scanner)
         } else {
-            scanner.pass()?;
+            scanner.pass()
         }
-        Some(())
     })
 }
 

@@ -27,10 +27,30 @@ impl Fields {
     }
 }
 
+impl Fields {
+    /// The headers in order, for what writes its request by itself.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        let text = std::str::from_utf8(&self.0).unwrap_or_default();
+        text.split_terminator("\r\n")
+            .filter_map(|line| line.split_once(": "))
+    }
+}
+
 impl fmt::Debug for Fields {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Fields({} bytes)", self.0.len())
     }
+}
+
+/// Where the body of a request ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BodyLength {
+    /// There is none.
+    None,
+    /// After so many bytes.
+    Known(u64),
+    /// After its last chunk.
+    Chunked,
 }
 
 /// The head of an HTTP/1.1 request: `fields` in order (`Host` is one of them), then the body's
@@ -42,7 +62,7 @@ pub fn request_head(
     method: &str,
     target: &str,
     fields: &[&Fields],
-    content_length: Option<usize>,
+    body: BodyLength,
 ) -> Result<Vec<u8>, RequestError> {
     if method.is_empty() || !method.bytes().all(is_token) {
         return Err(RequestError::Method);
@@ -58,8 +78,12 @@ pub fn request_head(
     for fields in fields {
         head.extend_from_slice(&fields.0);
     }
-    if let Some(length) = content_length {
-        head.extend_from_slice(format!("content-length: {length}\r\n").as_bytes());
+    match body {
+        BodyLength::None => {}
+        BodyLength::Known(length) => {
+            head.extend_from_slice(format!("content-length: {length}\r\n").as_bytes());
+        }
+        BodyLength::Chunked => head.extend_from_slice(b"transfer-encoding: chunked\r\n"),
     }
     head.extend_from_slice(b"\r\n");
     Ok(head)

@@ -322,11 +322,12 @@ fn a_request_head_has_the_lines_it_was_given() {
     shared.push("host", "api.example").expect("valid");
     let mut own = Fields::default();
     own.push("accept", "text/event-stream").expect("valid");
-    let head = request_head("POST", "/v1/x?y=z", &[&shared, &own], Some(2)).expect("valid");
+    let head =
+        request_head("POST", "/v1/x?y=z", &[&shared, &own], BodyLength::Known(2)).expect("valid");
     let expected = "POST /v1/x?y=z HTTP/1.1\r\nhost: api.example\r\naccept: text/event-stream\r\n\
                     content-length: 2\r\n\r\n";
     assert_eq!(String::from_utf8(head).expect("ASCII"), expected);
-    let bare = request_head("GET", "/", &[], None).expect("valid");
+    let bare = request_head("GET", "/", &[], BodyLength::None).expect("valid");
     assert_eq!(bare, b"GET / HTTP/1.1\r\n\r\n");
 }
 
@@ -337,8 +338,8 @@ fn nothing_can_be_smuggled_into_a_request() {
         let error = fields.push("x-key", bad).expect_err("refused");
         assert_eq!(error, RequestError::Value("x-key".into()));
         assert!(fields.push(&format!("x{bad}"), "v").is_err());
-        assert!(request_head("GET", &format!("/{bad}"), &[], None).is_err());
-        assert!(request_head(bad, "/", &[], None).is_err());
+        assert!(request_head("GET", &format!("/{bad}"), &[], BodyLength::None).is_err());
+        assert!(request_head(bad, "/", &[], BodyLength::None).is_err());
     }
     for reserved in ["Content-Length", "transfer-encoding", "CONNECTION"] {
         assert_eq!(
@@ -348,12 +349,12 @@ fn nothing_can_be_smuggled_into_a_request() {
     }
     for target in ["", "x", "http://a/", "/a b", "/\u{e9}"] {
         assert_eq!(
-            request_head("GET", target, &[], None),
+            request_head("GET", target, &[], BodyLength::None),
             Err(RequestError::Target)
         );
     }
     assert_eq!(
-        request_head("GET", "/", &[&fields], None),
+        request_head("GET", "/", &[&fields], BodyLength::None),
         Ok(b"GET / HTTP/1.1\r\n\r\n".into())
     );
 }

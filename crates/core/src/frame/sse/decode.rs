@@ -253,7 +253,7 @@ fn is_whole(data: &[u8]) -> bool {
 
 /// Invalid bytes become U+FFFD, only now that the event is whole: a character cut between two
 /// reads is not invalid.
-fn utf8(bytes: Bytes) -> Bytes {
+pub(in crate::frame) fn utf8(bytes: Bytes) -> Bytes {
     match str::from_utf8(&bytes) {
         Ok(_) => bytes,
         Err(_) => String::from_utf8_lossy(&bytes).into_owned().into(),

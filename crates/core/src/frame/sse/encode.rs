@@ -37,6 +37,14 @@ pub fn render(stream: StreamId, event: &Event, out: &mut BytesMut) -> Range<usiz
     data
 }
 
+/// Appends an event's data alone, on one line: `data` is JSON, which has no line breaks but between
+/// its tokens. For Google's own surface, some of whose clients take every line that does not begin
+/// with `data: ` for JSON.
+pub fn render_bare(data: &[u8], out: &mut BytesMut) {
+    put_field(out, b"data: ", data);
+    out.put_u8(b'\n');
+}
+
 /// One server-sent event, for a program that serves an event stream of its own.
 ///
 /// ```

@@ -14,11 +14,16 @@ fn known<'a>(name: &'a str, models: &'a [String]) -> Candidate<'a> {
     Candidate {
         name,
         models: Some(models),
+        native: true,
     }
 }
 
 fn unknown(name: &str) -> Candidate<'_> {
-    Candidate { name, models: None }
+    Candidate {
+        name,
+        models: None,
+        native: true,
+    }
 }
 
 fn choice(upstream: usize, model: &str) -> Choice<'_> {
@@ -112,7 +117,7 @@ proptest! {
     ) {
         let names: Vec<String> = (0..lists.len()).map(|n| format!("u{n}")).collect();
         let upstreams: Vec<_> = names.iter().zip(&lists)
-            .map(|(name, models)| Candidate { name, models: models.as_deref() })
+            .map(|(name, models)| Candidate { name, models: models.as_deref(), native: true })
             .collect();
         let first = lists.iter().position(|l| l.as_ref().is_some_and(|l| l.contains(&model)));
         let unlisted = lists.iter().filter(|list| list.is_none()).count();
@@ -135,4 +140,22 @@ proptest! {
         let (name, aliases) = (format!("b/{model}"), BTreeMap::new());
         prop_assert_eq!(route(&name, &aliases, &upstreams), Ok(choice(1, &model)));
     }
+}
+
+#[test]
+fn a_name_that_nobody_claims_goes_to_the_requests_own_dialect() {
+    let (a, b) = (models(&["gpt"]), models(&["claude"]));
+    let foreign = |candidate| Candidate {
+        native: false,
+        ..candidate
+    };
+    let none = BTreeMap::new();
+    let upstreams = [foreign(known("a", &a)), known("b", &b)];
+    assert_eq!(
+        route("claude-new", &none, &upstreams),
+        Ok(choice(1, "claude-new"))
+    );
+    assert_eq!(route("gpt", &none, &upstreams), Ok(choice(0, "gpt")));
+    let upstreams = [foreign(unknown("a")), known("b", &b), unknown("c")];
+    assert_eq!(route("new", &none, &upstreams), Ok(choice(2, "new")));
 }

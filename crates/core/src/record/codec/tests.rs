@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::event::{Mode, Status, Surface, Usage};
-use crate::record::{Accepted, Claim, Digest, End};
+use crate::record::{Accepted, Claim, Digest, End, SeamKind};
 
 const MARK: u32 = 0x9d3c_11fe;
 
@@ -34,6 +34,7 @@ fn record() -> impl Strategy<Value = Record> {
                 fingerprint: Digest([7; 32]),
             }),
             include_usage: at % 2 == 0,
+            headers: Vec::new(),
             request,
         }))
     });
@@ -70,7 +71,53 @@ fn record() -> impl Strategy<Value = Record> {
     });
     let head = (any::<u16>(), option::of("\\PC{0,9}"))
         .prop_map(|(status, request_id)| Record::Head(Head { status, request_id }));
-    prop_oneof![1 => accepted, 1 => dialled, 1 => head, 6 => event, 1 => Just(Record::Leased), 1 => end]
+    prop_oneof![
+        1 => accepted,
+        1 => dialled,
+        1 => head,
+        6 => event,
+        1 => Just(Record::Leased),
+        2 => failure(),
+        1 => end,
+    ]
+}
+
+fn failure() -> impl Strategy<Value = Record> {
+    let abandoned = (
+        any::<u32>(),
+        "\\PC{0,9}",
+        option::of(any::<u16>()),
+        any::<bool>(),
+    );
+    let abandoned = abandoned.prop_map(|(attempt, upstream, http_status, nothing_ran)| {
+        Record::Abandoned(Abandoned {
+            attempt,
+            reason: upstream.clone(),
+            upstream,
+            http_status,
+            nothing_ran,
+        })
+    });
+    let seam = (any::<u32>(), "\\PC{0,9}", any::<u64>(), any::<bool>());
+    let seam = seam.prop_map(|(attempt, upstream, seq, again)| {
+        Record::Seam(Seam {
+            attempt,
+            reason: upstream.clone(),
+            upstream,
+            kind: if again {
+                SeamKind::RanAgain
+            } else {
+                SeamKind::Continued
+            },
+            seq: Seq::new(seq),
+            usage: Usage {
+                output_tokens: seq,
+                estimated: again,
+                ..Usage::default()
+            },
+        })
+    });
+    prop_oneof![abandoned, seam]
 }
 
 fn batch() -> impl Strategy<Value = (BatchHead, Vec<Record>)> {

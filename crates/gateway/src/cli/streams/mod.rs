@@ -7,7 +7,8 @@ mod tests;
 use std::io::Write;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use everstream_core::id::StreamId;
+use everstream_core::calendar::DateTime;
+use everstream_core::id::{StreamId, UnixMillis};
 use everstream_core::limits::{LIST_PAGE_SIZE, LIST_PAGE_SIZE_MAX};
 use serde_json::Value;
 
@@ -228,23 +229,15 @@ fn now() -> Duration {
         .unwrap_or_default()
 }
 
-/// The date and time, in UTC, by the algorithm for the proleptic Gregorian calendar that counts
-/// eras of 400 years from the first of March.
+/// The date and time.
 fn utc(since_1970: Duration) -> String {
-    let seconds = since_1970.as_secs();
-    let (days, time) = (seconds / 86_400, seconds % 86_400);
-    let shifted = days + 719_468;
-    let (era, of_era) = (shifted / 146_097, shifted % 146_097);
-    let year_of_era = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;
-    let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let from_march = (5 * of_year + 2) / 153;
-    let day = of_year - (153 * from_march + 2) / 5 + 1;
-    let month = if from_march < 10 {
-        from_march + 3
-    } else {
-        from_march - 9
-    };
-    let year = year_of_era + era * 400 + u64::from(month <= 2);
-    let (hour, minute, second) = (time / 3600, time / 60 % 60, time % 60);
+    let DateTime {
+        year,
+        month,
+        day,
+        hour,
+        minute,
+        second,
+    } = UnixMillis::default().plus(since_1970).into();
     format!("{year}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02} UTC")
 }

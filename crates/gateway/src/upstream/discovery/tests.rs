@@ -78,25 +78,73 @@ fn the_gateway_is_not_its_own_upstream() {
 }
 
 #[test]
-fn keys_that_cannot_be_used_yet_are_named_when_there_is_nothing_else() {
-    let found = from_environment(
-        env(&[("ANTHROPIC_API_KEY", "k"), ("GEMINI_API_KEY", "k")]),
-        &[],
-    );
-    assert!(found.upstreams.is_empty());
-    assert!(found.warnings[0].starts_with("ANTHROPIC_API_KEY and GEMINI_API_KEY cannot"));
-    let found = from_environment(
-        env(&[("ANTHROPIC_API_KEY", "k"), ("XAI_API_KEY", "k")]),
-        &[],
-    );
-    assert!(found.warnings.is_empty());
+fn anthropic_is_found_by_its_key_and_its_address() {
+    let found = from_environment(env(&[("ANTHROPIC_API_KEY", "k")]), &[]);
+    let anthropic = &found.upstreams[0];
+    assert_eq!(anthropic.dialect, ProviderDialect::Anthropic);
+    assert_eq!(anthropic.base_url, "https://api.anthropic.com/v1");
+    let found = from_environment(env(&[("ANTHROPIC_BASE_URL", "http://localhost:9")]), &[]);
+    let upstream = Upstream::new(found.upstreams[0].clone().into()).unwrap();
+    assert_eq!(upstream.base_url().to_string(), "http://localhost:9/v1");
+    let found = from_environment(env(&[("ANTHROPIC_BASE_URL", "http://localhost:9")]), &[9]);
+    assert!(found.upstreams.is_empty() && found.warnings[0].contains("ANTHROPIC_BASE_URL"));
 }
 
 #[test]
-fn every_address_in_the_tables_is_a_base_url() {
-    for provider in PROVIDERS.iter().chain([&OPENAI]) {
-        let spec = UpstreamSpec::new(provider.name, provider.base_url);
-        assert!(Upstream::new(spec).is_ok(), "{}", provider.name);
+fn a_provider_of_each_kind_is_found_by_its_key() {
+    let found = from_environment(
+        env(&[
+            ("GOOGLE_API_KEY", "g"),
+            ("DASHSCOPE_API_KEY", "d"),
+            ("AZURE_OPENAI_API_KEY", "a"),
+            ("AZURE_OPENAI_ENDPOINT", "https://r.openai.azure.com/"),
+        ]),
+        &[],
+    );
+    let dashscope = "https://dashscope-intl.aliyuncs.com/compatible-mode/v1";
+    let gemini = "https://generativelanguage.googleapis.com/v1beta";
+    let azure = "https://r.openai.azure.com/openai/v1";
+    assert_eq!(
+        summary(&found),
+        [
+            ("azure", azure, Some("a"), "AZURE_OPENAI_API_KEY"),
+            ("gemini", gemini, Some("g"), "GOOGLE_API_KEY"),
+            ("dashscope", dashscope, Some("d"), "DASHSCOPE_API_KEY"),
+        ]
+    );
+    for upstream in found.upstreams {
+        let name = upstream.name.clone();
+        let upstream = Upstream::new(upstream.into()).unwrap();
+        assert_eq!(upstream.provider().unwrap().name, name);
+    }
+    let found = from_environment(env(&[("AZURE_OPENAI_API_KEY", "a")]), &[]);
+    assert!(found.upstreams.is_empty());
+    assert_eq!(
+        found.warnings,
+        ["AZURE_OPENAI_API_KEY cannot be used without AZURE_OPENAI_ENDPOINT"]
+    );
+}
+
+#[test]
+fn whoever_is_at_another_address_has_no_traits_of_a_provider() {
+    let found = from_environment(env(&[("OPENAI_BASE_URL", "http://gpu:8000/v1")]), &[]);
+    assert_eq!(found.upstreams[0].provider, None);
+    let upstream = Upstream::new(found.upstreams[0].clone().into()).unwrap();
+    assert!(upstream.traits("m").max_tokens);
+    let found = from_environment(
+        env(&[("OPENAI_BASE_URL", "https://eu.api.openai.com/v1")]),
+        &[],
+    );
+    assert_eq!(found.upstreams[0].provider.unwrap().name, "openai");
+}
+
+#[test]
+fn every_address_in_the_table_is_a_base_url() {
+    for provider in PROVIDERS {
+        if let Some(base_url) = provider.base_url {
+            let spec = UpstreamSpec::new(provider.name, base_url);
+            assert!(Upstream::new(spec).is_ok(), "{}", provider.name);
+        }
     }
 }
 
@@ -105,8 +153,7 @@ const AMPLE: Duration = Duration::from_mins(1);
 
 fn server(name: &'static str, address: SocketAddr) -> LocalServer {
     LocalServer {
-        name,
-        title: "T",
+        provider: everstream_core::provider::find(name).unwrap(),
         port: address.port(),
     }
 }
@@ -117,9 +164,9 @@ async fn only_servers_with_a_list_of_models_count_as_found() {
     let (other, other_address) = listen().await;
     let (own, own_address) = listen().await;
     let servers = [
-        server("real", real_address),
-        server("other", other_address),
-        server("own", own_address),
+        server("vllm", real_address),
+        server("ollama", other_address),
+        server("sglang", own_address),
     ];
     let list = json(r#"{"object":"list","data":[{"id":"m"}]}"#);
     let not_a_list = json(r#"{"data":[{"id":"not tagged as a list"}]}"#);
@@ -129,11 +176,11 @@ async fn only_servers_with_a_list_of_models_count_as_found() {
         answer(&real, &list),
         answer(&other, &not_a_list),
     );
-    let source = format!("T on port {}", real_address.port());
+    let source = format!("vLLM on port {}", real_address.port());
     let base_url = format!("http://{real_address}/v1");
     assert_eq!(
         summary(&found),
-        [("real", base_url.as_str(), None, source.as_str())]
+        [("vllm", base_url.as_str(), None, source.as_str())]
     );
     assert!(
         own.accept().now_or_never().is_none(),
@@ -144,7 +191,7 @@ async fn only_servers_with_a_list_of_models_count_as_found() {
 #[tokio::test(start_paused = true)]
 async fn a_silent_server_costs_no_more_than_the_budget() {
     let (_listener, address) = listen().await;
-    let servers = [server("silent", address)];
+    let servers = [server("vllm", address)];
     let started = tokio::time::Instant::now();
     let found = discover_among(&servers, DISCOVERY_TIMEOUT, env(&[]), &[]).await;
     assert!(found.upstreams.is_empty());
@@ -154,7 +201,7 @@ async fn a_silent_server_costs_no_more_than_the_budget() {
 #[tokio::test]
 async fn a_server_that_the_environment_names_is_not_found_twice() {
     let (listener, address) = listen().await;
-    let servers = [server("local", address)];
+    let servers = [server("vllm", address)];
     let env = |name: &str| (name == "OPENAI_BASE_URL").then(|| format!("http://{address}/v1"));
     let found = discover_among(&servers, AMPLE, env, &[]).await;
     assert_eq!(found.upstreams.len(), 1);

@@ -7,6 +7,8 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use tokio::net::{TcpListener, TcpStream};
 
+const OPENAI: ProviderDialect = ProviderDialect::OpenAiChat;
+
 fn upstream(name: &str, address: SocketAddr, models: Option<&[&str]>) -> Arc<Upstream> {
     let mut spec = UpstreamSpec::new(name, format!("http://{address}/v1"));
     spec.models = models.map(|models| models.iter().map(|&model| model.to_owned()).collect());
@@ -71,10 +73,13 @@ fn a_name_appears_once_with_the_upstream_that_serves_it() {
     );
     let expected = pairs(&[("fast", "b"), ("y", "a"), ("x", "a"), ("shared", "a")]);
     assert_eq!(names(&directory), expected);
-    let route = directory.route("fast").expect("an alias");
+    let route = directory.route("fast", OPENAI).expect("an alias");
     assert_eq!((route.upstream.name(), route.model.as_str()), ("b", "q"));
     assert_eq!(
-        directory.route("sharde").expect_err("unknown").nearest,
+        directory
+            .route("sharde", OPENAI)
+            .expect_err("unknown")
+            .nearest,
         ["shared"]
     );
 }
@@ -89,7 +94,10 @@ async fn lists_are_fetched_and_a_failure_keeps_the_old_one() {
         BTreeMap::new(),
     );
     assert_eq!(
-        directory.route("m").expect_err("both unknown").unlisted,
+        directory
+            .route("m", OPENAI)
+            .expect_err("both unknown")
+            .unlisted,
         ["a", "b"]
     );
     let list = json(r#"{"object":"list","data":[{"id":"m"}]}"#)
@@ -102,7 +110,11 @@ async fn lists_are_fetched_and_a_failure_keeps_the_old_one() {
     assert!(!request.contains("content-length"), "{request}");
     assert_eq!(names(&directory), pairs(&[("m", "a")]));
     assert_eq!(
-        directory.route("n").expect("b is unknown").upstream.name(),
+        directory
+            .route("n", OPENAI)
+            .expect("b is unknown")
+            .upstream
+            .name(),
         "b"
     );
     let failure = "HTTP/1.1 500 Oops\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";

@@ -42,6 +42,14 @@ async fn a_request_has_the_upstreams_headers_and_its_own() {
     assert_eq!(request, expected);
 }
 
+/// Tens of thousands of these wait at a time.
+#[test]
+fn what_waits_for_an_answer_is_small() {
+    let upstream = upstream(([127, 0, 0, 1], 9).into());
+    assert!(size_of_val(&upstream.send(post("{}"))) <= 512);
+    assert!(size_of::<Body>() <= 256);
+}
+
 #[tokio::test]
 async fn a_connection_is_used_again_after_the_end_of_an_answer() {
     let (listener, address) = listen().await;

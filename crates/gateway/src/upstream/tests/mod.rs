@@ -1,5 +1,6 @@
 mod client;
 mod tls;
+mod upload;
 
 use std::future::Future;
 use std::net::SocketAddr;

@@ -13,7 +13,7 @@ use super::*;
 use crate::upstream::{SpecError, UpstreamErrorKind};
 
 /// A certificate authority of this test's own, and a server of that authority for 127.0.0.1.
-struct Server {
+pub(super) struct Server {
     listener: TcpListener,
     address: SocketAddr,
     acceptor: TlsAcceptor,
@@ -21,7 +21,7 @@ struct Server {
 }
 
 impl Server {
-    async fn new() -> Self {
+    pub(super) async fn new() -> Self {
         let mut ca = CertificateParams::new(Vec::new()).expect("no names");
         ca.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let key = KeyPair::generate().expect("a key");
@@ -49,13 +49,13 @@ impl Server {
         }
     }
 
-    fn spec(&self) -> UpstreamSpec {
+    pub(super) fn spec(&self) -> UpstreamSpec {
         let mut spec = UpstreamSpec::new("test", format!("https://{}/v1", self.address));
         spec.ca_file = Some(self.ca_file.path().to_owned());
         spec
     }
 
-    async fn accept(&self) -> std::io::Result<TlsStream<TcpStream>> {
+    pub(super) async fn accept(&self) -> std::io::Result<TlsStream<TcpStream>> {
         let (stream, _) = self.listener.accept().await?;
         self.acceptor.accept(stream).await
     }

@@ -1,3 +1,4 @@
+use super::translation::translation;
 use super::{Column, Show, table};
 use crate::load::Run;
 
@@ -15,6 +16,7 @@ pub fn page(runs: &[Run], about: &str, old: &str) -> String {
             text.extend(["\n## ", &title, "\n\n", explanation, "\n\n", &table]);
         }
     }
+    text.push_str(&translation(runs));
     let kept = old
         .split_once(BY_HAND)
         .and_then(|(_, rest)| Some(rest.split_once(END_OF_HAND)?.0));

@@ -86,7 +86,7 @@ fn usage_is_found_wherever_it_comes() {
         output_tokens: 12,
         cached_tokens: 4,
         reasoning_tokens: 5,
-        estimated: false,
+        ..Usage::default()
     };
     let usage = json!({
         "prompt_tokens": 9, "completion_tokens": 12.0, "total_tokens": 21,

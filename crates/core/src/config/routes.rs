@@ -1,0 +1,112 @@
+//! `[[routes]]`: models that several upstreams can answer for.
+
+use super::describe::{Choice, settings};
+use super::kinds::{choice, flag, whole};
+use super::mistake::{Fault, did_you_mean, nearest};
+use super::read::Reader;
+use super::spec::sections;
+use super::{Config, values};
+use crate::policy::attempt::AttemptPolicy;
+use crate::policy::select::Strategy;
+
+settings! {
+    /// `[[routes]]`: a model that several upstreams can answer for.
+    pub struct RouteConfig {
+        /// The model's name for clients. It goes before the lists of the upstreams.
+        model: String = values::model().example("chat").unique();
+        /// Who is asked first among deployments of the same priority: the one that comes first in
+        /// this file (`priority`), by chance according to the weights (`weighted`), the least busy
+        /// (`least_busy`), the better of two in latency (`latency`), the cheapest (`cheapest`), or
+        /// the same for the same session or beginning of a prompt (`sticky`), which keeps the
+        /// providers' prompt caches warm.
+        strategy: Strategy = choice().or(Strategy::Priority);
+        /// The most requests to providers for one answer.
+        attempts: u32 = whole(1..=16).or(AttemptPolicy::default().attempts);
+        /// Requests may run twice: one that may have run is asked once more of the same deployment,
+        /// too.
+        idempotent: bool = flag().or(false);
+        /// Who can answer.
+        deployments: Vec<DeploymentConfig> = sections();
+    }
+}
+
+settings! {
+    /// `[[routes.deployments]]`: a model of an upstream.
+    pub struct DeploymentConfig {
+        /// The upstream's name.
+        upstream: String = values::name().example("openai");
+        /// The model's name there; the route's if absent.
+        model: Option<String> = values::model().example("gpt-4o-mini").optional();
+        /// Those with a lower number are asked first.
+        priority: u32 = whole(0..=1_000).or(0);
+        /// Its share of the requests, against those of the others. With 0 it is asked only after
+        /// all others of its priority.
+        weight: u32 = whole(0..=1_000_000).or(1);
+        /// For `cheapest`: what a million tokens cost, in any unit.
+        price: u64 = whole(0..=1_000_000_000).or(0);
+        /// How many tokens the model takes. A request that is too long for one deployment goes to
+        /// one with more.
+        context_window: Option<u64> = whole(1..=1_000_000_000).example(128_000).optional();
+    }
+}
+
+impl Choice for Strategy {
+    const ALL: &'static [Self] = Self::ALL;
+
+    fn word(self) -> &'static str {
+        self.as_str()
+    }
+}
+
+/// Checks that routes lead somewhere.
+pub(super) fn check(config: &Config, reader: &mut Reader<'_>) {
+    // Mistaken entries are not among those that were read, and the places of others not certain.
+    if reader.is_torn() || reader.doubtful("routes") {
+        return;
+    }
+    for (index, route) in config.routes.iter().enumerate() {
+        let section = format!("routes[{index}]");
+        if route.deployments.is_empty() {
+            let fault = Fault::from("the route leads nowhere")
+                .hint("add `[[routes.deployments]]` with an `upstream`");
+            reader.note_at(&section, fault);
+        }
+        if config.aliases.contains_key(&route.model) {
+            let fault = Fault::from("there is an alias of the same name, which goes before");
+            reader.note_at(&format!("{section}.model"), fault);
+        }
+        for (place, deployment) in route.deployments.iter().enumerate() {
+            let section = format!("{section}.deployments[{place}]");
+            upstream_exists(&deployment.upstream, &section, reader);
+            twice(route, place, &section, reader);
+        }
+    }
+}
+
+fn upstream_exists(upstream: &str, section: &str, reader: &mut Reader<'_>) {
+    let names: Vec<&str> = reader.claimed("upstreams[].name").collect();
+    // Without any, those are used that are found at start.
+    if names.is_empty() || names.contains(&upstream) {
+        return;
+    }
+    let hint = match nearest(upstream, names.iter().copied()) {
+        Some(near) => did_you_mean(near),
+        // It may be the one whose entry is mistaken.
+        None if reader.doubtful("upstreams") => return,
+        None => format!("the upstreams are: {}", names.join(", ")),
+    };
+    let fault = Fault::from("there is no upstream of this name").hint(hint);
+    reader.note_at(&format!("{section}.upstream"), fault);
+}
+
+fn twice(route: &RouteConfig, place: usize, section: &str, reader: &mut Reader<'_>) {
+    let named = |at: &DeploymentConfig| {
+        let model = at.model.as_ref().unwrap_or(&route.model);
+        (at.upstream.clone(), model.clone())
+    };
+    let own = named(&route.deployments[place]);
+    if route.deployments[..place].iter().any(|at| named(at) == own) {
+        let fault = Fault::from("this upstream and model are on the route already");
+        reader.note_at(section, fault);
+    }
+}

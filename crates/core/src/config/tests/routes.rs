@@ -1,0 +1,109 @@
+use super::*;
+use crate::policy::select::Strategy;
+
+const UPSTREAMS: &str = "[[upstreams]]\nname = \"one\"\nbase_url = \"http://localhost:1/v1\"\n\
+    [[upstreams]]\nname = \"two\"\nbase_url = \"http://localhost:2/v1\"\n";
+
+fn routes(text: &str) -> Result<Vec<RouteConfig>, String> {
+    let config = parse(&format!("{UPSTREAMS}{text}"), &[]);
+    config
+        .map(|config| config.routes)
+        .map_err(|e| e.to_string())
+}
+
+#[test]
+fn a_route_has_deployments_and_good_defaults() {
+    let routes = routes(
+        r#"
+[[routes]]
+model = "m"
+[[routes.deployments]]
+upstream = "one"
+[[routes.deployments]]
+upstream = "two"
+model = "other"
+priority = 1
+weight = 3
+price = 60
+context_window = 128000
+
+[[routes]]
+model = "n"
+strategy = "sticky"
+attempts = 2
+idempotent = true
+[[routes.deployments]]
+upstream = "two"
+"#,
+    )
+    .unwrap();
+    let [first, second] = &routes[..] else {
+        panic!("{routes:?}")
+    };
+    assert_eq!(
+        (first.strategy, first.attempts, first.idempotent),
+        (Strategy::Priority, 4, false)
+    );
+    let [one, two] = &first.deployments[..] else {
+        panic!("{first:?}")
+    };
+    assert_eq!((one.model.as_deref(), one.weight), (None, 1));
+    assert_eq!((two.model.as_deref(), two.weight), (Some("other"), 3));
+    assert_eq!((two.priority, two.price), (1, 60));
+    assert_eq!(
+        (one.context_window, two.context_window),
+        (None, Some(128_000))
+    );
+    assert_eq!(
+        (second.strategy, second.attempts, second.idempotent),
+        (Strategy::Sticky, 2, true)
+    );
+}
+
+#[test]
+fn a_route_that_leads_nowhere_is_refused_with_its_line() {
+    let at = UPSTREAMS.lines().count() + 1;
+    for (text, line, says) in [
+        ("[[routes]]\nmodel = \"m\"", at, "the route leads nowhere"),
+        (
+            "[[routes]]\nmodel = \"m\"\n[[routes.deployments]]\nupstream = \"tow\"",
+            at + 3,
+            "did you mean `two`",
+        ),
+        (
+            "[[routes]]\nmodel = \"m\"\n[[routes.deployments]]\nupstream = \"one\"\n\
+             [[routes.deployments]]\nupstream = \"one\"\nmodel = \"m\"",
+            at + 4,
+            "are on the route already",
+        ),
+        (
+            "[[routes]]\nmodel = \"m\"\n[[routes.deployments]]\nupstream = \"one\"\n\
+             [[routes]]\nmodel = \"m\"\n[[routes.deployments]]\nupstream = \"one\"",
+            at + 5,
+            "the same as at",
+        ),
+        (
+            "[[routes]]\nmodel = \"m\"\n[[routes.deployments]]\nupstream = \"one\"\n\
+             [aliases]\nm = \"two/x\"",
+            at + 1,
+            "an alias of the same name",
+        ),
+        (
+            "[[routes]]\nmodel = \"m\"\nstrategy = \"randomly\"",
+            at + 2,
+            "no such choice",
+        ),
+        (
+            "[[routes]]\nmodel = \"m\"\n[[routes.deployments]]\nupstream = \"one\"\nweigth = 1",
+            at + 4,
+            "did you mean `weight`",
+        ),
+    ] {
+        let mistakes = routes(text).unwrap_err();
+        assert!(mistakes.contains(says), "{text}: {mistakes}");
+        assert!(
+            mistakes.contains(&format!(":{line}:")),
+            "{text}: {mistakes}"
+        );
+    }
+}

@@ -1,0 +1,116 @@
+use super::*;
+use crate::dialect::ProviderDialect;
+
+fn upstream(text: &str, env: &[(&str, &str)]) -> UpstreamConfig {
+    let config = parse(&format!("[[upstreams]]\n{text}"), env).unwrap();
+    config.upstreams.into_iter().next().unwrap()
+}
+
+#[test]
+fn a_provider_gives_what_is_not_said() {
+    let env = [("DEEPSEEK_API_KEY", "sk-1\n")];
+    let deepseek = upstream("provider = 'deepseek'", &env);
+    assert_eq!(deepseek.name(), "deepseek");
+    assert_eq!(deepseek.base_url(), "https://api.deepseek.com");
+    assert_eq!(deepseek.dialect(), ProviderDialect::OpenAiChat);
+    assert_eq!(deepseek.auth(), Auth::Bearer);
+    assert_eq!(deepseek.api_key, Some(Secret::new("sk-1")));
+
+    let text = "provider = 'gemini'\nname = 'g'\nbase_url = 'http://proxy/v1beta'";
+    let gemini = upstream(text, &[("GEMINI_API_KEY", "k")]);
+    assert_eq!(
+        (gemini.name(), gemini.base_url()),
+        ("g", "http://proxy/v1beta")
+    );
+    assert_eq!(gemini.dialect(), ProviderDialect::Gemini);
+    assert_eq!(gemini.auth(), Auth::XGoogApiKey);
+
+    // Its API of another maker's, with the other's way of sending keys.
+    let text = "provider = 'deepseek'\ndialect = 'anthropic'\nname = 'd'\n\
+                base_url = 'https://api.deepseek.com/anthropic'";
+    let other = upstream(text, &env);
+    assert_eq!(other.auth(), Auth::XApiKey);
+    assert_eq!(
+        upstream(&format!("{text}\nauth = 'bearer'"), &env).auth(),
+        Auth::Bearer
+    );
+}
+
+#[test]
+fn the_key_of_an_sdk_goes_to_its_provider_alone() {
+    let env = [("GROQ_API_KEY", "k"), ("AZURE_OPENAI_API_KEY", "a")];
+    let key = |text: &str| upstream(text, &env).api_key;
+    assert_eq!(
+        key("provider = 'groq'\nbase_url = 'https://elsewhere/v1'"),
+        None
+    );
+    let eu = "provider = 'groq'\nbase_url = 'https://eu.API.groq.com:443/openai/v1'";
+    assert_eq!(key(eu), Some(Secret::new("k")));
+    let azure = "provider = 'azure'\nbase_url = 'https://r.openai.azure.com'";
+    assert_eq!(key(azure), Some(Secret::new("a")));
+    assert_eq!(
+        key("provider = 'groq'\napi_key = 'own'"),
+        Some(Secret::new("own"))
+    );
+    assert_eq!(
+        key("name = 'a'\nbase_url = 'https://api.groq.com/openai/v1'"),
+        None
+    );
+    let broken = mistakes(
+        "[[upstreams]]\nprovider = 'groq'",
+        &[("GROQ_API_KEY", "a b")],
+    );
+    assert!(
+        broken[0].starts_with("GROQ_API_KEY: upstreams[0].api_key: the key has blanks"),
+        "{broken:?}"
+    );
+}
+
+#[test]
+fn google_and_azure_have_addresses_of_their_customers() {
+    let text = "provider = 'vertex'\nproject = 'p'\nlocation = 'us-central1'";
+    let vertex = upstream(text, &[("GOOGLE_APPLICATION_CREDENTIALS", "/k.json")]);
+    assert_eq!(
+        vertex.base_url(),
+        "https://us-central1-aiplatform.googleapis.com/v1/projects/p/locations/us-central1/\
+         publishers/google"
+    );
+    assert_eq!(vertex.credentials, Some("/k.json".into()));
+    assert_eq!(vertex.auth(), Auth::Google);
+    let text = "name = 'g'\nbase_url = 'https://g/v1'\nauth = 'google'";
+    let other = upstream(text, &[("GOOGLE_APPLICATION_CREDENTIALS", "/k.json")]);
+    assert_eq!(other.credentials, Some("/k.json".into()));
+    let found = mistakes(
+        "[[upstreams]]\nprovider = 'vertex'\n[[upstreams]]\nprovider = 'azure'",
+        &[],
+    );
+    let expected = [
+        "everstream.toml:1:1: upstreams[0].project: the field is missing; expected 1 to 128 \
+         characters of A-Z a-z 0-9 . _ : -",
+        "everstream.toml:3:1: upstreams[1].base_url: the field is missing; expected `http://` or \
+         `https://`, a host, and the path up to `/v1`",
+    ];
+    assert_eq!(found, expected);
+}
+
+#[test]
+fn mistakes_about_providers_say_what_to_do() {
+    let text = "[[upstreams]]\nprovider = 'deepsek'\n[[upstreams]]\nprovider = 'groq'\n\
+                [[upstreams]]\nprovider = 'groq'\n[aliases]\nfast = 'grok/m'\nslow = 'groq/m'";
+    let found = mistakes(text, &[]);
+    assert!(
+        found[0].starts_with(
+            "everstream.toml:2:12: upstreams[0].provider: no such provider is known; \
+                              expected one of `openai`, "
+        ),
+        "{found:?}"
+    );
+    assert!(found[0].ends_with("; did you mean `deepseek`?"));
+    assert_eq!(
+        found[1],
+        "everstream.toml:6:12: upstreams[2].provider: without a `name` it has its provider's, the \
+         same as at everstream.toml:4:12; give it a `name` of its own"
+    );
+    assert!(found[2].contains("aliases.fast: ") && found[2].contains("did you mean `groq`?"));
+    assert_eq!(found.len(), 3);
+}

@@ -1,0 +1,4 @@
+mod write;
+mod write_message;
+
+pub(in crate::dialect) use write::write_request;

@@ -1,0 +1,3 @@
+mod decode;
+
+pub use decode::Decoder;

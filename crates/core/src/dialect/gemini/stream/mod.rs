@@ -1,0 +1,5 @@
+mod decode;
+mod render;
+
+pub use decode::Decoder;
+pub use render::Renderer;

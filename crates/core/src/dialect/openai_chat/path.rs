@@ -1,0 +1,28 @@
+use crate::ask::Field;
+
+/// Where a field is in a request.
+pub(in crate::dialect) fn path(field: Field) -> String {
+    let name = match field {
+        Field::Message(index) => return format!("messages[{index}]"),
+        Field::Part(index, part) => return format!("messages[{index}].content[{part}]"),
+        Field::Tool(index) => return format!("tools[{index}]"),
+        Field::ToolChoice => "tool_choice",
+        Field::ParallelToolCalls => "parallel_tool_calls",
+        Field::MaxTokens => "max_completion_tokens",
+        Field::Temperature => "temperature",
+        Field::TopP => "top_p",
+        Field::TopK => "top_k",
+        Field::FrequencyPenalty => "frequency_penalty",
+        Field::PresencePenalty => "presence_penalty",
+        Field::Seed => "seed",
+        Field::Stop => "stop",
+        Field::Choices => "n",
+        Field::Logprobs => "logprobs",
+        Field::LogitBias => "logit_bias",
+        Field::Format => "response_format",
+        Field::Thinking => "reasoning_effort",
+        Field::Verbosity => "verbosity",
+        Field::ServiceTier => "service_tier",
+    };
+    name.to_owned()
+}

@@ -1,0 +1,199 @@
+//! One event of a streamed answer.
+
+use bytes::Bytes;
+
+use super::refusal::excerpt;
+use super::translation::{Broken, Heard};
+use super::{Answer, Reading, Step};
+use crate::dialect::DecodeError;
+use crate::dialect::observe::{self, Closing, Observation};
+use crate::dialect::openai::{self, Kind};
+use crate::error::{Error, ErrorCode};
+use crate::frame::sse::SseEvent;
+use crate::policy::attempt::FailureKind;
+use crate::writer::Plan;
+use crate::writer::outcome::Outcome;
+
+impl Answer {
+    pub(super) fn take_event(&mut self, plan: &Plan, event: SseEvent, step: &mut Step) {
+        match &mut self.reading {
+            Reading::OpenAi => {
+                let shadowed = self.shadow.is_some().then(|| event.clone());
+                self.openai_event(plan, event, step);
+                self.cast_shadow(plan, shadowed, step);
+            }
+            Reading::Observed(observer) => {
+                let mut event = event;
+                let seen = observer.observe(&mut event);
+                let shadowed = self.shadow.is_some().then(|| event.clone());
+                self.observed_event(plan, event, seen, step);
+                self.cast_shadow(plan, shadowed, step);
+            }
+            Reading::Translated(translation) => {
+                let heard = translation.push(plan, &event, &mut step.events);
+                self.hear(plan, heard, step);
+            }
+        }
+    }
+
+    /// An event that ends the answer, or cuts it, is nothing to go on from.
+    fn cast_shadow(&mut self, plan: &Plan, event: Option<SseEvent>, step: &Step) {
+        if let (Some(shadow), Some(event), None) = (&mut self.shadow, event, &step.outcome)
+            && !shadow.push(plan, &event)
+        {
+            self.shadow = None;
+        }
+    }
+
+    /// The upstream's stream is over, `properly` or as its connection broke: gives what its answer lacks but for its content, or says that
+    /// it was cut.
+    pub(super) fn close(&mut self, plan: &Plan, properly: bool, step: &mut Step) {
+        let closing = match &mut self.reading {
+            Reading::Translated(translation) => {
+                let heard = translation.finish(plan, &mut step.events);
+                return self.hear(plan, heard, step);
+            }
+            Reading::OpenAi if self.finished >= plan.choices.max(1) => Closing::Lacks(SseEvent {
+                name: Bytes::new(),
+                data: Bytes::from_static(b"[DONE]"),
+            }),
+            Reading::OpenAi => Closing::Cut("ended its answer without a finish_reason"),
+            Reading::Observed(observer) if properly => observer.close(),
+            Reading::Observed(observer) => observer.abandon(plan.choices),
+        };
+        step.outcome = Some(match closing {
+            Closing::Cut(what) => Outcome::cut(plan, what),
+            Closing::Whole => {
+                step.progress = true;
+                self.commit(step);
+                Outcome::completed()
+            }
+            Closing::Lacks(end) => {
+                step.progress = true;
+                self.commit(step);
+                step.events.push(end);
+                Outcome::completed()
+            }
+        });
+    }
+
+    fn openai_event(&mut self, plan: &Plan, event: SseEvent, step: &mut Step) {
+        let seen = openai::observe(&event.data);
+        if &*event.name == b"error" && !matches!(seen.kind, Kind::Error(_)) {
+            // Only the name tells, and it is not passed on: so its reader gets an error object.
+            let fault = openai::fault_from_event(&event.data);
+            step.outcome = Some(self.openai_fault(plan, fault, None));
+            return;
+        }
+        // The dialect names no events.
+        let event = SseEvent {
+            name: Bytes::new(),
+            data: event.data,
+        };
+        if let Some(usage) = seen.usage {
+            self.usage = Some(usage);
+        }
+        self.finished += seen.finished_choices;
+        step.progress = true;
+        match seen.kind {
+            Kind::Preamble if !self.has_content() && !seen.usage_only => self.hold(&event, step),
+            Kind::Preamble | Kind::Content if seen.usage_only => {
+                if plan.show_usage {
+                    self.commit(step);
+                    step.events.push(event);
+                }
+            }
+            Kind::Preamble | Kind::Content => {
+                self.commit(step);
+                self.content_events += 1;
+                step.events.push(event);
+            }
+            Kind::Done if self.finished > 0 => {
+                self.commit(step);
+                step.events.push(event);
+                step.outcome = Some(Outcome::completed());
+            }
+            Kind::Done => {
+                let what = "sent [DONE] without a finish_reason";
+                step.outcome = Some(Outcome::cut(plan, what));
+            }
+            Kind::Error(fault) => step.outcome = Some(self.openai_fault(plan, fault, Some(event))),
+            Kind::Malformed => step.outcome = Some(malformed(plan, &event.data)),
+        }
+    }
+
+    fn observed_event(&mut self, plan: &Plan, event: SseEvent, seen: Observation, step: &mut Step) {
+        self.usage = seen.usage.or(self.usage.take());
+        self.finished += seen.finished;
+        // Somebody lives there, and gets on with nothing.
+        step.progress |= seen.kind != observe::Kind::Ping;
+        match seen.kind {
+            observe::Kind::Ping | observe::Kind::Preamble if !self.has_content() => {
+                self.hold(&event, step);
+            }
+            observe::Kind::Ping | observe::Kind::Preamble => step.events.push(event),
+            observe::Kind::Content => {
+                self.commit(step);
+                self.content_events += 1;
+                step.events.push(event);
+            }
+            observe::Kind::Done => {
+                self.commit(step);
+                step.events.push(event);
+                step.outcome = Some(Outcome::completed());
+            }
+            observe::Kind::Cut(what) => step.outcome = Some(Outcome::cut(plan, what)),
+            observe::Kind::Error(fault) => {
+                step.outcome = Some(self.fault(plan, fault, Some(event)));
+            }
+            observe::Kind::Malformed => step.outcome = Some(malformed(plan, &event.data)),
+        }
+    }
+
+    fn hear(&mut self, plan: &Plan, heard: Heard, step: &mut Step) {
+        step.progress |= heard.progress;
+        self.usage = heard.usage.or(self.usage.take());
+        self.finished += heard.finished;
+        self.content_events += heard.pieces;
+        self.delivered |= heard.told;
+        if let Some(fault) = heard.fault {
+            step.outcome = Some(self.fault(plan, fault, None));
+        } else if let Some(broken) = heard.broken {
+            step.outcome = Some(match broken {
+                Broken::Api(error) => self.undecodable(plan, error),
+                Broken::Diverged => Outcome::diverged(plan),
+            });
+        } else if heard.ended {
+            step.outcome = Some(Outcome::completed());
+        }
+    }
+
+    pub(super) fn undecodable(&self, plan: &Plan, error: DecodeError) -> Outcome {
+        match error {
+            DecodeError::Cut(what) => Outcome::cut(plan, what),
+            DecodeError::Failed(fault) => self.fault(plan, fault, None),
+            error @ (DecodeError::Malformed { .. } | DecodeError::TooMany(_)) => {
+                let message = format!(
+                    "Upstream `{}` cannot be understood: {error}.",
+                    plan.leg().upstream
+                );
+                Outcome::upstream_failed(
+                    Error::new(ErrorCode::UpstreamInvalid, message),
+                    FailureKind::Invalid,
+                )
+            }
+        }
+    }
+}
+
+fn malformed(plan: &Plan, data: &[u8]) -> Outcome {
+    let message = format!(
+        "Upstream `{}` sent an event that is not JSON: {}",
+        plan.leg().upstream,
+        excerpt(data),
+    );
+    Outcome::upstream_failed(
+        Error::new(ErrorCode::UpstreamInvalid, message),
+        FailureKind::Invalid,
+    )
+}

@@ -1,0 +1,204 @@
+//! What becomes of a generation whose upstream failed before anybody heard of its answer.
+
+use crate::id::UnixMillis;
+use crate::policy::attempt::{Failure, Next, Standing};
+use crate::policy::backoff::Backoff;
+use crate::record::{Dialled, Record};
+
+use super::answer::Answer;
+use super::outcome::Outcome;
+use super::{Advice, Output, Phase, Writer};
+
+/// The attempts of one generation.
+#[derive(Debug)]
+pub(super) struct Attempts {
+    /// Their number so far.
+    made: u32,
+    /// Those to the deployment that is asked.
+    made_here: u32,
+    /// The places of the route that were asked.
+    asked: Vec<usize>,
+    /// One of those that came to nothing may have run.
+    may_have_run: bool,
+    /// Records that go out with the next one: of audits, and the last events of an answer that was cut.
+    pub(super) audit: Vec<Record>,
+    /// What the client is told if nobody answers.
+    worst: Option<Failed>,
+    /// What the driver is consulted about.
+    latest: Option<Failed>,
+}
+
+/// An attempt that came to nothing.
+#[derive(Debug)]
+pub(super) struct Failed {
+    pub(super) outcome: Outcome,
+    pub(super) failure: Failure,
+    pub(super) place: usize,
+}
+
+impl Default for Attempts {
+    fn default() -> Self {
+        Self {
+            made: 1,
+            made_here: 1,
+            asked: vec![0],
+            may_have_run: false,
+            audit: Vec::new(),
+            worst: None,
+            latest: None,
+        }
+    }
+}
+
+impl Attempts {
+    /// How many there are so far.
+    pub(super) const fn made(&self) -> u32 {
+        self.made
+    }
+
+    /// Another one begins, at this place of the route.
+    pub(super) fn turn_to(&mut self, place: usize) {
+        self.made += 1;
+        self.made_here = 1;
+        self.asked.push(place);
+        // Whoever was heard has run.
+        self.may_have_run = true;
+    }
+}
+
+impl Writer {
+    /// The next attempt, as the log takes it before it is made.
+    pub(super) fn dial(&mut self, outputs: &mut Vec<Output>) {
+        self.phase = Phase::Dialling;
+        let mut records = std::mem::take(&mut self.attempts.audit);
+        let leg = self.plan.leg();
+        records.push(Record::Dialled(Dialled {
+            attempt: self.attempts.made,
+            upstream: leg.upstream.clone(),
+            model: leg.model.clone(),
+        }));
+        outputs.push(Output::Append(records));
+    }
+
+    /// Ends the generation, unless its upstream failed and somebody else may answer, or go on with what
+    /// was delivered: then the driver is asked who there is.
+    pub(super) fn conclude(
+        &mut self,
+        now: UnixMillis,
+        outcome: Outcome,
+        mut records: Vec<Record>,
+        outputs: &mut Vec<Output>,
+    ) {
+        if self.is_over() {
+            return;
+        }
+        if self.was_asked() {
+            let took = self.content_at.map(|at| at.since(self.asked_at));
+            outputs.push(Output::Judge(outcome.report(took)));
+        }
+        let may_pass = !self.answer.is_delivered() || self.plan.is_recovering();
+        let failure = outcome.failure().filter(|_| may_pass);
+        let Some(failure) = failure else {
+            return self.end_with(now, &outcome, records, outputs);
+        };
+        if outcome.hang_up {
+            outputs.push(Output::HangUp);
+        }
+        records.append(&mut self.answer.pending);
+        self.attempts.audit.append(&mut records);
+        self.attempts.latest = Some(Failed {
+            outcome,
+            failure,
+            place: self.plan.route.at(),
+        });
+        self.phase = Phase::Consulting;
+        outputs.push(Output::Consult);
+    }
+
+    pub(super) fn on_advice(
+        &mut self,
+        now: UnixMillis,
+        advice: &Advice,
+        outputs: &mut Vec<Output>,
+    ) {
+        let Some(failed) = self.attempts.latest.take() else {
+            return;
+        };
+        if self.answer.is_delivered() {
+            return self.climb(now, advice, failed, outputs);
+        }
+        let window = self.plan.leg().context_window;
+        let legs = self.plan.route.legs();
+        let mut others = advice
+            .open
+            .iter()
+            .copied()
+            .filter(|place| *place < legs.len() && !self.attempts.asked.contains(place));
+        let other = others.clone().next();
+        let larger = others.find(|place| legs[*place].context_window > window);
+        let standing = Standing {
+            made: self.attempts.made,
+            made_here: self.attempts.made_here,
+            others: other.is_some(),
+            larger: larger.is_some(),
+            in_budget: advice.in_budget,
+            backoff: Backoff::default()
+                .pause(self.attempts.made_here, advice.random)
+                .max(advice.rest),
+            deadline: self.plan.deadline,
+        };
+        let next = self.plan.attempts.decide(now, failed.failure, &standing);
+        match (next, other, larger) {
+            (Next::Other, Some(place), _) | (Next::Larger, _, Some(place)) => {
+                self.move_on(failed);
+                self.plan.route.turn_to(place);
+                self.attempts.asked.push(place);
+                self.attempts.made_here = 1;
+                self.answer = Answer::new(&self.plan, now);
+                self.dial(outputs);
+            }
+            (Next::Again(pause), _, _) => {
+                self.move_on(failed);
+                self.attempts.made_here += 1;
+                self.answer = Answer::new(&self.plan, now);
+                self.phase = Phase::Pausing {
+                    until: now.plus(pause),
+                };
+            }
+            _ => self.give_up(now, failed, outputs),
+        }
+    }
+
+    /// Whether nothing of this generation can have run, if nothing of the last attempt did.
+    pub(super) const fn none_ran(&self) -> bool {
+        !self.attempts.may_have_run
+    }
+
+    /// The record of an attempt that nobody heard of.
+    pub(super) fn abandon(&mut self, failed: &Failed) {
+        let upstream = &self.plan.leg().upstream;
+        let record = failed.outcome.abandoned(self.attempts.made, upstream);
+        self.attempts.audit.push(Record::Abandoned(record));
+    }
+
+    fn move_on(&mut self, failed: Failed) {
+        self.abandon(&failed);
+        self.attempts.may_have_run |= !failed.failure.nothing_ran;
+        self.attempts.made += 1;
+        // The first one was asked because it should have answered: what the others say comes second.
+        self.attempts.worst.get_or_insert(failed);
+    }
+
+    fn give_up(&mut self, now: UnixMillis, latest: Failed, outputs: &mut Vec<Output>) {
+        let none_ran = self.none_ran() && latest.failure.nothing_ran;
+        let mut told = match self.attempts.worst.take() {
+            Some(worst) if !latest.failure.kind.blames_request() => worst,
+            _ => latest,
+        };
+        self.plan.route.turn_to(told.place);
+        told.outcome.nothing_ran = none_ran;
+        told.outcome.hang_up = false;
+        let records = std::mem::take(&mut self.attempts.audit);
+        self.end_with(now, &told.outcome, records, outputs);
+    }
+}

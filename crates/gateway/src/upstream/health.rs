@@ -1,0 +1,273 @@
+//! What is known of each deployment, a model of an upstream, for all who ask it at once.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use everstream_core::error::ErrorCode;
+use everstream_core::id::UnixMillis;
+use everstream_core::limits::DEPLOYMENTS;
+use everstream_core::policy::breaker::{BreakerState, Verdict};
+use everstream_core::policy::deployment::{
+    Admitted, Closed, DeploymentSettings, DeploymentState, Report, Sight,
+};
+use everstream_core::writer::Breakage;
+
+use crate::clock::Clock;
+
+/// The state of one deployment.
+#[derive(Debug)]
+pub struct Health {
+    state: Mutex<DeploymentState>,
+    clock: Clock,
+}
+
+/// Leave to ask a deployment once. It is given back however the attempt ends.
+#[derive(Debug)]
+pub struct Leave {
+    health: Arc<Health>,
+    /// `None` once it is given back.
+    admitted: Option<Admitted>,
+}
+
+/// Why a deployment is not asked, and when it makes sense to come again.
+#[derive(Clone, Copy, Debug)]
+pub struct Refused {
+    why: Closed,
+    rest: Duration,
+}
+
+/// When the others may be done, for want of a better guess: those that fill it, or try it.
+const FULL_FOR: Duration = Duration::from_secs(1);
+/// When an operator may be done.
+const DRAINED_FOR: Duration = Duration::from_secs(30);
+
+impl Health {
+    /// A deployment of which nothing is known.
+    pub fn new(settings: DeploymentSettings, clock: Clock) -> Arc<Self> {
+        let state = DeploymentState::new(settings, clock.now());
+        Arc::new(Self {
+            state: Mutex::new(state),
+            clock,
+        })
+    }
+
+    /// Lets a request through; `again` says that it is a retry.
+    ///
+    /// # Errors
+    /// Why it does not.
+    pub fn admit(self: &Arc<Self>, again: bool) -> Result<Leave, Refused> {
+        let now = self.clock.now();
+        let mut state = self.lock();
+        let admitted = state.admit(now, again);
+        let admitted = admitted.map_err(|why| Refused::new(why, &mut state, now))?;
+        Ok(Leave {
+            health: Arc::clone(self),
+            admitted: Some(admitted),
+        })
+    }
+
+    /// Why it takes no request just now, if it does not.
+    pub fn refused(&self) -> Option<Refused> {
+        let now = self.clock.now();
+        let mut state = self.lock();
+        let why = state.closed(now)?;
+        Some(Refused::new(why, &mut state, now))
+    }
+
+    /// Takes one retry out of its budget, if there is one.
+    pub fn may_retry(&self) -> bool {
+        let now = self.clock.now();
+        self.lock().may_retry(now)
+    }
+
+    /// Takes it out, or back in. What is under way goes on.
+    pub fn drain(&self, drained: bool) {
+        self.lock().drain(drained);
+    }
+
+    /// What there is to see of it.
+    pub fn sight(&self) -> Sight {
+        let now = self.clock.now();
+        self.lock().sight(now)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, DeploymentState> {
+        // Nothing that runs under the lock can leave it half changed.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Leave {
+    /// Gives it back, with what the attempt says of the deployment.
+    pub fn finish(mut self, report: Report) {
+        self.give_back(report);
+    }
+
+    fn give_back(&mut self, report: Report) {
+        if let Some(admitted) = self.admitted.take() {
+            let now = self.health.clock.now();
+            self.health.lock().finish(now, admitted, report);
+        }
+    }
+}
+
+impl Drop for Leave {
+    fn drop(&mut self) {
+        self.give_back(Report {
+            verdict: Verdict::Neutral,
+            failure: None,
+            retry_after: None,
+            first_content: None,
+        });
+    }
+}
+
+impl Refused {
+    fn new(why: Closed, state: &mut DeploymentState, now: UnixMillis) -> Self {
+        let rest = match why {
+            Closed::Broken(_) if state.sight(now).breaker == BreakerState::HalfOpen => FULL_FOR,
+            Closed::Limited(until) | Closed::Broken(until) => until.since(now),
+            Closed::Full => FULL_FOR,
+            Closed::Drained => DRAINED_FOR,
+        };
+        Self { why, rest }
+    }
+
+    /// How long that lasts.
+    pub const fn rest(&self) -> Duration {
+        self.rest
+    }
+
+    /// As a failure of an attempt at this upstream.
+    pub fn breakage(&self, upstream: &str) -> Breakage {
+        let (code, why) = match self.why {
+            Closed::Limited(_) => (
+                ErrorCode::UpstreamLimited,
+                "has reached a limit of its own, and said when it can be asked again",
+            ),
+            Closed::Broken(_) => (
+                ErrorCode::UpstreamUnavailable,
+                "failed too often just now, and is left alone for a moment",
+            ),
+            Closed::Full => (
+                ErrorCode::UpstreamUnavailable,
+                "has as many requests under way as it may (max_concurrency)",
+            ),
+            Closed::Drained => (
+                ErrorCode::UpstreamUnavailable,
+                "was taken out by its operator",
+            ),
+        };
+        Breakage {
+            code,
+            message: format!("Upstream `{upstream}` {why}; nothing was sent to it."),
+            nothing_ran: true,
+            retry_after: Some(self.rest),
+        }
+    }
+}
+
+/// The states of the deployments that were asked so far, and of those that are on a route.
+#[derive(Debug)]
+pub(super) struct Healths {
+    clock: Clock,
+    known: Mutex<HashMap<(String, String), Arc<Health>>>,
+}
+
+impl Healths {
+    pub(super) fn new() -> Self {
+        Self {
+            clock: Clock::start(),
+            known: Mutex::default(),
+        }
+    }
+
+    /// The state of a model of an upstream. Clients may name models that do not exist: when there
+    /// are too many names, those are forgotten of which nothing is under way and nothing bad is
+    /// known, and after that all further ones share one state.
+    pub(super) fn of(
+        &self,
+        upstream: &str,
+        model: &str,
+        settings: DeploymentSettings,
+    ) -> Arc<Health> {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut key = (upstream.to_owned(), model.to_owned());
+        if let Some(health) = known.get(&key) {
+            return Arc::clone(health);
+        }
+        if known.len() >= DEPLOYMENTS {
+            known.retain(|_, health| Arc::strong_count(health) > 1 || health.refused().is_some());
+        }
+        if known.len() >= DEPLOYMENTS {
+            key.1.clear();
+        }
+        let health = known
+            .entry(key)
+            .or_insert_with(|| Health::new(settings, self.clock));
+        Arc::clone(health)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use everstream_core::policy::attempt::FailureKind;
+    use everstream_core::policy::overload::Ceiling;
+
+    fn one_at_a_time() -> Arc<Health> {
+        let settings = DeploymentSettings {
+            ceiling: Ceiling::Fixed(1),
+            ..DeploymentSettings::default()
+        };
+        Health::new(settings, Clock::start())
+    }
+
+    #[test]
+    fn leave_is_given_back_however_the_attempt_ends() {
+        let health = one_at_a_time();
+        let leave = health.admit(false).expect("room");
+        let refused = health.admit(false).expect_err("none left");
+        assert_eq!(refused.breakage("u").code, ErrorCode::UpstreamUnavailable);
+        assert!(refused.breakage("u").nothing_ran);
+        drop(leave);
+        let health_of_task = Arc::clone(&health);
+        let died = std::thread::spawn(move || {
+            let _leave = health_of_task.admit(false).expect("room again");
+            panic!("the task died");
+        });
+        assert!(died.join().is_err());
+        let sight = health.sight();
+        assert_eq!((sight.in_flight, sight.outcomes.other), (0, 2));
+    }
+
+    #[test]
+    fn what_a_rate_limit_says_is_told_on() {
+        let health = one_at_a_time();
+        let kind = FailureKind::RateLimited;
+        health.admit(false).expect("room").finish(Report {
+            verdict: kind.verdict(),
+            failure: Some(kind),
+            retry_after: Some(Duration::from_mins(1)),
+            first_content: None,
+        });
+        let refused = health.refused().expect("it wants to be left alone");
+        let told = refused.breakage("u");
+        assert_eq!(told.code, ErrorCode::UpstreamLimited);
+        let after = told.retry_after.expect("a time");
+        assert!(after > Duration::from_secs(50) && after <= Duration::from_mins(1));
+    }
+
+    #[test]
+    fn made_up_names_cost_no_more_memory_than_the_bound() {
+        let healths = Healths::new();
+        let settings = DeploymentSettings::default();
+        let kept = healths.of("u", "kept", settings);
+        for name in 0..3 * DEPLOYMENTS {
+            healths.of("u", &name.to_string(), settings);
+        }
+        assert!(healths.known.lock().expect("whole").len() <= DEPLOYMENTS);
+        assert!(Arc::ptr_eq(&kept, &healths.of("u", "kept", settings)));
+    }
+}

@@ -1,0 +1,56 @@
+//! What is the same in all requests to an upstream.
+
+use std::sync::Arc;
+
+use everstream_core::dialect::ProviderDialect;
+use everstream_core::frame::http1::{Fields, RequestError};
+use everstream_core::secret::Secret;
+
+use super::auth;
+use super::{AwsSigner, BaseUrl, UpstreamSpec};
+
+/// The only version of its API that Anthropic lists as current; looked up on 2026-11-22.
+const ANTHROPIC_VERSION: &str = "2023-06-01";
+
+/// Host, key and the like: the headers that are the same for every request.
+pub(super) fn standing_fields(spec: &UpstreamSpec, base: &BaseUrl) -> Result<Fields, RequestError> {
+    let mut fields = Fields::default();
+    let mut push_default = |name: &str, value: &str| {
+        let replaced = spec
+            .headers
+            .iter()
+            .any(|(n, _)| n.eq_ignore_ascii_case(name));
+        if replaced {
+            Ok(())
+        } else {
+            fields.push(name, value)
+        }
+    };
+    push_default("host", &base.authority())?;
+    push_default(
+        "user-agent",
+        concat!("everstream/", env!("CARGO_PKG_VERSION")),
+    )?;
+    push_default("accept-encoding", "identity")?;
+    if let Some((name, value)) = auth::standing(spec) {
+        push_default(name, &value)?;
+    }
+    if spec.dialect == ProviderDialect::Anthropic {
+        push_default("anthropic-version", ANTHROPIC_VERSION)?;
+    }
+    for (name, value) in &spec.headers {
+        fields.push(name, value)?;
+    }
+    Ok(fields)
+}
+
+/// The key, and the values of headers, of which the last word is the credential (`Bearer ...`).
+pub(super) fn secrets_of(spec: &UpstreamSpec) -> Arc<[Secret]> {
+    let values = spec.headers.iter().filter_map(|(_, value)| {
+        let word = value.split_ascii_whitespace().next_back()?;
+        Some(Secret::new(word))
+    });
+    let signing = spec.aws.iter().flat_map(AwsSigner::secrets);
+    let keys = spec.api_key.iter().cloned().chain(signing);
+    keys.chain(values).collect()
+}

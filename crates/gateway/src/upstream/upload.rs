@@ -1,0 +1,102 @@
+use std::fmt;
+use std::io::IoSlice;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::{Buf, Bytes};
+use everstream_core::error::{Error, ErrorCode};
+use everstream_core::frame::http1::BodyLength;
+use futures_core::Stream;
+
+/// The body of a request that is sent as it comes, and never held: the next piece is asked for when
+/// the connection took the last one.
+pub struct Upload {
+    source: Source,
+    /// What is left of the length that was announced; `None` where chunks tell the end.
+    left: Option<u64>,
+    /// What is being written: one piece, between the two lines of its chunk.
+    parts: [Bytes; 3],
+    ended: bool,
+}
+
+/// The pieces of a body. An error says why it breaks off, to whom it may be told.
+pub type Source = Pin<Box<dyn Stream<Item = Result<Bytes, Error>> + Send>>;
+
+impl Upload {
+    /// The body that `source` brings, of a length that may be known.
+    pub fn new(source: Source, length: Option<u64>) -> Self {
+        Self {
+            source,
+            left: length,
+            parts: Default::default(),
+            ended: false,
+        }
+    }
+
+    pub(super) fn length(&self) -> BodyLength {
+        self.left.map_or(BodyLength::Chunked, BodyLength::Known)
+    }
+
+    /// Asks for the next piece; to be called when the last one is written. False at the end.
+    pub(super) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<bool, Error>> {
+        while !self.ended && self.left != Some(0) {
+            match ready!(self.source.as_mut().poll_next(cx)).transpose()? {
+                Some(piece) if piece.is_empty() => {}
+                Some(piece) => return Poll::Ready(self.frame(piece).map(|()| true)),
+                None => {
+                    self.ended = true;
+                    if self.left.is_some() {
+                        return Poll::Ready(Err(misfit("ended before")));
+                    }
+                    self.parts[0] = Bytes::from_static(b"0\r\n\r\n");
+                    return Poll::Ready(Ok(true));
+                }
+            }
+        }
+        Poll::Ready(Ok(false))
+    }
+
+    fn frame(&mut self, piece: Bytes) -> Result<(), Error> {
+        let size = piece.len() as u64;
+        match &mut self.left {
+            None => {
+                let line = format!("{size:x}\r\n").into();
+                self.parts = [line, piece, Bytes::from_static(b"\r\n")];
+            }
+            Some(left) => {
+                *left = left
+                    .checked_sub(size)
+                    .ok_or_else(|| misfit("went on after"))?;
+                self.parts[1] = piece;
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn is_written(&self) -> bool {
+        self.parts.iter().all(Bytes::is_empty)
+    }
+
+    pub(super) fn slices(&self) -> [IoSlice<'_>; 3] {
+        self.parts.each_ref().map(|part| IoSlice::new(part))
+    }
+
+    pub(super) fn advance(&mut self, mut written: usize) {
+        for part in &mut self.parts {
+            let of_part = written.min(part.len());
+            part.advance(of_part);
+            written -= of_part;
+        }
+    }
+}
+
+fn misfit(how: &str) -> Error {
+    let message = format!("The request body {how} the length that was announced for it.");
+    Error::new(ErrorCode::InvalidValue, message)
+}
+
+impl fmt::Debug for Upload {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Upload({:?} left)", self.left)
+    }
+}
