@@ -52,8 +52,10 @@ impl From<&Usage> for Tokens {
             input: usage.input_tokens,
             output: usage.output_tokens,
             cached: usage.cached_tokens,
+            cache_write: usage.cache_write_tokens,
+            audio_input: usage.audio_input_tokens,
             reasoning: usage.reasoning_tokens,
-            ..Self::default()
+            audio_output: usage.audio_output_tokens,
         }
     }
 }

@@ -115,6 +115,9 @@ pub(super) async fn usage(instance: &dyn Instance) {
         input_tokens: 50,
         output_tokens: 100,
         cached_tokens: 15,
+        cache_write_tokens: 10,
+        audio_input_tokens: 5,
+        audio_output_tokens: 25,
         reasoning_tokens: 20,
         cost: 11_111,
         ..UsageRow::default()

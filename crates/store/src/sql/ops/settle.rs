@@ -13,15 +13,17 @@ use crate::sql::values::{Alert, Cost, LedgerEntry, Payer, Settlement, day_start,
 
 const ADD: Statement = Statement::new(
     "INSERT INTO ledger (stream, organisation, project, key_id, model, upstream, at, month,
-        input_tokens, output_tokens, cached_tokens, reasoning_tokens, estimated, cost)
-     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
+        input_tokens, output_tokens, cached_tokens, cache_write_tokens, audio_input_tokens,
+        audio_output_tokens, reasoning_tokens, estimated, cost)
+     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)
      ON CONFLICT (stream) DO NOTHING",
 );
 const SPEND: Statement =
     Statement::new("UPDATE budget_windows SET spent = spent + $1 WHERE budget = $2 AND since = $3");
 const GET: Statement = Statement::new(
     "SELECT stream, organisation, project, key_id, model, upstream, at,
-        input_tokens, output_tokens, cached_tokens, reasoning_tokens, estimated, cost
+        input_tokens, output_tokens, cached_tokens, cache_write_tokens, audio_input_tokens,
+        audio_output_tokens, reasoning_tokens, estimated, cost
      FROM ledger WHERE stream = $1",
 );
 
@@ -123,7 +125,7 @@ async fn spend<S: Sql>(sql: &mut S, spendings: &Spendings) -> Result<Vec<Alert>,
     Ok(alerts)
 }
 
-fn row(entry: &LedgerEntry) -> [Value; 14] {
+fn row(entry: &LedgerEntry) -> [Value; 17] {
     let count = |n: u64| Value::Int(i64::try_from(n).unwrap_or(i64::MAX));
     let LedgerEntry { payer, usage, .. } = entry;
     [
@@ -142,6 +144,9 @@ fn row(entry: &LedgerEntry) -> [Value; 14] {
         count(usage.input_tokens),
         count(usage.output_tokens),
         count(usage.cached_tokens),
+        count(usage.cache_write_tokens),
+        count(usage.audio_input_tokens),
+        count(usage.audio_output_tokens),
         count(usage.reasoning_tokens),
         usage.estimated.into(),
         count(entry.cost.nanos()),
@@ -181,9 +186,12 @@ fn entry(row: &Row) -> Result<LedgerEntry, CatalogError> {
             input_tokens: row.count(7)?,
             output_tokens: row.count(8)?,
             cached_tokens: row.count(9)?,
-            reasoning_tokens: row.count(10)?,
-            estimated: row.flag(11)?,
+            cache_write_tokens: row.count(10)?,
+            audio_input_tokens: row.count(11)?,
+            audio_output_tokens: row.count(12)?,
+            reasoning_tokens: row.count(13)?,
+            estimated: row.flag(14)?,
         },
-        cost: Cost::from_nanos(row.count(12)?),
+        cost: Cost::from_nanos(row.count(15)?),
     })
 }

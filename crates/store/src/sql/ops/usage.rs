@@ -21,7 +21,9 @@ const SUMS: Statement = Statement::new(
         CASE WHEN CAST($5 AS BIGINT) = 1 THEN model ELSE '' END AS by_model,
         count(*),
         CAST(sum(input_tokens) AS BIGINT), CAST(sum(output_tokens) AS BIGINT),
-        CAST(sum(cached_tokens) AS BIGINT), CAST(sum(reasoning_tokens) AS BIGINT),
+        CAST(sum(cached_tokens) AS BIGINT), CAST(sum(cache_write_tokens) AS BIGINT),
+        CAST(sum(audio_input_tokens) AS BIGINT), CAST(sum(audio_output_tokens) AS BIGINT),
+        CAST(sum(reasoning_tokens) AS BIGINT),
         CAST(sum(cost) AS BIGINT)
      FROM ledger
      WHERE at >= $6 AND at < $7
@@ -82,7 +84,10 @@ fn sums(row: &Row) -> Result<UsageRow, CatalogError> {
         input_tokens: row.count(6)?,
         output_tokens: row.count(7)?,
         cached_tokens: row.count(8)?,
-        reasoning_tokens: row.count(9)?,
-        cost: row.count(10)?,
+        cache_write_tokens: row.count(9)?,
+        audio_input_tokens: row.count(10)?,
+        audio_output_tokens: row.count(11)?,
+        reasoning_tokens: row.count(12)?,
+        cost: row.count(13)?,
     })
 }

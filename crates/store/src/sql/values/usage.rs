@@ -81,6 +81,12 @@ pub struct UsageRow {
     pub output_tokens: u64,
     /// Prompt tokens from the provider's cache.
     pub cached_tokens: u64,
+    /// Prompt tokens that were written to the provider's cache.
+    pub cache_write_tokens: u64,
+    /// Prompt tokens that were sound.
+    pub audio_input_tokens: u64,
+    /// Completion tokens that were sound.
+    pub audio_output_tokens: u64,
     /// Completion tokens that were reasoning.
     pub reasoning_tokens: u64,
     /// Billionths of the currency.

@@ -68,15 +68,20 @@ fn usage_is_what_the_provider_counted() {
         input_tokens: 10,
         output_tokens: 20,
         cached_tokens: 5,
+        cache_write_tokens: 1,
+        audio_input_tokens: 2,
+        audio_output_tokens: 3,
         reasoning_tokens: 7,
-        ..Usage::default()
+        estimated: false,
     };
     let expected = Tokens {
         input: 10,
         output: 20,
         cached: 5,
+        cache_write: 1,
+        audio_input: 2,
         reasoning: 7,
-        ..Tokens::default()
+        audio_output: 3,
     };
     assert_eq!(Tokens::from(&usage), expected);
 }

@@ -83,6 +83,9 @@ CREATE TABLE ledger (
     input_tokens BIGINT NOT NULL,
     output_tokens BIGINT NOT NULL,
     cached_tokens BIGINT NOT NULL,
+    cache_write_tokens BIGINT NOT NULL,
+    audio_input_tokens BIGINT NOT NULL,
+    audio_output_tokens BIGINT NOT NULL,
     reasoning_tokens BIGINT NOT NULL,
     estimated BIGINT NOT NULL,
     cost BIGINT NOT NULL
