@@ -37,7 +37,7 @@ impl From<UnixMillis> for DateTime {
 
 /// Year, month and day of a day since 1970, by counting from the first of March of the year 0, so that
 /// the leap day is a year's last.
-fn date(days: u64) -> (u64, u64, u64) {
+pub const fn date(days: u64) -> (u64, u64, u64) {
     let days = days + 719_468;
     let (era, day) = (days / 146_097, days % 146_097);
     let year = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;
@@ -50,6 +50,18 @@ fn date(days: u64) -> (u64, u64, u64) {
         (month - 9, 1)
     };
     (era * 400 + year + next, month, day)
+}
+
+/// The first of a month, as days since 1970.
+pub const fn first_of(year: u64, month: u64) -> u64 {
+    let (year, month) = if month > 2 {
+        (year, month - 3)
+    } else {
+        (year - 1, month + 9)
+    };
+    let (era, year) = (year / 400, year % 400);
+    let day = (153 * month + 2) / 5;
+    era * 146_097 + year * 365 + year / 4 - year / 100 + day - 719_468
 }
 
 #[cfg(test)]

@@ -18,6 +18,7 @@ pub mod frame;
 pub mod id;
 pub mod limits;
 pub mod list;
+pub mod money;
 mod percent;
 pub mod policy;
 pub mod provider;

@@ -1,12 +1,13 @@
 //! Budgets.
 
 use everstream_core::id::UnixMillis;
+use everstream_core::money::Money;
 
 use super::{
     HOUR, Instance, acme, at, budget, budget_id, by, entry, is_held, key_id, project, reserve,
     stream,
 };
-use crate::sql::values::{Budget, Cost, Payer, Period, Refusal, Reserved, Scope};
+use crate::sql::values::{Budget, Payer, Period, Refusal, Reserved, Scope};
 use crate::sql::{Catalog, CatalogError};
 
 async fn state(catalog: &dyn Catalog, id: &str, now: UnixMillis) -> (u64, u64) {
@@ -60,7 +61,7 @@ pub(super) async fn reserves(instance: &dyn Instance) {
         .expect("asked");
     let expected = Refusal {
         budget: budget_id("of-web"),
-        limit: Cost::from_nanos(100),
+        limit: Money(100),
         spent: 0,
         reserved: 120,
         resets_at: at(24 * HOUR),

@@ -1,11 +1,12 @@
 //! The ledger, and sums over it.
 
 use everstream_core::id::UnixMillis;
+use everstream_core::money::Money;
 
 use super::{HOUR, Instance, acme, at, budget, by, entry, project, stream};
 use crate::sql::Catalog;
 use crate::sql::values::{
-    Bucket, Cost, GroupBy, LedgerEntry, Payer, Scope, UsageFilter, UsageQuery, UsageRow,
+    Bucket, GroupBy, LedgerEntry, Payer, Scope, UsageFilter, UsageQuery, UsageRow,
 };
 
 pub(super) async fn settlement(instance: &dyn Instance) {
@@ -71,7 +72,7 @@ pub(super) async fn settlement(instance: &dyn Instance) {
     assert_eq!(catalog.ledger_entry(stream(9)).await.expect("asked"), None);
     assert_eq!(catalog.settle(&[]).await.expect("settled").settled, 0);
     let largest = LedgerEntry {
-        cost: Cost::from_nanos(u64::MAX),
+        cost: Money(u64::MAX),
         ..entry(5, &loner, 0, at(0))
     };
     catalog
@@ -80,7 +81,11 @@ pub(super) async fn settlement(instance: &dyn Instance) {
         .expect("settled");
     assert_eq!(
         catalog.ledger_entry(stream(5)).await.expect("asked"),
-        Some(largest)
+        // The ledger adds costs up, and has a bound for each that leaves room for that.
+        Some(LedgerEntry {
+            cost: Money(1_000_000_000_000_000),
+            ..largest
+        })
     );
 }
 

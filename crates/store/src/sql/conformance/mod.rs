@@ -9,10 +9,11 @@ use std::sync::Arc;
 
 use everstream_core::event::Usage;
 use everstream_core::id::{ProjectId, StreamId, UnixMillis};
+use everstream_core::money::Money;
 
 use super::Catalog;
 use super::values::{
-    Actor, Budget, BudgetId, Cost, KeyId, LedgerEntry, NewKey, OrganisationId, Payer, Period,
+    Actor, Budget, BudgetId, KeyId, LedgerEntry, NewKey, OrganisationId, Payer, Period,
     ReserveRequest, Reserved, Scope, Scopes, SecretHash,
 };
 
@@ -148,7 +149,7 @@ pub fn budget(id: &str, scope: Scope, nanos: u64) -> Budget {
         id: budget_id(id),
         scope,
         period: Period::Day,
-        limit: Cost::from_nanos(nanos),
+        limit: Money(nanos),
         alert_at: vec![50, 100],
     }
 }
@@ -158,7 +159,7 @@ pub fn reserve(n: u64, payer: &Payer, nanos: u64, now: UnixMillis) -> ReserveReq
     ReserveRequest {
         stream: stream(n),
         payer: payer.clone(),
-        amount: Cost::from_nanos(nanos),
+        amount: Money(nanos),
         at: now,
         now,
         lease_until: UnixMillis(now.0 + 60_000),
@@ -183,7 +184,7 @@ pub fn entry(n: u64, payer: &Payer, nanos: u64, at: UnixMillis) -> LedgerEntry {
             reasoning_tokens: 4,
             estimated: n % 2 == 1,
         },
-        cost: Cost::from_nanos(nanos),
+        cost: Money(nanos),
     }
 }
 

@@ -53,7 +53,7 @@ impl Model {
             budget: budget.clone(),
             since,
             until: budget.period.end(at),
-            spent: settled.map(|entry| entry.cost.nanos()).sum(),
+            spent: settled.map(|entry| entry.cost.0).sum(),
             reserved: held.map(|hold| hold.amount).sum(),
         }
     }
@@ -93,7 +93,7 @@ impl Model {
             hold.lease_until = asked.lease_until;
             return held(0);
         }
-        let is_used_up = |s: &&BudgetState| s.spent + s.reserved >= s.budget.limit.nanos();
+        let is_used_up = |s: &&BudgetState| s.spent + s.reserved >= s.budget.limit.0;
         if let Some(state) = states.iter().find(is_used_up) {
             return Reserved::Refused(Refusal {
                 budget: state.budget.id.clone(),
@@ -103,11 +103,11 @@ impl Model {
                 resets_at: state.until,
             });
         }
-        let reserved = held(asked.amount.nanos());
+        let reserved = held(asked.amount.0);
         let windows = states.iter().map(|s| (s.budget.id.clone(), s.since));
         let hold = Hold {
             budgets: windows.collect(),
-            amount: asked.amount.nanos(),
+            amount: asked.amount.0,
             lease_until: asked.lease_until,
         };
         self.holds.insert(asked.stream, hold);

@@ -88,7 +88,7 @@ impl Operation for PutBudget {
             Period::Month => "month",
         };
         let id = budget.id.as_str();
-        let nanos = i64::try_from(budget.limit.nanos()).unwrap_or(i64::MAX);
+        let nanos = i64::try_from(budget.limit.0).unwrap_or(i64::MAX);
         let (limit, alerts) = (nanos.into(), percents.as_str().into());
         let row = [
             id.into(),
@@ -207,7 +207,7 @@ impl Operation for Reserve {
         if self.is_held(sql, &windows).await? {
             return Ok(Reserved::Held(held(&windows, 0)));
         }
-        let is_used_up = |w: &&Window| w.spent.saturating_add(w.reserved) >= w.budget.limit.nanos();
+        let is_used_up = |w: &&Window| w.spent.saturating_add(w.reserved) >= w.budget.limit.0;
         if let Some(window) = windows.iter().find(is_used_up) {
             return Ok(Reserved::Refused(Refusal {
                 budget: window.budget.id.clone(),
@@ -218,7 +218,7 @@ impl Operation for Reserve {
             }));
         }
         self.hold(sql, windows.len()).await?;
-        Ok(Reserved::Held(held(&windows, asked.amount.nanos())))
+        Ok(Reserved::Held(held(&windows, asked.amount.0)))
     }
 }
 
@@ -257,7 +257,7 @@ impl Reserve {
         let asked = &self.0;
         let [day, month, organisation, project, key] = present(&asked.payer, asked.at);
         let stream = stream_value(asked.stream);
-        let amount = i64::try_from(asked.amount.nanos()).unwrap_or(i64::MAX);
+        let amount = i64::try_from(asked.amount.0).unwrap_or(i64::MAX);
         let parameters = [
             day,
             month,

@@ -4,12 +4,13 @@ use std::collections::{BTreeMap, HashMap};
 
 use everstream_core::event::Usage;
 use everstream_core::id::{StreamId, UnixMillis};
+use everstream_core::money::Money;
 
 use super::window::{Window, read_stream, stream_value};
 use super::{hold, window};
 use crate::sql::CatalogError;
 use crate::sql::engine::{Effect, Lock, Operation, Row, Sql, Statement, Value};
-use crate::sql::values::{Alert, Cost, LedgerEntry, Payer, Settlement, day_start, month_start};
+use crate::sql::values::{Alert, LedgerEntry, Payer, Settlement, day_start, month_start};
 
 const ADD: Statement = Statement::new(
     "INSERT INTO ledger (stream, organisation, project, key_id, model, upstream, at, month,
@@ -26,6 +27,10 @@ const GET: Statement = Statement::new(
         audio_output_tokens, reasoning_tokens, estimated, cost
      FROM ledger WHERE stream = $1",
 );
+
+/// A million dollars: more than any generation costs, and few enough that the sum of nine thousand such
+/// rows still fits what a database adds up in.
+const MOST: Money = Money(1_000_000_000_000_000);
 
 pub(in crate::sql) struct Settle(pub(in crate::sql) Vec<LedgerEntry>);
 
@@ -87,7 +92,7 @@ impl Operation for Settle {
                 .flatten()
             {
                 if let Some(spending) = spendings.get_mut(key) {
-                    spending.added += entry.cost.nanos();
+                    spending.added += entry.cost.0.min(MOST.0);
                 }
             }
         }
@@ -110,7 +115,7 @@ async fn spend<S: Sql>(sql: &mut S, spendings: &Spendings) -> Result<Vec<Alert>,
         let limit = window.budget.limit;
         let spent = window.spent.saturating_add(*added);
         for &percent in &window.budget.alert_at {
-            let threshold = limit.nanos() * u64::from(percent) / 100;
+            let threshold = limit.0 * u64::from(percent) / 100;
             if window.spent < threshold && threshold <= spent {
                 alerts.push(Alert {
                     budget: window.budget.id.clone(),
@@ -149,7 +154,7 @@ fn row(entry: &LedgerEntry) -> [Value; 17] {
         count(usage.audio_output_tokens),
         count(usage.reasoning_tokens),
         usage.estimated.into(),
-        count(entry.cost.nanos()),
+        count(entry.cost.0.min(MOST.0)),
     ]
 }
 
@@ -192,6 +197,6 @@ fn entry(row: &Row) -> Result<LedgerEntry, CatalogError> {
             reasoning_tokens: row.count(13)?,
             estimated: row.flag(14)?,
         },
-        cost: Cost::from_nanos(row.count(15)?),
+        cost: Money(row.count(15)?),
     })
 }

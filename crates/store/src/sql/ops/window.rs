@@ -6,10 +6,11 @@
 //! counted twice or not at all.
 
 use everstream_core::id::{StreamId, UnixMillis};
+use everstream_core::money::Money;
 
 use crate::sql::CatalogError;
 use crate::sql::engine::{Row, Sql, Statement, Value};
-use crate::sql::values::{Budget, BudgetId, Cost, Payer, Period, Scope, day_start, month_start};
+use crate::sql::values::{Budget, BudgetId, Payer, Period, Scope, day_start, month_start};
 
 /// The columns of a budget, as [`read_budget`] takes them.
 macro_rules! budget_columns {
@@ -188,7 +189,7 @@ pub(super) fn read_budget(row: &Row) -> Result<Budget, CatalogError> {
         id: row.parse::<BudgetId>(0)?,
         scope,
         period,
-        limit: Cost::from_nanos(row.count(4)?),
+        limit: Money(row.count(4)?),
         alert_at: alert_at.map_err(|_| damaged("an alert"))?,
     })
 }

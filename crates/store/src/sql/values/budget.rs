@@ -5,8 +5,9 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use everstream_core::id::{ProjectId, StreamId, UnixMillis};
+use everstream_core::money::Money;
 
-use super::{Cost, KeyId, OrganisationId, Payer, day_start, month_after, month_start};
+use super::{KeyId, OrganisationId, Payer, day_start, month_after, month_start};
 use crate::sql::CatalogError;
 
 /// A budget's id: 1 to 64 characters of `A-Z a-z 0-9 . _ -`.
@@ -106,7 +107,7 @@ pub struct Budget {
     /// In which time.
     pub period: Period,
     /// How much.
-    pub limit: Cost,
+    pub limit: Money,
     /// Shares of the limit, in percent, at which somebody wants to know.
     pub alert_at: Vec<u8>,
 }
@@ -120,7 +121,7 @@ pub struct BudgetState {
     pub since: UnixMillis,
     /// When its period is over.
     pub until: UnixMillis,
-    /// What was settled in it, in billionths. More than [`Cost::MAX`] may add up.
+    /// What was settled in it, in billionths. More than [`Money`] may add up.
     pub spent: u64,
     /// What is reserved in it.
     pub reserved: u64,
@@ -134,7 +135,7 @@ pub struct ReserveRequest {
     /// Who is to pay.
     pub payer: Payer,
     /// The worst case.
-    pub amount: Cost,
+    pub amount: Money,
     /// When the generation was accepted: it counts in the periods of this time, and its ledger entry
     /// has the same.
     pub at: UnixMillis,
@@ -159,7 +160,7 @@ pub struct Held {
     /// The budget.
     pub budget: BudgetId,
     /// Its limit.
-    pub limit: Cost,
+    pub limit: Money,
     /// Spent so far, in billionths.
     pub spent: u64,
     /// Reserved, with this reserve.
@@ -172,7 +173,7 @@ pub struct Refusal {
     /// The budget; the first by id when several are used up.
     pub budget: BudgetId,
     /// Its limit.
-    pub limit: Cost,
+    pub limit: Money,
     /// Spent so far, in billionths.
     pub spent: u64,
     /// Reserved by others.

@@ -2,9 +2,10 @@
 
 use everstream_core::event::Usage;
 use everstream_core::id::{ProjectId, StreamId, UnixMillis};
+use everstream_core::money::Money;
 use serde::{Deserialize, Serialize};
 
-use super::{BudgetId, Cost, KeyId, OrganisationId};
+use super::{BudgetId, KeyId, OrganisationId};
 
 /// Whose money a generation costs.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -36,7 +37,7 @@ pub struct LedgerEntry {
     /// What was used.
     pub usage: Usage,
     /// What it costs.
-    pub cost: Cost,
+    pub cost: Money,
 }
 
 /// What a settlement did.
@@ -60,7 +61,7 @@ pub struct Alert {
     /// The threshold that was crossed, in percent.
     pub percent: u8,
     /// The limit.
-    pub limit: Cost,
+    pub limit: Money,
     /// Spent so far, in billionths.
     pub spent: u64,
 }

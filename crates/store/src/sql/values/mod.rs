@@ -4,7 +4,6 @@ mod access;
 mod audit;
 mod budget;
 mod ledger;
-mod money;
 mod period;
 mod tenancy;
 mod usage;
@@ -15,7 +14,6 @@ pub use budget::{
     Budget, BudgetId, BudgetState, Held, Period, Refusal, ReserveRequest, Reserved, Scope,
 };
 pub use ledger::{Alert, LedgerEntry, Payer, Settlement};
-pub use money::Cost;
-pub use period::{day_start, hour_start, month_after, month_start};
+pub use period::{day_start, month_after, month_start};
 pub use tenancy::{NAME_CHARS, Organisation, OrganisationId, Project};
 pub use usage::{Bucket, GroupBy, UsageFilter, UsageQuery, UsageRow};

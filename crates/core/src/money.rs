@@ -1,10 +1,15 @@
-//! Amounts of money.
+//! Amounts of money, as whole nano-dollars, so that sums are exact in any order.
 
 use std::fmt;
 use std::str::FromStr;
 
+use serde::{Deserialize, Serialize};
+
 /// An amount in nano-dollars: up to 18 thousand million dollars. Sums that would be more stay there.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+#[serde(transparent)]
 pub struct Money(pub u64);
 
 /// Nano-dollars in a dollar.
@@ -65,5 +70,58 @@ impl fmt::Display for Money {
         }
         let decimals = format!("{nanos:0DECIMALS$}");
         write!(f, "{whole}.{}", decimals.trim_end_matches('0'))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn money(dollars: &str) -> Money {
+        dollars.parse().unwrap()
+    }
+
+    #[test]
+    fn amounts_are_read_exactly() {
+        assert_eq!(money("2.50"), Money(2_500_000_000));
+        assert_eq!(money("0.000000001"), Money(1));
+        assert_eq!(money("18446744073.709551615"), Money(u64::MAX));
+        for wrong in [
+            "",
+            ".",
+            "1.",
+            ".5",
+            "-1",
+            "+1",
+            "1e3",
+            "1,5",
+            "$1",
+            " 1",
+            "0.0000000001",
+            "18446744073.709551616",
+            "99999999999",
+            "1.-5",
+            "1.+5",
+        ] {
+            assert_eq!(wrong.parse::<Money>(), Err(MoneyError), "{wrong}");
+        }
+        assert_eq!(money("2.50").to_string(), "2.5");
+        assert_eq!(money("100").to_string(), "100");
+    }
+
+    proptest! {
+        #[test]
+        fn an_amount_round_trips(nanos: u64) {
+            prop_assert_eq!(Money(nanos).to_string().parse(), Ok(Money(nanos)));
+        }
+
+        #[test]
+        fn any_text_is_read_or_refused(text in "[0-9.]{0,24}|\\PC{0,8}") {
+            if let Ok(money) = text.parse::<Money>() {
+                prop_assert_eq!(money.to_string().parse(), Ok(money));
+            }
+        }
     }
 }

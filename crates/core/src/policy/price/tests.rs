@@ -1,4 +1,10 @@
+use proptest::prelude::*;
+
 use super::*;
+
+fn money(dollars: &str) -> Money {
+    dollars.parse().unwrap()
+}
 use crate::event::Usage;
 
 fn price() -> Price {

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::Money;
 use crate::event::Usage;
+use crate::money::Money;
 
 /// What a model costs. Prices are for a million tokens; one that is not given is that of input or
 /// output.
@@ -174,3 +174,6 @@ impl PriceTable {
         ends.find_map(|end| self.prefixes.get(name.get(..end)?))
     }
 }
+
+#[cfg(test)]
+mod tests;
