@@ -126,6 +126,8 @@ error_codes! {
     /// The upstream is not asked just now: too much of what it was asked came to nothing, or as much
     /// as may be is under way; nothing was sent.
     UpstreamUnavailable = "upstream_unavailable", 503, Upstream, "server_error", free;
+    /// The key cannot be checked: the database of keys does not answer.
+    AccessUnavailable = "access_unavailable", 503, Gateway, "server_error", free;
     /// No new requests are taken: the process is about to end.
     Draining = "draining", 503, Gateway, "server_error", free;
     /// The upstream was silent for too long.

@@ -252,3 +252,15 @@ pub const LEDGER_BATCH: usize = 100;
 pub const TOKEN_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long before its end a token is replaced.
 pub const TOKEN_MARGIN: Duration = Duration::from_mins(5);
+
+/// Keys that a process remembers, known and unknown ones: the most in use at a time.
+pub const KEY_CACHE: usize = 50_000;
+/// Keys that are looked up in the database at once.
+pub const KEY_LOOKUPS: usize = 64;
+/// How long it is remembered that a key does not exist. One that is made is known at once.
+pub const UNKNOWN_KEY_FOR: Duration = Duration::from_mins(5);
+/// How long a key is remembered without asking again; what changes is known within
+/// [`CATALOG_POLL`].
+pub const KNOWN_KEY_FOR: Duration = Duration::from_mins(5);
+/// How long a key is used on that the database was asked for in vain.
+pub const KEY_RETRY: Duration = Duration::from_secs(5);

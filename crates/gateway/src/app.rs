@@ -10,23 +10,26 @@ use everstream_core::error::{Error, ErrorCode};
 use everstream_core::id::StreamId;
 use everstream_core::limits;
 use everstream_core::record::Accepted;
+use everstream_core::sign::api_key::KeyMaster;
 use everstream_core::sign::read_token::ReadTokens;
 use everstream_store::StreamLog;
 use everstream_store::config::{self as store, MemoryConfig, SegmentConfig};
 use everstream_store::disk::{Disk, OsDisk};
 use everstream_store::memory::MemoryLog;
 use everstream_store::segment::SegmentLog;
+use sha2::{Digest as _, Sha256};
 use tokio::sync::broadcast;
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::task::TaskTracker;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
+use crate::access::{self, Access, Directory};
+use crate::catalog;
 use crate::clock::Clock;
 use crate::config::environment;
 use crate::control::Peers;
 use crate::generate::registry::Registry;
 use crate::generate::{Generator, recover};
-use crate::keys::Keys;
 use crate::lifecycle::Lifecycle;
 use crate::pipeline::plan_again;
 use crate::random;
@@ -56,7 +59,7 @@ pub struct App {
     /// Which upstream serves which model.
     pub models: Arc<ModelDirectory>,
     /// Who may call.
-    pub keys: Keys,
+    pub access: Access,
     /// Signs read tokens.
     pub tokens: ReadTokens,
     /// The clock.
@@ -94,6 +97,9 @@ impl App {
     ) -> io::Result<Arc<Self>> {
         let clock = Clock::start();
         let (log, secret) = open_log(&config, disk, clock)?;
+        let secret = config.master_secret.as_ref().map_or(secret, |master| {
+            Sha256::digest(master.expose().as_bytes()).into()
+        });
         let node = match config.node {
             Some(node) => node,
             None => StreamId::from_bits(random_bits()?).node(),
@@ -113,8 +119,14 @@ impl App {
             Backend::Disk => Peers::of(&data_dir(&config)),
             Backend::Memory => Peers::default(),
         };
+        let catalog = catalog::open(&config, &data_dir(&config))?;
+        let directory = catalog.map(|catalog| {
+            let master = KeyMaster::new(&secret);
+            Arc::new(Directory::new(catalog, master, clock))
+        });
+        let access = Access::new(&config, directory);
         let app = Arc::new(Self {
-            keys: Keys::new(&config),
+            access,
             tokens: ReadTokens::new(secret),
             lifecycle: Lifecycle::default(),
             config,
@@ -125,6 +137,7 @@ impl App {
             peers,
         });
         app.recover().await;
+        app.follow_keys().await;
         app.start_background();
         Ok(app)
     }
@@ -187,9 +200,27 @@ impl App {
     /// Ends the background tasks and closes the log.
     pub async fn stop(&self) {
         self.lifecycle.stop().await;
+        if let Some(directory) = self.access.directory() {
+            directory.catalog().close().await;
+        }
         if let Err(error) = self.log.close().await {
             tracing::error!(%error, "the stream log did not close properly");
         }
+    }
+
+    /// Reads which keys there are, and follows what changes. Nobody is let in without one while that
+    /// is not known; a database that does not answer now is asked on.
+    async fn follow_keys(&self) {
+        let Some(directory) = self.access.directory() else {
+            return;
+        };
+        let read = access::read_all(directory).await;
+        if let Err(error) = &read {
+            tracing::warn!(%error, "the database of keys does not answer");
+        }
+        let directory = Arc::clone(directory);
+        self.lifecycle
+            .spawn(move |stop| access::follow(directory, read.ok(), stop));
     }
 
     fn start_background(&self) {

@@ -5,18 +5,20 @@
 //! [`sse`] serves event streams of your own, and [`http::shielded`] protects your routes as
 //! Everstream's are.
 
+pub mod access;
 pub mod app;
+mod catalog;
 pub mod cli;
 pub mod clock;
 mod config;
 pub mod control;
 pub mod generate;
 pub mod http;
-pub mod keys;
 pub mod lifecycle;
 pub mod pipeline;
 mod random;
 pub mod read;
+mod roots;
 mod secret_file;
 pub mod server;
 pub mod telemetry;

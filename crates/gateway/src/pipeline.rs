@@ -1,6 +1,6 @@
 //! What happens to a generating request before an upstream is called, in this order:
 //!
-//! 1. `Keys::authenticate` (`keys.rs`): nothing is read for strangers.
+//! 1. `Access::authenticate` (`access/`): nothing is read for strangers.
 //! 2. `plan`: the body is understood and routed; every mistake is found before anything is spent.
 //!
 //! Each stage is a type that only the one before it can make, so the order cannot be mixed up.
@@ -22,8 +22,8 @@ use everstream_core::record::{Accepted, Claim};
 use everstream_core::units::{MAX_DURATION, parse_duration};
 use http::HeaderMap;
 
+use crate::access::Caller;
 use crate::generate::{self, Course};
-use crate::keys::Caller;
 use crate::upstream::Deployment;
 use crate::upstream::models::{ModelDirectory, Route};
 
@@ -95,6 +95,7 @@ pub fn plan(
     let Address { surface, path, .. } = address;
     let logged = continuation.as_ref().map_or(body, |all| &all.body).clone();
     let envelope = envelope(surface, address.named, &logged)?;
+    caller.may_ask(&envelope.model)?;
     let claim = claim(caller, path, headers, body)?;
     let on_disconnect = on_disconnect(headers, caller, claim.is_some() || envelope.background)?;
     let timeout = timeout(headers, address.query)?;

@@ -71,9 +71,11 @@ fn at_most(reader: &mut Reader<'_>, small: (&str, u64), large: (&str, u64)) {
 
 fn public_needs_keys(config: &Config, reader: &mut Reader<'_>) {
     let public = !config.listen.ip().to_canonical().is_loopback();
-    if public && config.keys.is_empty() && !reader.doubtful("listen") && !reader.doubtful("keys") {
+    let has_keys = !config.keys.is_empty() || config.require_keys;
+    if public && !has_keys && !reader.doubtful("listen") && !reader.doubtful("keys") {
         let problem = "this address can be reached from other machines, and no keys are configured";
-        let hint = "make a key with `everstream key new --project NAME`, or listen on 127.0.0.1";
+        let hint = "make a key with `everstream key new --project NAME`, set `require_keys` if they are in \
+                    the database, or listen on 127.0.0.1";
         reader.note_at("listen", Fault::from(problem).hint(hint));
     }
 }

@@ -67,6 +67,18 @@ settings! {
             .optional();
         /// Origins of web pages whose scripts may call this gateway; `*` stands for all.
         cors_origins: Vec<String> = list(values::origin().example("https://app.example.org"));
+        /// Whether a key is needed even while there is none. Without this the gateway is open to all
+        /// programs on its machine until the first key is made. Needed to listen beyond loopback
+        /// with keys that are all in the database.
+        require_keys: bool = flag().or(false);
+        /// What API keys and read tokens are derived from: at least 32 characters, the same for all
+        /// processes that share a database. If absent, a file in `data_dir` that is made at the
+        /// first start. Whoever changes it ends all keys.
+        master_secret: Option<Secret> = values::master_secret()
+            .example("${EVERSTREAM_MASTER_SECRET}")
+            .optional();
+        /// Where keys, budgets and the ledger are.
+        database: DatabaseConfig = section();
         /// What the program says about itself.
         telemetry: TelemetryConfig = section();
         /// Where streams are kept, and for how long.
@@ -114,6 +126,28 @@ choices! {
         Text = "text",
         /// One JSON object a line.
         Json = "json",
+    }
+}
+
+settings! {
+    /// `[database]`: control data: organisations, projects, keys, budgets, the ledger, the audit log.
+    pub struct DatabaseConfig {
+        /// `postgres://user:password@host:5432/name?sslmode=require`, or `sqlite:` and the path of a
+        /// file. If absent, `sqlite` with `catalog.db` in `data_dir`; with `log.backend = "memory"`, none.
+        url: Option<Secret> = values::database_url().example("${DATABASE_URL}").optional();
+        /// Postgres: the most connections, one more for hints aside. Twice the CPU cores if absent.
+        pool_size: Option<usize> = whole(1..=1_000).example(16).optional();
+        /// Postgres: how long an operation waits for a connection.
+        acquire_timeout: Duration = duration(MS..=HOUR).or(limits::CATALOG_ACQUIRE_TIMEOUT);
+        /// Postgres: how long a connection is kept that nobody uses.
+        idle_timeout: Duration = duration(SECOND..=DAY).or(limits::CATALOG_IDLE_TIMEOUT);
+        /// Postgres: how long a connection may be held before it is reported as leaked, with the place
+        /// in the program where it was taken.
+        leak_after: Duration = duration(SECOND..=DAY).or(limits::CATALOG_LEAK_AFTER);
+        /// How long one operation may take, the wait for a connection included.
+        timeout: Duration = duration(MS..=HOUR).or(limits::CATALOG_PATIENCE);
+        /// Postgres: certificates to trust beside those of the system: a file in PEM format.
+        ca_file: Option<PathBuf> = values::path().example("/etc/ssl/private-ca.pem").optional();
     }
 }
 

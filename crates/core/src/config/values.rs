@@ -104,6 +104,41 @@ pub(super) fn key(text: &str) -> Result<Secret, Fault> {
     }
 }
 
+/// See [`Config::master_secret`](super::Config).
+pub(super) fn master_secret() -> Scalar<Secret> {
+    let parse = |text: &str| {
+        if text.len() < 32 {
+            Err(Fault::from("shorter than 32 characters").hint("`openssl rand -hex 32` makes one"))
+        } else {
+            key(text)
+        }
+    };
+    let allowed = "at least 32 characters, best as a reference to the environment (`\"${NAME}\"`)";
+    let schema = json!({"type": "string", "minLength": 32});
+    Scalar::new(Native::String, allowed, schema, parse, |_| Value::Null)
+}
+
+/// The address of a database, with its password.
+pub(super) fn database_url() -> Scalar<Secret> {
+    let parse = |text: &str| {
+        let known = ["postgres://", "postgresql://", "sqlite:"];
+        let rest = known.iter().find_map(|scheme| text.strip_prefix(scheme));
+        match rest {
+            Some("") => Err("the address says no more than what it is for".into()),
+            Some(_) => key(text),
+            None => Err("begins with none of `postgres://`, `postgresql://`, `sqlite:`".into()),
+        }
+    };
+    let allowed = "`postgres://...` or `sqlite:<path>`, best as a reference to the environment";
+    Scalar::new(
+        Native::String,
+        allowed,
+        json!({"type": "string"}),
+        parse,
+        |_| Value::Null,
+    )
+}
+
 /// The value of a header.
 pub(super) fn header_value() -> Scalar<Secret> {
     let parse = |text: &str| {

@@ -1,5 +1,6 @@
 //! Signatures. `now` is always a parameter.
 
+pub mod api_key;
 pub mod http;
 pub mod jwt;
 pub mod nonce;

@@ -110,7 +110,7 @@ fn parameters(uri: &Uri) -> Result<Vec<(String, String)>, Error> {
 }
 
 async fn count(app: &App, model: &str, headers: &HeaderMap, body: Body) -> Result<Response, Error> {
-    app.keys.authenticate(headers)?;
+    app.access.authenticate(headers).await?;
     let body = read_body(body, &app.config.limits).await?;
     let envelope = Envelope::addressed(&body, SURFACE, model, false)?;
     let Route { upstream, model } = route(&app.models, &envelope.model, SURFACE.native())?;

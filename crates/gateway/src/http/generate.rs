@@ -18,9 +18,9 @@ use super::form::Form;
 use super::open::{Opened, open};
 use super::respond::{self, About};
 use super::responses::{self, continue_from};
+use crate::access::Caller;
 use crate::app::App;
 use crate::generate::Started;
-use crate::keys::Caller;
 use crate::pipeline::{self, Address, Generation, Planned};
 use crate::read::Reader;
 use crate::store_error;
@@ -55,7 +55,8 @@ pub(super) async fn try_answer(
     headers: &HeaderMap,
     body: Body,
 ) -> Result<Response, Error> {
-    let caller = app.keys.authenticate(headers)?;
+    let caller = app.access.authenticate(headers).await?;
+    caller.may_use(address.surface)?;
     let body = read_body(body, &app.config.limits).await?;
     let resumes = headers.contains_key("last-event-id");
     let continuation = match address.surface {

@@ -55,7 +55,7 @@ async fn try_list(
     parameters: &ListParameters,
     headers: &HeaderMap,
 ) -> Result<Response, Error> {
-    let project = app.keys.authenticate(headers)?.project;
+    let project = app.access.authenticate(headers).await?.project;
     let query = ListQuery::parse(
         parameters.query.as_deref(),
         parameters.page.as_deref(),

@@ -19,7 +19,7 @@ use crate::upstream::models::ModelEntry;
 /// `GET /v1/models`
 pub(super) async fn list(State(app): State<Arc<App>>, uri: Uri, headers: HeaderMap) -> Response {
     let dialect = Dialect::of(&uri, &headers);
-    let result = dialect.authenticate(&app, &uri, &headers).map(|()| {
+    let result = dialect.authenticate(&app, &uri, &headers).await.map(|()| {
         let models = app.models.list();
         let rows: Vec<Value> = models.iter().map(|model| dialect.entry(model)).collect();
         axum::Json(match dialect {
@@ -44,18 +44,21 @@ pub(super) async fn show(
     headers: HeaderMap,
 ) -> Response {
     let dialect = Dialect::of(&uri, &headers);
-    let result = dialect.authenticate(&app, &uri, &headers).and_then(|()| {
-        if let Some(found) = app.models.list().iter().find(|entry| entry.id == model) {
-            return Ok(axum::Json(dialect.entry(found)));
-        }
-        // Not listed, yet it may be served: an upstream that lists nothing takes any name.
-        let route = route(&app.models, &model, dialect.native())?;
-        let entry = ModelEntry {
-            id: model,
-            upstream: route.upstream.name().to_owned(),
-        };
-        Ok(axum::Json(dialect.entry(&entry)))
-    });
+    let result = dialect
+        .authenticate(&app, &uri, &headers)
+        .await
+        .and_then(|()| {
+            if let Some(found) = app.models.list().iter().find(|entry| entry.id == model) {
+                return Ok(axum::Json(dialect.entry(found)));
+            }
+            // Not listed, yet it may be served: an upstream that lists nothing takes any name.
+            let route = route(&app.models, &model, dialect.native())?;
+            let entry = ModelEntry {
+                id: model,
+                upstream: route.upstream.name().to_owned(),
+            };
+            Ok(axum::Json(dialect.entry(&entry)))
+        });
     dialect.reply(result)
 }
 
@@ -79,11 +82,11 @@ impl Dialect {
         }
     }
 
-    fn authenticate(self, app: &App, uri: &Uri, headers: &HeaderMap) -> Result<(), Error> {
+    async fn authenticate(self, app: &App, uri: &Uri, headers: &HeaderMap) -> Result<(), Error> {
         if let Self::Gemini = self {
             check_query(uri)?;
         }
-        app.keys.authenticate(headers).map(|_| ())
+        app.access.authenticate(headers).await.map(drop)
     }
 
     fn native(self) -> ProviderDialect {

@@ -18,7 +18,7 @@ use crate::app::App;
 /// keys everybody may send what they like, as a page cannot know one.
 pub(super) fn check(app: &App, request: &Request) -> Result<(), Error> {
     let config = &app.config;
-    if !app.keys.is_open() {
+    if !app.access.is_open() {
         return Ok(());
     }
     let origins = &config.cors_origins;

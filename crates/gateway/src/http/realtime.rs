@@ -59,7 +59,7 @@ impl From<Error> for Refusal {
 }
 
 async fn try_open(app: &Arc<App>, parts: &Parts, upgrade: Upgrade) -> Result<Response, Refusal> {
-    let caller = app.keys.authenticate(&with_key(&parts.headers))?;
+    let caller = app.access.authenticate(&with_key(&parts.headers)).await?;
     let upgrade = upgrade.map_err(|rejection| {
         let message = format!("This path speaks WebSocket: {}.", rejection.body_text());
         Error::new(ErrorCode::InvalidValue, message)

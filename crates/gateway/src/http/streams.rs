@@ -97,7 +97,7 @@ pub(super) async fn authorize(
         })?;
         return Ok((stat.info.project, stream));
     }
-    let caller = app.keys.authenticate(headers)?;
+    let caller = app.access.authenticate(headers).await?;
     let stream = id.map_err(|_| unknown())?;
     Ok((caller.project, stream))
 }

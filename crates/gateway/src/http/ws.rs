@@ -24,8 +24,8 @@ use super::open::open;
 use super::parameters::Parameters;
 use super::segment::Segment;
 use super::streams::{ReadQuery, authorize, cursor};
+use crate::access::presents_key;
 use crate::app::App;
-use crate::keys::presents_key;
 use session::Session;
 
 type Upgrade = Result<WebSocketUpgrade, WebSocketUpgradeRejection>;
@@ -63,6 +63,7 @@ pub(super) async fn many(
     upgrade: Upgrade,
 ) -> Response {
     let opened = caller(&app, &headers)
+        .await
         .and_then(|project| limited(upgrade).map(|upgrade| (upgrade, project)));
     match opened {
         Ok((upgrade, project)) => upgrade.on_upgrade(move |socket| async move {
@@ -73,8 +74,8 @@ pub(super) async fn many(
 }
 
 /// Whose streams the socket may read without tokens.
-fn caller(app: &App, headers: &HeaderMap) -> Result<Option<ProjectId>, Error> {
-    match app.keys.authenticate(headers) {
+async fn caller(app: &App, headers: &HeaderMap) -> Result<Option<ProjectId>, Error> {
+    match app.access.authenticate(headers).await {
         Ok(caller) => Ok(Some(caller.project)),
         Err(_) if !presents_key(headers) => Ok(None),
         Err(error) => Err(error),

@@ -22,9 +22,10 @@ use super::connection::{Connection, Io, Outgoing, Payload, Unwritten};
 use super::dial::{dial, unreachable};
 use super::pool::Pool;
 use super::standing::{secrets_of, standing_fields};
-use super::tls::{Tls, TlsError};
+use super::tls::Tls;
 use super::upload::Upload;
 use super::{BaseUrl, SpecError, UpstreamError, UpstreamErrorKind, UpstreamSpec};
+use crate::roots::TlsError;
 
 /// One provider's API: where it is, how to talk to it, and its idle connections.
 pub struct Upstream {

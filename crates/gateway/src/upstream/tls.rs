@@ -1,12 +1,11 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, RootCertStore};
+use rustls::pki_types::ServerName;
 use tokio_rustls::TlsConnector;
 
 use super::url::BaseUrl;
+use crate::roots::{TlsError, client_config};
 
 /// How to speak TLS with one upstream.
 #[derive(Clone)]
@@ -15,27 +14,11 @@ pub(super) struct Tls {
     pub(super) name: ServerName<'static>,
 }
 
-/// Why TLS cannot be set up.
-#[derive(Debug)]
-pub(super) enum TlsError {
-    CaFile(String),
-    Other(String),
-}
-
 impl Tls {
     /// TLS 1.2 or newer with HTTP/1.1 inside. Trusted are the system's roots (Mozilla's where the
     /// system has none) and the certificates of `ca_file`.
     pub(super) fn new(base: &BaseUrl, ca_file: Option<&Path>) -> Result<Self, TlsError> {
-        let mut roots = system_roots();
-        if let Some(path) = ca_file {
-            add_file(&mut roots, path).map_err(TlsError::CaFile)?;
-        }
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let mut config = ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .map_err(|error| TlsError::Other(error.to_string()))?
-            .with_root_certificates(roots)
-            .with_no_client_auth();
+        let mut config = client_config(ca_file)?;
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
         let name = ServerName::try_from(base.host().to_owned())
             .map_err(|error| TlsError::Other(error.to_string()))?;
@@ -44,28 +27,4 @@ impl Tls {
             name,
         })
     }
-}
-
-fn system_roots() -> RootCertStore {
-    let mut roots = RootCertStore::empty();
-    let found = rustls_native_certs::load_native_certs();
-    let (usable, _) = roots.add_parsable_certificates(found.certs);
-    if usable == 0 {
-        roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
-    }
-    roots
-}
-
-fn add_file(roots: &mut RootCertStore, path: &Path) -> Result<(), String> {
-    let certificates = CertificateDer::pem_file_iter(path).map_err(|e| e.to_string())?;
-    let mut added = 0;
-    for certificate in certificates {
-        let certificate = certificate.map_err(|e| e.to_string())?;
-        roots.add(certificate).map_err(|e| e.to_string())?;
-        added += 1;
-    }
-    if added == 0 {
-        return Err("it holds no certificate in PEM form".to_owned());
-    }
-    Ok(())
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 
-use everstream::keys::Keys;
+use everstream::access::Access;
 use everstream_core::config::Env;
 use everstream_testkit::provider::{ChatAnswer, FakeProvider, ReceivedRequest, Script, Step};
 use serde_json::{Value, json};
@@ -263,7 +263,7 @@ async fn nothing_that_can_be_printed_prints_a_key() {
     let spec = upstream.spec().clone();
     let printed = format!(
         "{config:?} {config:#?} {:?} {assembled:?} {upstream:?} {spec:?} {:?}",
-        Keys::new(&config),
+        Access::new(&config, None),
         upstream.secrets(),
     );
     for secret in [UPSTREAM_KEY, HEADER_KEY, KEY_ONE, KEY_TWO] {

@@ -1,11 +1,11 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::event::Usage;
 
 fn money(dollars: &str) -> Money {
     dollars.parse().unwrap()
 }
-use crate::event::Usage;
 
 fn price() -> Price {
     Price {

@@ -29,8 +29,8 @@ use tokio::time::timeout;
 use super::body::read_body;
 use super::error::Shape;
 use super::respond::{About, name_upstream};
+use crate::access::Caller;
 use crate::app::App;
-use crate::keys::Caller;
 use crate::upstream::{self, Route, Upload, Upstream, UpstreamError};
 pub(super) use choose::{by_model, by_name};
 use incoming::{Counters, Incoming};
@@ -57,7 +57,7 @@ pub(super) async fn answer(app: &App, row: &'static Row, request: Request) -> Re
 
 async fn try_answer(app: &App, row: &'static Row, request: Request) -> Result<Response, Error> {
     let (parts, body) = request.into_parts();
-    let caller = app.keys.authenticate(&parts.headers)?;
+    let caller = app.access.authenticate(&parts.headers).await?;
     let target = target(&parts)?;
     let counters = Arc::new(Counters::default());
     let routed = route(app, row, &parts, body, &counters).await?;

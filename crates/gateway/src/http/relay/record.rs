@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use super::incoming::Counters;
 use super::table::Row;
-use crate::keys::Caller;
+use crate::access::Caller;
 
 /// What is said in the log about a request that was passed through: one line, at its end. Nothing of
 /// what was asked or answered is in it.

@@ -6,8 +6,8 @@ use everstream_core::dialect::openai_responses::snapshot::upstream_id;
 use everstream_core::error::{Error, ErrorCode};
 
 use super::{response, shown, stored};
+use crate::access::Caller;
 use crate::app::App;
-use crate::keys::Caller;
 use crate::pipeline::Continuation;
 
 const PARAM: &str = "previous_response_id";

@@ -1,0 +1,159 @@
+//! Who calls.
+//!
+//! A caller shows a key of the configuration, or one of the catalogue's ([`directory`]). Nothing is
+//! read of a request before that, and nothing of the database for keys that there are not.
+
+mod directory;
+mod follow;
+mod presented;
+mod static_keys;
+
+use std::sync::Arc;
+
+use everstream_core::config::Config;
+use everstream_core::error::{Error, ErrorCode};
+use everstream_core::event::Surface;
+use everstream_core::id::ProjectId;
+use everstream_core::policy::disconnect::OnDisconnect;
+use everstream_core::sign::api_key::KeyText;
+use everstream_store::sql::values::{Allow, KeyId, OrganisationId, Payer, Scopes};
+use http::HeaderMap;
+
+pub use directory::Directory;
+pub use follow::{follow, read_all};
+use presented::presented_key;
+pub use presented::presents_key;
+use static_keys::StaticKeys;
+
+/// Who may call.
+#[derive(Debug)]
+pub struct Access {
+    configured: StaticKeys,
+    catalogued: Option<Arc<Directory>>,
+    /// A key is needed even while there is none.
+    is_closed: bool,
+}
+
+/// An authenticated caller.
+#[derive(Clone, Debug)]
+pub struct Caller {
+    /// Owns what it opens, and reads only that.
+    pub project: ProjectId,
+    /// Who pays for the project, if the catalogue knows it.
+    pub organisation: Option<OrganisationId>,
+    /// The key it showed, if the catalogue knows it.
+    pub key: Option<KeyId>,
+    /// What the key may do.
+    pub scopes: Arc<Scopes>,
+    /// What happens when nobody reads, unless the request says otherwise.
+    pub on_disconnect: OnDisconnect,
+}
+
+impl Access {
+    /// The keys of the configuration, and those of a catalogue.
+    pub fn new(config: &Config, catalogued: Option<Arc<Directory>>) -> Self {
+        Self {
+            configured: StaticKeys::new(config),
+            catalogued,
+            is_closed: config.require_keys,
+        }
+    }
+
+    /// Whether anybody on this machine may call: there never was a key.
+    pub fn is_open(&self) -> bool {
+        let none = self.catalogued.as_ref().is_none_or(|keys| keys.is_empty());
+        none && self.configured.is_empty() && !self.is_closed
+    }
+
+    /// The keys of the catalogue, if there is one.
+    pub fn directory(&self) -> Option<&Arc<Directory>> {
+        self.catalogued.as_ref()
+    }
+
+    /// Who sent these headers.
+    ///
+    /// # Errors
+    /// [`ErrorCode::Unauthorized`]; [`ErrorCode::AccessUnavailable`] when the database that would know
+    /// the key does not answer.
+    pub async fn authenticate(&self, headers: &HeaderMap) -> Result<Caller, Error> {
+        let Some(key) = presented_key(headers) else {
+            return self.stranger(missing);
+        };
+        if let Some(caller) = self.configured.caller(key) {
+            return Ok(caller);
+        }
+        let Some(directory) = &self.catalogued else {
+            return self.stranger(unknown);
+        };
+        let Some(text) = KeyText::parse(key) else {
+            return self.stranger(unknown);
+        };
+        let key = directory.verify(text).await?;
+        Ok(Caller {
+            project: key.project.clone(),
+            organisation: Some(key.organisation.clone()),
+            key: Some(key.id.clone()),
+            scopes: Arc::clone(&key.scopes),
+            on_disconnect: self.configured.on_disconnect(),
+        })
+    }
+
+    /// Whoever shows no key that is known: while there is none at all, everybody is let in.
+    fn stranger(&self, refusal: fn() -> Error) -> Result<Caller, Error> {
+        let open = self.is_open().then(|| self.configured.anybody());
+        open.flatten().ok_or_else(refusal)
+    }
+}
+
+impl Caller {
+    /// Who is to pay for what it asks.
+    pub fn payer(&self) -> Payer {
+        Payer {
+            organisation: self.organisation.clone(),
+            project: self.project.clone(),
+            key: self.key.clone(),
+        }
+    }
+
+    /// Checks that its key may use an API.
+    pub fn may_use(&self, surface: Surface) -> Result<(), Error> {
+        allowed(&self.scopes.surfaces, surface.as_str(), "API")
+    }
+
+    /// Checks that its key may ask a model, by the name that the client gives it.
+    pub fn may_ask(&self, model: &str) -> Result<(), Error> {
+        allowed(&self.scopes.models, model, "model")
+    }
+}
+
+/// A name is allowed if it is listed, or begins as a listed one that ends in `*`.
+fn allowed(allow: &Allow, name: &str, what: &str) -> Result<(), Error> {
+    let Allow::Only(names) = allow else {
+        return Ok(());
+    };
+    let matches = |pattern: &String| match pattern.strip_suffix('*') {
+        Some(prefix) => name.starts_with(prefix),
+        None => pattern == name,
+    };
+    if names.iter().any(matches) {
+        return Ok(());
+    }
+    let names = names.join("`, `");
+    let message = format!("This key may not use the {what} `{name}`; it may use `{names}`.");
+    Err(Error::new(ErrorCode::Forbidden, message))
+}
+
+fn missing() -> Error {
+    let message = "No API key: send it as `Authorization: Bearer <key>`, `x-api-key` or \
+                   `x-goog-api-key`.";
+    Error::new(ErrorCode::Unauthorized, message)
+}
+
+fn unknown() -> Error {
+    let message = "This API key is not known here. Check that it is one of this gateway's \
+                   keys, not a provider's.";
+    Error::new(ErrorCode::Unauthorized, message)
+}
+
+#[cfg(test)]
+mod tests;
