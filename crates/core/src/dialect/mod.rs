@@ -33,7 +33,7 @@ mod translate;
 mod wire;
 
 pub use affinity::affinity;
-pub use continuation::{Prefix, abilities, continuation_body};
+pub use continuation::{Prefix, abilities, continuation_body, takes_prefix};
 pub use prepare::{continued_body, upstream_body};
 pub use redact::{hide, redact};
 pub use traits::{ThinkingWords, ToolChoices, Traits};

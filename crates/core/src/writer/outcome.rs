@@ -145,6 +145,10 @@ impl Outcome {
 
     /// What failed, as audit records have it.
     pub(super) fn reason(&self) -> String {
+        let restarted = ErrorCode::GatewayRestarted;
+        if self.error.as_ref().is_some_and(|e| e.code == restarted) {
+            return restarted.as_str().to_owned();
+        }
         self.failure.map_or("", FailureKind::as_str).to_owned()
     }
 

@@ -22,6 +22,8 @@ use crate::secret::Secret;
 pub struct Plan {
     /// The stream it writes.
     pub stream: StreamId,
+    /// When it was accepted.
+    pub created_at: UnixMillis,
     /// The dialect.
     pub surface: Surface,
     /// Streamed or one body.
@@ -58,11 +60,10 @@ impl Plan {
 
     /// Whether an answer that is cut may go on.
     pub(super) fn is_recovering(&self) -> bool {
-        let able = |leg: &Leg| leg.abilities.continues || leg.abilities.deterministic;
         self.on_cut == OnCut::Recover
             && self.mode == Mode::Stream
             && self.choices <= 1
-            && self.route.legs.iter().any(able)
+            && self.route.legs.iter().any(|leg| leg.abilities.any())
     }
 }
 
@@ -125,12 +126,12 @@ pub struct Leg {
 }
 
 impl Plan {
-    /// What the gateway knows of an answer that begins at `now`.
-    pub(super) fn head(&self, now: UnixMillis) -> ReplyHead {
+    /// What the gateway knows of the answer.
+    pub(super) fn head(&self) -> ReplyHead {
         ReplyHead {
             id: self.stream.to_string(),
             model: self.leg().model.clone(),
-            created: now.0 / 1000,
+            created: self.created_at.0 / 1000,
             show_usage: self.show_usage,
             echo: self.echo.clone(),
         }

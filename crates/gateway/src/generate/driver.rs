@@ -37,7 +37,7 @@ pub(super) struct Driver {
     live: Arc<Live>,
     lease: Lease,
     writer: Writer,
-    /// Who may be asked; `None` as soon as somebody has answered.
+    /// Who may be asked; `None` as soon as nobody else may be.
     course: Option<Box<Course>>,
     /// The place on it that is asked, and the leave to do so.
     place: usize,
@@ -68,12 +68,12 @@ impl Driver {
         course: Course,
     ) -> Self {
         Self {
+            place: writer.place(),
             generator,
             live,
             lease,
             writer,
             course: Some(Box::new(course)),
-            place: 0,
             leave: None,
             connection: Connection::None,
             append_error: None,
@@ -150,7 +150,9 @@ impl Driver {
                     }
                 }
                 Output::Consult => {
-                    let advice = self.course.as_ref().map(|c| c.advice(self.place));
+                    let advice = self.course.as_ref();
+                    let began = self.lease.tail.seq >= FIRST;
+                    let advice = advice.map(|course| course.advice(self.place, began));
                     let input = Input::Advice(advice.unwrap_or_default());
                     self.writer.step(self.generator.clock.now(), input, outputs);
                 }
@@ -195,7 +197,7 @@ impl Driver {
                     }
                 }
                 let began = events.first().is_some_and(|e| e.seq == FIRST);
-                if began {
+                if !events.is_empty() && self.course.is_some() && !self.writer.may_go_on() {
                     // An answer may stream for minutes; its request need not live as long.
                     self.course = None;
                 }

@@ -171,6 +171,7 @@ fn plan(surface: Surface, provider: ProviderDialect) -> Plan {
     };
     Plan {
         stream: StreamId::from_bits(7),
+        created_at: UnixMillis(0),
         surface,
         mode: Mode::Stream,
         show_usage: true,

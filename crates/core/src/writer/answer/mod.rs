@@ -22,7 +22,7 @@ use crate::error::{Error, ErrorCode};
 use crate::event::{Mode, Usage};
 use crate::frame::event::{EventDecoder, EventError};
 use crate::frame::sse::SseEvent;
-use crate::id::{Seq, UnixMillis};
+use crate::id::Seq;
 use crate::limits;
 use crate::policy::attempt::FailureKind;
 use crate::record::Record;
@@ -58,7 +58,6 @@ pub(super) struct Answer {
     pub(super) pending: Vec<Record>,
     body: Body,
     reading: Reading,
-    began: UnixMillis,
     head: UpstreamHead,
     usage: Option<Usage>,
     /// Content events, which stand for tokens when the provider counts none.
@@ -85,10 +84,10 @@ enum Reading {
 }
 
 impl Reading {
-    fn new(plan: &Plan, now: UnixMillis) -> Self {
+    fn new(plan: &Plan) -> Self {
         match plan.surface.client() {
             Some(client) if !plan.surface.passes_through(plan.leg().provider) => {
-                Self::Translated(Box::new(Translation::new(plan, client, now)))
+                Self::Translated(Box::new(Translation::new(plan, client)))
             }
             _ => Observer::new(plan.surface.native(), plan.stream, &plan.echo)
                 .map_or(Self::OpenAi, Self::Observed),
@@ -116,20 +115,31 @@ enum Body {
     },
 }
 
+impl Body {
+    fn events(plan: &Plan) -> Self {
+        let framing = plan.leg().provider.framing();
+        Self::Events {
+            decoder: EventDecoder::new(framing, plan.limits.event_bytes),
+            decoded: Vec::new(),
+            preamble: Vec::new(),
+            preamble_bytes: 0,
+        }
+    }
+}
+
 impl Answer {
-    pub(super) fn new(plan: &Plan, now: UnixMillis) -> Self {
+    pub(super) fn new(plan: &Plan) -> Self {
         Self {
             pending: Vec::new(),
             body: Body::Unknown,
-            reading: Reading::new(plan, now),
-            began: now,
+            reading: Reading::new(plan),
             head: UpstreamHead::default(),
             usage: None,
             content_events: 0,
             finished: 0,
             delivered: false,
             goes_on: false,
-            shadow: Shadow::new(plan, now),
+            shadow: Shadow::new(plan),
         }
     }
 
@@ -149,7 +159,7 @@ impl Answer {
             Reading::Translated(translation) => translation.place(before.get()),
             Reading::OpenAi | Reading::Observed(_) => Place {
                 before: before.get(),
-                head: plan.head(self.began),
+                head: plan.head(),
                 output: None,
             },
         }
@@ -182,12 +192,7 @@ impl Answer {
         let framing = plan.leg().provider.framing();
         let is_stream = kind == framing.media_type() || kind.is_empty();
         self.body = match plan.mode {
-            Mode::Stream if success && is_stream => Body::Events {
-                decoder: EventDecoder::new(framing, plan.limits.event_bytes),
-                decoded: Vec::new(),
-                preamble: Vec::new(),
-                preamble_bytes: 0,
-            },
+            Mode::Stream if success && is_stream => Body::events(plan),
             Mode::Unary if success => Body::Whole {
                 bytes: BytesMut::new(),
                 pieces: 0,

@@ -22,6 +22,7 @@ const NOW: UnixMillis = UnixMillis(1_000_000);
 fn plan(mode: Mode) -> Plan {
     Plan {
         stream: StreamId::from_bits(7),
+        created_at: NOW,
         surface: Surface::ChatCompletions,
         mode,
         show_usage: false,
@@ -93,6 +94,9 @@ impl Bench {
             created_at: NOW,
             claim: None,
             include_usage: false,
+            deadline: None,
+            session: None,
+            on_cut: None,
             headers: Vec::new(),
             request: Bytes::new(),
         }));

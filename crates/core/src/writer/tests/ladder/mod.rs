@@ -1,4 +1,5 @@
 mod hearing;
+mod resume;
 mod schedules;
 mod voice;
 
