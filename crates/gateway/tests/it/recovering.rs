@@ -1,0 +1,536 @@
+//! Answers that are cut after the client heard of them: who goes on, what the client sees of it, and
+//! what the log keeps.
+
+use everstream_core::id::StreamId;
+use everstream_core::record::{Record, Seam, SeamKind};
+use everstream_testkit::client::BodyEnd;
+use everstream_testkit::provider::{Cut, FakeProvider, Gate, ReceivedRequest, Script, Step};
+use everstream_testkit::sse::Frame;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::harness::{Gateway, Setup};
+use crate::process::Process;
+use crate::talk::{CHAT, Reply, page, post, soon};
+
+const TOLD: [&str; 4] = ["Once", " upon", " a", " time."];
+/// How much of it is heard before the cut.
+const HEARD: usize = 2;
+const RECOVER: (&str, &str) = ("everstream-on-cut", "recover");
+const FAIL: (&str, &str) = ("everstream-on-cut", "fail");
+
+/// An API that a provider, or a client, speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Api {
+    Chat,
+    Messages,
+    Responses,
+    Gemini,
+}
+
+const APIS: [Api; 4] = [Api::Chat, Api::Messages, Api::Responses, Api::Gemini];
+
+impl Api {
+    fn upstream(self) -> &'static str {
+        match self {
+            Self::Chat => "provider = \"vllm\"",
+            Self::Messages => "provider = \"anthropic\"",
+            Self::Responses => "dialect = \"responses\"",
+            Self::Gemini => "dialect = \"gemini\"",
+        }
+    }
+
+    fn ask(self) -> (&'static str, Value) {
+        let told = json!([{"role": "user", "content": "Tell."}]);
+        match self {
+            Self::Chat => (
+                CHAT,
+                json!({"model": "m", "stream": true, "stream_options": {"include_usage": true}, "messages": told}),
+            ),
+            Self::Messages => (
+                "/v1/messages",
+                json!({"model": "m", "stream": true, "max_tokens": 100, "messages": told}),
+            ),
+            Self::Responses => (
+                "/v1/responses",
+                json!({"model": "m", "stream": true, "input": "Tell."}),
+            ),
+            Self::Gemini => (
+                "/v1beta/models/m:streamGenerateContent?alt=sse",
+                json!({"contents": [{"role": "user", "parts": [{"text": "Tell."}]}]}),
+            ),
+        }
+    }
+
+    /// How many events come before the first text.
+    fn before(self) -> usize {
+        self.begins().len()
+    }
+
+    fn begins(self) -> Vec<Value> {
+        match self {
+            Self::Chat => vec![chunk(&json!({"role": "assistant", "content": ""}), None)],
+            Self::Messages => vec![
+                json!({"type": "message_start", "message": {"id": "msg_a", "type": "message", "role": "assistant",
+                    "model": "x", "content": [], "stop_reason": null, "usage": {"input_tokens": 5, "output_tokens": 1}}}),
+                json!({"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}}),
+            ],
+            Self::Responses => vec![
+                json!({"type": "response.created", "sequence_number": 0, "response": {"id": "resp_a",
+                    "object": "response", "created_at": 7, "model": "x", "status": "in_progress", "output": []}}),
+            ],
+            Self::Gemini => vec![],
+        }
+    }
+
+    fn says(self, text: &str) -> Value {
+        match self {
+            Self::Chat => chunk(&json!({"content": text}), None),
+            Self::Messages => {
+                json!({"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": text}})
+            }
+            Self::Responses => {
+                json!({"type": "response.output_text.delta", "output_index": 0, "content_index": 0, "delta": text})
+            }
+            Self::Gemini => {
+                json!({"candidates": [{"content": {"parts": [{"text": text}], "role": "model"}, "index": 0}]})
+            }
+        }
+    }
+
+    fn ends(self) -> Vec<Value> {
+        match self {
+            Self::Chat => vec![
+                chunk(&json!({}), Some("stop")),
+                json!({"id": "c", "object": "chat.completion.chunk", "created": 7, "model": "x", "choices": [],
+                    "usage": {"prompt_tokens": 5, "completion_tokens": 9, "total_tokens": 14}}),
+                json!("[DONE]"),
+            ],
+            Self::Messages => vec![
+                json!({"type": "content_block_stop", "index": 0}),
+                json!({"type": "message_delta", "delta": {"stop_reason": "end_turn", "stop_sequence": null},
+                    "usage": {"output_tokens": 9}}),
+                json!({"type": "message_stop"}),
+            ],
+            Self::Responses | Self::Gemini => vec![],
+        }
+    }
+
+    fn event(self, value: &Value) -> Step {
+        let name = value["type"]
+            .as_str()
+            .map(|name| format!("event: {name}\n"));
+        let data = value
+            .as_str()
+            .map_or_else(|| value.to_string(), str::to_owned);
+        let name = name.unwrap_or_default();
+        Step::Event(format!("{name}data: {data}\n\n").into())
+    }
+
+    /// An answer of these words, to its end or to where it is cut.
+    fn answer(self, words: &[&str], whole: bool) -> Script {
+        let mut events = self.begins();
+        events.extend(words.iter().map(|word| self.says(word)));
+        let said = events.len();
+        if whole {
+            events.extend(self.ends());
+        }
+        let steps: Vec<_> = events.iter().map(|event| self.event(event)).collect();
+        let script = Script::sse_steps(steps);
+        if whole {
+            script
+        } else {
+            script.cut_after_events(said, Cut::Close)
+        }
+    }
+
+    /// The text of a client's events.
+    fn text(self, frames: &[Frame]) -> String {
+        let piece = |event: Value| {
+            let text = match self {
+                Self::Chat => &event["choices"][0]["delta"]["content"],
+                Self::Messages => &event["delta"]["text"],
+                Self::Responses if event["type"] == "response.output_text.delta" => &event["delta"],
+                Self::Responses => &Value::Null,
+                Self::Gemini => &event["candidates"][0]["content"]["parts"][0]["text"],
+            };
+            text.as_str().unwrap_or_default().to_owned()
+        };
+        values(frames).into_iter().map(piece).collect()
+    }
+
+    /// Whether these are one answer, whole, begun once.
+    fn is_whole(self, frames: &[Frame]) -> bool {
+        let all = values(frames);
+        let count = |is: &dyn Fn(&Value) -> bool| all.iter().filter(|value| is(value)).count();
+        let of_type = |kind: &str| count(&|value| value["type"] == kind);
+        match self {
+            Self::Chat => {
+                let roles = |value: &Value| value["choices"][0]["delta"]["role"] == "assistant";
+                let ids = |value: &Value| value["id"] == all[0]["id"];
+                let done = frames.last().and_then(|frame| frame.data.as_deref());
+                count(&roles) == 1 && count(&ids) == all.len() && done == Some("[DONE]")
+            }
+            Self::Messages => of_type("message_start") == 1 && of_type("message_stop") == 1,
+            Self::Responses => {
+                let numbers = all.iter().map(|value| value["sequence_number"].as_u64());
+                let dense = numbers.eq((0..all.len() as u64).map(Some));
+                dense && of_type("response.created") == 1 && of_type("response.completed") == 1
+            }
+            Self::Gemini => count(&|value| value["candidates"][0]["finishReason"] == "STOP") == 1,
+        }
+    }
+}
+
+fn chunk(delta: &Value, finish: Option<&str>) -> Value {
+    json!({"id": "c", "object": "chat.completion.chunk", "created": 7, "model": "x",
+        "choices": [{"index": 0, "delta": delta, "finish_reason": finish}]})
+}
+
+fn values(frames: &[Frame]) -> Vec<Value> {
+    let data = frames.iter().filter_map(|frame| frame.data.as_deref());
+    data.filter_map(|data| serde_json::from_str(data).ok())
+        .collect()
+}
+
+/// What a request has its answer begin with.
+fn prefix(request: &ReceivedRequest) -> String {
+    let body = request.json();
+    let messages = body["messages"].as_array().cloned().unwrap_or_default();
+    let last = messages.last().filter(|last| last["role"] == "assistant");
+    let content = last.map(|last| &last["content"]);
+    let text = content.and_then(|content| content.as_str().or(content[0]["text"].as_str()));
+    text.unwrap_or_default().to_owned()
+}
+
+/// A provider that says so much before it is cut, each time.
+async fn cut(api: Api, words: &'static [&'static str]) -> FakeProvider {
+    FakeProvider::start(move |_| api.answer(words, false)).await
+}
+
+/// A provider that goes on from wherever it is asked to.
+async fn able(api: Api) -> FakeProvider {
+    FakeProvider::start(move |request| {
+        let all = TOLD.concat();
+        let rest = all.strip_prefix(&prefix(request)).expect("another prefix");
+        api.answer(&[rest], true)
+    })
+    .await
+}
+
+/// Two upstreams on a route; `route` is TOML for it, `marks` for each deployment.
+fn two(
+    first: (&FakeProvider, Api),
+    other: (&FakeProvider, Api),
+    route: &str,
+    marks: [&str; 2],
+) -> Setup {
+    let (one, two) = (first.0.base_url(), other.0.base_url());
+    Setup::default()
+        .upstream(
+            "one",
+            &one,
+            &format!("{}\nmodels = [\"claude-3\"]", first.1.upstream()),
+        )
+        .upstream(
+            "two",
+            &two,
+            &format!("{}\nmodels = [\"claude-sonnet-4-5\"]", other.1.upstream()),
+        )
+        .upstream_fields(&format!(
+            "[[routes]]\nmodel = \"m\"\n{route}\n\
+             [[routes.deployments]]\nupstream = \"one\"\nmodel = \"claude-3\"\n{}\n\
+             [[routes.deployments]]\nupstream = \"two\"\nmodel = \"claude-sonnet-4-5\"\n{}\n",
+            marks[0], marks[1]
+        ))
+}
+
+const ON_CUT: &str = "on_cut = \"recover\"";
+const CONTINUES: &str = "continues = true";
+const SAME: &str = "deterministic = true";
+
+async fn ask(gateway: &Gateway, api: Api, headers: &[(&str, &str)]) -> Reply {
+    let (path, body) = api.ask();
+    post(gateway, path, &body, headers).await
+}
+
+async fn audit(gateway: &Gateway, stream: &str) -> Vec<Record> {
+    let id: StreamId = stream.parse().unwrap();
+    gateway.app.log.audit(id).await.unwrap()
+}
+
+async fn seams(gateway: &Gateway, stream: &str) -> Vec<Seam> {
+    let records = audit(gateway, stream).await.into_iter();
+    let seam = |record| match record {
+        Record::Seam(seam) => Some(seam),
+        _ => None,
+    };
+    records.filter_map(seam).collect()
+}
+
+/// The frames of a stream that ended with an error of this code, without the error.
+async fn told(gateway: &Gateway, api: Api, reply: Reply, code: &str) -> Vec<Frame> {
+    let id = reply.stream();
+    let mut frames = reply.frames().await;
+    let last = frames.pop().unwrap();
+    assert!(last.data.unwrap().contains("\"error\""), "{api:?}");
+    assert!(!api.is_whole(&frames));
+    let page = page(gateway, &id).await;
+    assert_eq!(page["reason"], code, "{page}");
+    frames
+}
+
+#[tokio::test]
+async fn an_answer_that_is_cut_goes_on_at_another_deployment() {
+    for client in APIS {
+        for first in APIS {
+            for second in [Api::Chat, Api::Messages] {
+                let which = format!("{client:?}: {first:?}, then {second:?}");
+                let one = cut(first, &TOLD[..HEARD]).await;
+                let other = able(second).await;
+                let setup = two((&one, first), (&other, second), ON_CUT, ["", CONTINUES]);
+                let gateway = setup.start().await;
+                let reply = ask(&gateway, client, &[]).await;
+                if (client, first) == (Api::Responses, Api::Responses) {
+                    // Its ids are the provider's own.
+                    told(&gateway, client, reply, "upstream_cut").await;
+                    assert_eq!((one.calls().len(), other.calls().len()), (1, 0));
+                    continue;
+                }
+                let id = (client != Api::Gemini).then(|| reply.stream());
+                let frames = reply.frames().await;
+                assert_eq!(client.text(&frames), TOLD.concat(), "{which}: {frames:?}");
+                assert!(client.is_whole(&frames), "{which}: {frames:?}");
+                assert_eq!((one.calls().len(), other.calls().len()), (1, 1), "{which}");
+                let asked = &other.calls()[0];
+                assert_eq!(prefix(asked), "Once upon", "{which}");
+                assert_eq!(asked.json()["model"], "claude-sonnet-4-5");
+                let Some(id) = id else { continue };
+                let page = page(&gateway, &id).await;
+                assert_eq!(page["status"], "completed", "{which}");
+                let [seam] = &seams(&gateway, &id).await[..] else {
+                    panic!("{which}")
+                };
+                assert_eq!(
+                    (seam.upstream.as_str(), seam.kind),
+                    ("one", SeamKind::Continued)
+                );
+                let sum = |tokens: fn(&everstream_core::event::Usage) -> u64, last: u64| {
+                    tokens(&seam.usage) + last
+                };
+                assert_eq!(
+                    page["usage"]["output_tokens"],
+                    sum(|u| u.output_tokens, 9),
+                    "{which}"
+                );
+                assert_eq!(
+                    page["usage"]["input_tokens"],
+                    sum(|u| u.input_tokens, 5),
+                    "{which}"
+                );
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_refusal_of_the_prefix_does_not_hide_the_cut() {
+    for client in APIS {
+        let one = cut(Api::Chat, &TOLD[..HEARD]).await;
+        let other = FakeProvider::start(|_| {
+            let why = "This model does not support assistant message prefill.";
+            Script::openai_error(400, "invalid_request_error", "x", why)
+        })
+        .await;
+        let setup = two(
+            (&one, Api::Chat),
+            (&other, Api::Chat),
+            ON_CUT,
+            ["", CONTINUES],
+        );
+        let gateway = setup.start().await;
+        let reply = ask(&gateway, client, &[]).await;
+        let mut frames = reply.frames().await;
+        let last = frames.pop().unwrap().data.unwrap();
+        assert!(
+            last.contains("ended early") && !last.contains("prefill"),
+            "{last}"
+        );
+        assert_eq!(client.text(&frames), "Once upon");
+        assert_eq!((one.calls().len(), other.calls().len()), (1, 1));
+    }
+}
+
+#[tokio::test]
+async fn a_second_run_goes_on_if_it_is_the_first_and_ends_it_if_not() {
+    let (path, mut body) = Api::Chat.ask();
+    body["temperature"] = json!(0);
+    body["seed"] = json!(7);
+    for (second, same) in [
+        (["On", "ce upon a", " time."], true),
+        (["Once", " more", "."], false),
+    ] {
+        let one = FakeProvider::start(move |request| match request.number {
+            1 => Api::Chat.answer(&TOLD[..HEARD], false),
+            _ => Api::Chat.answer(&second, true),
+        })
+        .await;
+        let nobody = able(Api::Chat).await;
+        let setup = two((&one, Api::Chat), (&nobody, Api::Chat), ON_CUT, [SAME, ""]);
+        let gateway = setup.upstream_fields("").start().await;
+        let reply = post(&gateway, path, &body, &[]).await;
+        let id = reply.stream();
+        if same {
+            let frames = reply.frames().await;
+            assert_eq!(Api::Chat.text(&frames), TOLD.concat());
+            assert!(Api::Chat.is_whole(&frames), "{frames:?}");
+            assert_eq!(seams(&gateway, &id).await[0].kind, SeamKind::RanAgain);
+        } else {
+            let frames = told(&gateway, Api::Chat, reply, "diverged").await;
+            assert_eq!(Api::Chat.text(&frames), "Once upon");
+            assert_eq!(page(&gateway, &id).await["status"], "interrupted");
+        }
+        assert_eq!((one.calls().len(), nobody.calls().len()), (2, 0));
+        assert_eq!(one.calls()[1].json(), one.calls()[0].json());
+    }
+}
+
+#[tokio::test]
+async fn nobody_goes_on_without_consent_and_the_clients_word_goes_before_the_routes() {
+    for (route, header, goes_on) in [
+        ("", None, false),
+        ("on_cut = \"fail\"", Some(RECOVER), true),
+        ("", Some(FAIL), false),
+        (ON_CUT, None, true),
+        (ON_CUT, Some(RECOVER), true),
+        (ON_CUT, Some(FAIL), false),
+    ] {
+        let one = cut(Api::Chat, &TOLD[..HEARD]).await;
+        let other = able(Api::Chat).await;
+        let setup = two(
+            (&one, Api::Chat),
+            (&other, Api::Chat),
+            route,
+            ["", CONTINUES],
+        );
+        let gateway = setup.start().await;
+        let headers: Vec<_> = header.into_iter().collect();
+        let reply = ask(&gateway, Api::Chat, &headers).await;
+        if goes_on {
+            assert!(
+                Api::Chat.is_whole(&reply.frames().await),
+                "{route} {header:?}"
+            );
+        } else {
+            told(&gateway, Api::Chat, reply, "upstream_cut").await;
+        }
+        let calls = (one.calls().len(), other.calls().len());
+        assert_eq!(calls, (1, usize::from(goes_on)), "{route} {header:?}");
+    }
+}
+
+#[tokio::test]
+async fn another_word_for_what_becomes_of_a_cut_is_refused() {
+    let one = able(Api::Chat).await;
+    let gateway = Setup::new(&one).start().await;
+    for word in ["", "Recover", "continue", "fail, recover"] {
+        let reply = ask(&gateway, Api::Chat, &[("everstream-on-cut", word)]).await;
+        assert_eq!(reply.error(400).await, "invalid_value", "{word}");
+    }
+    assert!(one.calls().is_empty());
+}
+
+#[tokio::test]
+async fn no_more_calls_are_made_than_the_route_allows() {
+    for attempts in 1..=4 {
+        // Each says one more letter of what comes next, and is cut.
+        let further = |request: &ReceivedRequest| {
+            let letter = ["a", "b", "c", "d"][prefix(request).len()];
+            Api::Chat.answer(&[letter], false)
+        };
+        let one = FakeProvider::start(further).await;
+        let other = FakeProvider::start(further).await;
+        let route = format!("{ON_CUT}\nattempts = {attempts}");
+        let marks = [CONTINUES, CONTINUES];
+        let setup = two((&one, Api::Chat), (&other, Api::Chat), &route, marks);
+        let gateway = setup.start().await;
+        let reply = ask(&gateway, Api::Chat, &[]).await;
+        let id = reply.stream();
+        let frames = told(&gateway, Api::Chat, reply, "upstream_cut").await;
+        assert_eq!(Api::Chat.text(&frames), "abcd"[..attempts]);
+        assert_eq!(one.calls().len() + other.calls().len(), attempts);
+        assert_eq!(seams(&gateway, &id).await.len(), attempts - 1);
+    }
+}
+
+/// Without another one that is able, the deployment that was cut is asked itself, though others are
+/// there that were not asked for anything yet.
+#[tokio::test]
+async fn the_one_that_was_cut_goes_on_if_it_alone_is_able() {
+    let one = FakeProvider::start(|request| match request.number {
+        1 => Api::Chat.answer(&TOLD[..HEARD], false),
+        _ => Api::Chat.answer(&TOLD[HEARD..], true),
+    })
+    .await;
+    let other = able(Api::Chat).await;
+    let setup = two(
+        (&one, Api::Chat),
+        (&other, Api::Chat),
+        ON_CUT,
+        [CONTINUES, ""],
+    );
+    let gateway = setup.start().await;
+    let frames = ask(&gateway, Api::Chat, &[]).await.frames().await;
+    assert_eq!(Api::Chat.text(&frames), TOLD.concat());
+    assert_eq!((one.calls().len(), other.calls().len()), (2, 0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_killed_process_is_gone_on_for_by_the_next() {
+    for client in APIS {
+        for first in [Api::Chat, Api::Messages, Api::Gemini] {
+            let which = format!("{client:?}: {first:?}");
+            let (dir, gate) = (TempDir::new().unwrap(), Gate::new("never opened"));
+            let held = gate.clone();
+            let one = FakeProvider::start(move |_| {
+                let at = first.before() + HEARD + 1;
+                first.answer(&TOLD, true).gate_before_event(at, &held)
+            })
+            .await;
+            let other = able(Api::Chat).await;
+            // The client's own consent is in the log.
+            let setup = two((&one, first), (&other, Api::Chat), "", ["", CONTINUES]);
+            let process = Process::start(&setup, dir.path());
+            let (path, body) = client.ask();
+            let mut asking = process.client().await;
+            let key = [RECOVER, ("idempotency-key", "once")];
+            let head = soon(asking.post_json(path, &body, &key)).await.unwrap();
+            let id = head.header("everstream-stream-id").unwrap().to_owned();
+            let mut seen = Vec::new();
+            while client.text(&seen) != "Once upon" {
+                seen.push(soon(asking.read_event()).await.unwrap().unwrap());
+            }
+            process.kill();
+
+            let process = Process::start(&setup, dir.path());
+            let mut reading = process.client().await;
+            let sse = [("accept", "text/event-stream")];
+            let path = format!("/v1/streams/{id}");
+            soon(reading.get(&path, &sse)).await.unwrap();
+            let (mut frames, end) = soon(reading.collect_sse()).await.unwrap();
+            assert_eq!(end, BodyEnd::Clean);
+            frames.retain(|frame| frame.data.is_some());
+            let data = |frames: &[Frame]| -> Vec<_> {
+                frames.iter().map(|frame| frame.data.clone()).collect()
+            };
+            assert_eq!(data(&frames[..seen.len()]), data(&seen), "{which}");
+            assert_eq!(client.text(&frames), TOLD.concat(), "{which}: {frames:?}");
+            assert!(client.is_whole(&frames), "{which}: {frames:?}");
+            assert_eq!((one.calls().len(), other.calls().len()), (1, 1), "{which}");
+            assert_eq!(prefix(&other.calls()[0]), "Once upon", "{which}");
+            let page = soon(process.page(&id)).await;
+            assert_eq!(page["status"], "completed", "{which}");
+            assert_eq!(page["upstream"], "two", "{which}");
+        }
+    }
+}
