@@ -141,6 +141,7 @@ impl Writer {
             made_here: self.attempts.made_here,
             others: other.is_some(),
             larger: larger.is_some(),
+            other_key: advice.other_key,
             in_budget: advice.in_budget,
             backoff: Backoff::default()
                 .pause(self.attempts.made_here, advice.random)
@@ -154,6 +155,11 @@ impl Writer {
                 self.plan.route.turn_to(place);
                 self.attempts.asked.push(place);
                 self.attempts.made_here = 1;
+                self.answer = Answer::new(&self.plan, now);
+                self.dial(outputs);
+            }
+            (Next::OtherKey, _, _) => {
+                self.move_on(failed);
                 self.answer = Answer::new(&self.plan, now);
                 self.dial(outputs);
             }
