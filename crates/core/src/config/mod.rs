@@ -232,6 +232,11 @@ settings! {
         /// The key to call it with. If absent and there is a provider, the variable that the
         /// provider's own SDK reads it from.
         api_key: Option<Secret> = values::secret().example("${OPENAI_API_KEY}").optional();
+        /// Instead of `api_key`: several keys, such as `["${KEY_ONE}", "${KEY_TWO}"]`, which take
+        /// turns. One that reaches its limit, or is refused, rests alone, and the next is taken at
+        /// once. What is no answer of a model, such as a list or a file, is asked with the first, so
+        /// give keys of the same account.
+        api_keys: Vec<Secret> = list(values::secret());
         /// How the key is sent: as `Authorization: Bearer`, in a header of its own, or not at all;
         /// with `google`, tokens are fetched for a service account. As its provider or its dialect
         /// has it, if absent.

@@ -110,6 +110,11 @@ impl FailureKind {
         }
     }
 
+    /// Whether it is about the key, and another one may do.
+    pub const fn blames_key(self) -> bool {
+        matches!(self, Self::RateLimited | Self::KeyRefused)
+    }
+
     /// Whether every deployment of the same model would say the same.
     pub const fn blames_request(self) -> bool {
         matches!(self, Self::ContentFilter | Self::BadRequest)
@@ -189,6 +194,7 @@ impl Default for AttemptPolicy {
 
 /// Where a generation stands.
 #[derive(Clone, Copy, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub struct Standing {
     /// Attempts so far, this one included.
     pub made: u32,
@@ -198,6 +204,8 @@ pub struct Standing {
     pub others: bool,
     /// One of those takes longer requests than this one.
     pub larger: bool,
+    /// The deployment has another key, which does not rest.
+    pub other_key: bool,
     /// The deployment's retry budget has one left.
     pub in_budget: bool,
     /// The pause that is due without a word of the provider's.
@@ -213,6 +221,8 @@ pub enum Next {
     Other,
     /// The next deployment that takes longer requests, now.
     Larger,
+    /// The same deployment with another key, now.
+    OtherKey,
     /// The same deployment, after a pause. It costs one of its retries.
     Again(Duration),
     /// Nobody: the failure is the answer.
@@ -241,10 +251,13 @@ impl AttemptPolicy {
                 Next::GiveUp
             };
         }
+        let safe = failure.nothing_ran || self.idempotent;
+        if standing.other_key && safe && failure.kind.blames_key() {
+            return Next::OtherKey;
+        }
         if standing.others {
             return Next::Other;
         }
-        let safe = failure.nothing_ran || self.idempotent;
         let allowed = standing.made_here < self.attempts_each && standing.in_budget;
         if !(failure.kind.may_pass() && safe && allowed) {
             return Next::GiveUp;

@@ -156,6 +156,7 @@ impl Writer {
             made_here: self.attempts.made_here,
             others: other.is_some(),
             larger: larger.is_some(),
+            other_key: advice.other_key,
             in_budget: advice.in_budget,
             backoff: Backoff::default()
                 .pause(self.attempts.made_here, advice.random)
@@ -170,6 +171,11 @@ impl Writer {
                 self.attempts.asked.push(place);
                 self.attempts.made_here = 1;
                 self.answer = Answer::new(&self.plan);
+                self.dial(outputs);
+            }
+            (Next::OtherKey, _, _) => {
+                self.move_on(failed);
+                self.answer = Answer::new(&self.plan, now);
                 self.dial(outputs);
             }
             (Next::Again(pause), _, _) => {

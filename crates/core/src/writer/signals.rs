@@ -174,6 +174,8 @@ pub struct Advice {
     pub open: Vec<usize>,
     /// The retry budget of the one that failed has one left.
     pub in_budget: bool,
+    /// The one that failed has another key, which does not rest.
+    pub other_key: bool,
     /// How long the one that failed takes no request.
     pub rest: Duration,
     /// A random number, for the pause.

@@ -10,7 +10,7 @@ use everstream_core::dialect::{
 };
 use everstream_core::error::Error;
 use everstream_core::event::{Mode, Surface};
-use everstream_core::policy::attempt::AttemptPolicy;
+use everstream_core::policy::attempt::{AttemptPolicy, FailureKind};
 use everstream_core::policy::recovery::{Abilities, OnCut};
 use everstream_core::writer::{Advice, Breakage, Leg, Route};
 
@@ -49,6 +49,8 @@ pub(super) struct Call {
     pub(super) path: Cow<'static, str>,
     pub(super) headers: Vec<(&'static str, String)>,
     pub(super) body: Bytes,
+    /// The place of the upstream's key to ask with.
+    pub(super) key: usize,
 }
 
 impl Course {
@@ -113,8 +115,9 @@ impl Course {
     }
 
     /// What is known after a failure of the deployment at `failed`. A retry is taken out of its
-    /// budget, unless somebody else can be asked instead: for an answer that `began`, to go on.
-    pub(super) fn advice(&self, failed: usize, began: bool) -> Advice {
+    /// budget, unless somebody else can be asked instead, or the same with another key: for an answer
+    /// that `began`, to go on.
+    pub(super) fn advice(&self, failed: usize, kind: Option<FailureKind>, began: bool) -> Advice {
         let mut fresh = false;
         let mut open = Vec::new();
         for (place, stop) in self.stops().enumerate() {
@@ -126,9 +129,13 @@ impl Course {
         let failed = self.stops().nth(failed);
         let health = failed.map(|stop| &stop.deployment.health);
         let rest = health.and_then(|health| health.refused());
+        let blames_key = kind.is_some_and(FailureKind::blames_key);
+        let open_still = health.filter(|_| blames_key && rest.is_none());
+        let other_key = open_still.is_some_and(|health| health.has_another_key());
         Advice {
             open,
-            in_budget: !fresh && health.is_some_and(|health| health.may_retry()),
+            other_key,
+            in_budget: !fresh && !other_key && health.is_some_and(|health| health.may_retry()),
             rest: rest.map(|refused| refused.rest()).unwrap_or_default(),
             random: random::u64().unwrap_or_default(),
         }
@@ -168,6 +175,7 @@ impl Course {
             upstream: Arc::clone(upstream),
             headers: self.headers_for(dialect),
             body,
+            key: leave.key(),
         };
         Ok((leave, call))
     }

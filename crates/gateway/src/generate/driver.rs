@@ -11,6 +11,7 @@ use everstream_core::dialect::Prefix;
 use everstream_core::error::{Error, ErrorCode};
 use everstream_core::frame::http1::ResponseHead;
 use everstream_core::id::{Epoch, Seq, UnixMillis};
+use everstream_core::policy::attempt::FailureKind;
 use everstream_core::policy::retry_after::retry_after;
 use everstream_core::record::Record;
 use everstream_core::writer::{Breakage, Input, Output, UpstreamHead, Writer};
@@ -42,6 +43,8 @@ pub(super) struct Driver {
     /// The place on it that is asked, and the leave to do so.
     place: usize,
     leave: Option<Leave>,
+    /// What failed last.
+    failure: Option<FailureKind>,
     connection: Connection,
     /// The error of the last append, for readers if the log takes nothing any more.
     append_error: Option<Error>,
@@ -75,6 +78,7 @@ impl Driver {
             writer,
             course: Some(Box::new(course)),
             leave: None,
+            failure: None,
             connection: Connection::None,
             append_error: None,
         }
@@ -145,6 +149,7 @@ impl Driver {
                     }
                 }
                 Output::Judge(report) => {
+                    self.failure = report.failure;
                     if let Some(leave) = self.leave.take() {
                         leave.finish(report);
                     }
@@ -152,7 +157,7 @@ impl Driver {
                 Output::Consult => {
                     let advice = self.course.as_ref();
                     let began = self.lease.tail.seq >= FIRST;
-                    let advice = advice.map(|course| course.advice(self.place, began));
+                    let advice = advice.map(|c| c.advice(self.place, self.failure, began));
                     let input = Input::Advice(advice.unwrap_or_default());
                     self.writer.step(self.generator.clock.now(), input, outputs);
                 }
@@ -239,7 +244,7 @@ impl Driver {
                 headers: &headers,
                 body: Some(call.body),
             };
-            call.upstream.send(request).await
+            call.upstream.send_with(call.key, request).await
         });
         self.connection = Connection::Sending(sending);
         None

@@ -18,6 +18,8 @@ use crate::clock::Clock;
 /// The state of one deployment.
 #[derive(Debug)]
 pub struct Health {
+    /// `upstream/model`, for the operator.
+    name: String,
     state: Mutex<DeploymentState>,
     clock: Clock,
 }
@@ -44,9 +46,10 @@ const DRAINED_FOR: Duration = Duration::from_secs(30);
 
 impl Health {
     /// A deployment of which nothing is known.
-    pub fn new(settings: DeploymentSettings, clock: Clock) -> Arc<Self> {
+    pub fn new(name: String, settings: DeploymentSettings, clock: Clock) -> Arc<Self> {
         let state = DeploymentState::new(settings, clock.now());
         Arc::new(Self {
+            name,
             state: Mutex::new(state),
             clock,
         })
@@ -81,6 +84,13 @@ impl Health {
         self.lock().may_retry(now)
     }
 
+    /// Whether it has several keys, of which one can be used just now.
+    pub fn has_another_key(&self) -> bool {
+        let now = self.clock.now();
+        let (keys, awake) = self.lock().keys(now);
+        keys > 1 && awake > 0
+    }
+
     /// Takes it out, or back in. What is under way goes on.
     pub fn drain(&self, drained: bool) {
         self.lock().drain(drained);
@@ -99,15 +109,30 @@ impl Health {
 }
 
 impl Leave {
+    /// The place of the key to ask with, from 0.
+    pub fn key(&self) -> usize {
+        self.admitted.as_ref().map_or(0, Admitted::key)
+    }
+
     /// Gives it back, with what the attempt says of the deployment.
     pub fn finish(mut self, report: Report) {
         self.give_back(report);
     }
 
     fn give_back(&mut self, report: Report) {
-        if let Some(admitted) = self.admitted.take() {
-            let now = self.health.clock.now();
-            self.health.lock().finish(now, admitted, report);
+        let Some(admitted) = self.admitted.take() else {
+            return;
+        };
+        let (health, key) = (&self.health, admitted.key() + 1);
+        let now = health.clock.now();
+        let mut state = health.lock();
+        state.finish(now, admitted, report);
+        let (keys, awake) = state.keys(now);
+        drop(state);
+        // Which one it was is for the operator alone, and by its place only.
+        if let Some(kind) = report.failure.filter(|kind| kind.blames_key() && keys > 1) {
+            let (deployment, why) = (&health.name, kind.as_str());
+            tracing::warn!(deployment, why, awake, "key {key} of {keys} rests");
         }
     }
 }
@@ -144,7 +169,7 @@ impl Refused {
         let (code, why) = match self.why {
             Closed::Limited(_) => (
                 ErrorCode::UpstreamLimited,
-                "has reached a limit of its own, and said when it can be asked again",
+                "has reached a limit of its own, and is left alone until it can be asked again",
             ),
             Closed::Broken(_) => (
                 ErrorCode::UpstreamUnavailable,
@@ -203,9 +228,10 @@ impl Healths {
         if known.len() >= DEPLOYMENTS {
             key.1.clear();
         }
+        let name = format!("{}/{}", key.0, key.1);
         let health = known
             .entry(key)
-            .or_insert_with(|| Health::new(settings, self.clock));
+            .or_insert_with(|| Health::new(name, settings, self.clock));
         Arc::clone(health)
     }
 }
@@ -221,7 +247,7 @@ mod tests {
             ceiling: Ceiling::Fixed(1),
             ..DeploymentSettings::default()
         };
-        Health::new(settings, Clock::start())
+        Health::new("u/m".to_owned(), settings, Clock::start())
     }
 
     #[test]

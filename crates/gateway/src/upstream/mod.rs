@@ -61,6 +61,8 @@ pub struct UpstreamSpec {
     pub dialect: ProviderDialect,
     /// Sent as `auth` says, unless `headers` has that header.
     pub api_key: Option<Secret>,
+    /// Keys that take turns with it.
+    pub further_keys: Vec<Secret>,
     /// How it knows us; as its dialect has it, if absent.
     pub auth: Option<Auth>,
     /// The key of a service account of Google's; without it the machine's own is asked for tokens.
@@ -102,6 +104,7 @@ impl UpstreamSpec {
             provider: None,
             dialect: ProviderDialect::OpenAiChat,
             api_key: None,
+            further_keys: Vec::new(),
             auth: None,
             credentials: None,
             metadata_host: None,

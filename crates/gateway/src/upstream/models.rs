@@ -100,10 +100,14 @@ impl ModelDirectory {
             return Ok(routed);
         }
         let Route { upstream, model } = self.listed(model, native)?;
+        let keys = u32::try_from(upstream.keys()).unwrap_or(u32::MAX);
         Ok(Routed {
             first: Deployment::new(&upstream, &model, &self.healths, false),
             others: Vec::new(),
-            attempts: AttemptPolicy::ONE,
+            attempts: AttemptPolicy {
+                attempts: keys.min(AttemptPolicy::default().attempts),
+                ..AttemptPolicy::ONE
+            },
             on_cut: OnCut::Fail,
         })
     }

@@ -75,6 +75,7 @@ impl Deployment {
         let settings = DeploymentSettings {
             ceiling: most.map_or(Ceiling::None, Ceiling::Fixed),
             heeds_limits: on_a_route,
+            keys: u32::try_from(upstream.keys()).unwrap_or(u32::MAX),
             breaker: if on_a_route {
                 BreakerSettings::default()
             } else {

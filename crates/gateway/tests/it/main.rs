@@ -65,6 +65,7 @@ mod soak;
 mod socket;
 mod talk;
 mod token;
+mod ways_keys;
 mod wire;
 mod ws;
 mod ws_abuse;

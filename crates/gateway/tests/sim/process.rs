@@ -133,7 +133,7 @@ impl Process {
             changes: broadcast::channel(16).0,
             tasks: TaskTracker::new(),
         };
-        let health = Health::new(DeploymentSettings::default(), clock);
+        let health = Health::new("sim/m".to_owned(), DeploymentSettings::default(), clock);
         drop(entered);
         Ok(Self {
             number,

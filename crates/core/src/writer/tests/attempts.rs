@@ -13,8 +13,8 @@ fn routed(names: &[&str]) -> Bench {
     bench.advice = Advice {
         open: (0..names.len()).collect(),
         in_budget: true,
-        rest: Duration::ZERO,
         random: u64::MAX,
+        ..Advice::default()
     };
     bench.step(Input::Start);
     bench
@@ -53,6 +53,38 @@ impl Bench {
     fn verdicts(&self) -> Vec<Verdict> {
         self.judged.iter().map(|judged| judged.verdict).collect()
     }
+}
+
+#[test]
+fn another_key_is_tried_at_once_before_another_deployment() {
+    let mut bench = routed(&["one", "two"]);
+    bench.advice.other_key = true;
+    bench.refuse(429, LIMITED);
+    bench.refuse(
+        401,
+        r#"{"error":{"message":"no","code":"invalid_api_key"}}"#,
+    );
+    assert_eq!((bench.dialled.as_slice(), bench.now), (&[0, 0, 0][..], NOW));
+    bench.refuse(503, r#"{"error":{"message":"no"}}"#);
+    bench.answer();
+    let audit = bench.audit();
+    let dialled: Vec<&str> = audit.iter().map(String::as_str).collect();
+    assert_eq!(
+        dialled,
+        [
+            "1 one",
+            "429",
+            "1 rate_limited",
+            "2 one",
+            "401",
+            "2 key_refused",
+            "3 one",
+            "503",
+            "3 overloaded",
+            "4 two",
+            "200",
+        ]
+    );
 }
 
 #[test]
@@ -278,12 +310,13 @@ proptest! {
         names in 1..5usize,
         open in proptest::collection::vec(0..6usize, 0..6),
         in_budget: bool,
+        other_key: bool,
         random: u64,
         rest in 0..30u64,
     ) {
         let mut bench = routed(&["one", "two", "three", "four"][..names]);
         let rest = Duration::from_secs(rest);
-        bench.advice = Advice { open, in_budget, rest, random };
+        bench.advice = Advice { open, in_budget, other_key, rest, random };
         for inputs in schedule {
             if bench.done.is_some() {
                 break;
