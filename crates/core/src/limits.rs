@@ -24,6 +24,13 @@ impl Default for StreamLimits {
     }
 }
 
+/// Most requests that wait to begin. Each holds its body.
+pub const QUEUE: usize = 1_000;
+/// Longest time that a request waits to begin: SDKs wait for minutes, people do not.
+pub const QUEUE_TIMEOUT: Duration = Duration::from_secs(10);
+/// The latest that a refused request is asked to come again: SDKs ignore what is much longer.
+pub const QUEUE_RETRY_AFTER: Duration = Duration::from_secs(30);
+
 /// Most deployments whose state is kept: beyond it those that are not in use are forgotten. Clients
 /// may make up names of models; each costs some 500 bytes.
 pub const DEPLOYMENTS: usize = 1_024;

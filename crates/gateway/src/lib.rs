@@ -5,6 +5,7 @@
 //! [`sse`] serves event streams of your own, and [`http::shielded`] protects your routes as
 //! Everstream's are.
 
+pub mod admission;
 pub mod app;
 pub mod cli;
 pub mod clock;

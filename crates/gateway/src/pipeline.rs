@@ -3,8 +3,11 @@
 //! 1. `Keys::authenticate` (`keys.rs`): nothing is read for strangers.
 //! 2. `plan`: the body is understood and routed; every mistake is found before anything is spent.
 //!
+//! 3. `Admission::enter` (`admission/`), unless a stream answers the request already: it waits for its
+//!    turn. What is refused here was logged nowhere and cost nothing.
+//!
 //! Each stage is a type that only the one before it can make, so the order cannot be mixed up.
-//! Limits and budgets come between the two.
+//! Limits and budgets come between the first two.
 
 use std::time::Duration;
 
@@ -228,6 +231,7 @@ fn request(
         on_disconnect: asker.on_disconnect,
         traceparent: None,
         headers: Vec::new(),
+        slot: None,
         model: envelope.model.clone(),
         course: Course::new(envelope, mode, routed)?,
     })

@@ -15,7 +15,7 @@ use everstream_core::policy::recovery::{Abilities, OnCut};
 use everstream_core::writer::{Advice, Breakage, Leg, Route};
 
 use crate::random;
-use crate::upstream::health::Leave;
+use crate::upstream::health::{Health, Leave};
 use crate::upstream::{Deployment, Routed, Upstream};
 
 /// A request, and who may be asked, in order.
@@ -40,6 +40,8 @@ struct Stop {
     abilities: Abilities,
     /// What it is sent the first time, if that is written already.
     body: Option<Bytes>,
+    /// Leave to ask it the first time, if it was had before.
+    leave: Option<Leave>,
     asked: bool,
 }
 
@@ -69,6 +71,7 @@ impl Course {
                     abilities: able(&envelope, mode, &deployment, routed.on_cut),
                     deployment,
                     body,
+                    leave: None,
                     asked: false,
                 }),
                 Err(error) => {
@@ -105,6 +108,24 @@ impl Course {
                 stop.body = Some(body);
             }
         }
+    }
+
+    /// What is known of those who may be asked, in order.
+    pub fn deployments(&self) -> Vec<Arc<Health>> {
+        let stops = self.stops();
+        stops
+            .map(|stop| Arc::clone(&stop.deployment.health))
+            .collect()
+    }
+
+    /// Asks the deployment at `place` first, with this leave.
+    pub fn begin_with(&mut self, place: usize, leave: Leave) {
+        if (1..=self.others.len()).contains(&place) {
+            let stop = self.others.remove(place - 1);
+            let usual = std::mem::replace(&mut self.first, stop);
+            self.others.insert(0, usual);
+        }
+        self.first.leave = Some(leave);
     }
 
     /// As the writer sees it.
@@ -158,8 +179,13 @@ impl Course {
             ..
         } = &stop.deployment;
         let again = std::mem::replace(&mut stop.asked, true);
-        let leave = health.admit(again);
-        let leave = leave.map_err(|refused| refused.breakage(upstream.name()))?;
+        let leave = match stop.leave.take() {
+            Some(leave) => leave,
+            None => {
+                let leave = health.admit(again);
+                leave.map_err(|refused| refused.breakage(upstream.name()))?
+            }
+        };
         let body = match (prefix, stop.body.take()) {
             (Some(prefix), _) => {
                 go_on(&self.envelope, self.mode, &stop.deployment, prefix).map_err(unsent)?

@@ -23,8 +23,10 @@ use everstream_core::record::{Accepted, Claim, Digest};
 use everstream_core::writer::{Plan, Writer};
 use everstream_store::{Claimed, Created, Lease, LogError, StreamLog};
 use tokio::sync::broadcast;
+use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
+use crate::admission::{Admission, Admitted, Slot};
 use crate::clock::Clock;
 use crate::random;
 use crate::store_error;
@@ -89,6 +91,28 @@ pub struct Request {
     pub traceparent: Option<String>,
     /// Headers of the client's that its provider has to see, if that is of the client's dialect.
     pub headers: Vec<(&'static str, String)>,
+    /// Its place among the generations that run.
+    pub slot: Option<Slot>,
+}
+
+impl Request {
+    /// Waits for its turn, which counts as waiting for the first event.
+    ///
+    /// # Errors
+    /// When it does not come in time, or too many wait already.
+    pub async fn admit(&mut self, admission: &Arc<Admission>) -> Result<(), Error> {
+        let came = Instant::now();
+        let deployments = self.course.deployments();
+        let admitted = admission.enter(&self.project, deployments, self.timeout);
+        let Admitted { slot, leave } = admitted.await?;
+        self.slot = Some(slot);
+        if let Some((place, leave)) = leave {
+            self.course.begin_with(place, leave);
+        }
+        let left = |timeout: Duration| timeout.saturating_sub(came.elapsed());
+        self.timeout = self.timeout.map(left);
+        Ok(())
+    }
 }
 
 /// What [`Generator::start`] did.
@@ -178,7 +202,12 @@ impl Generator {
         course.traceparent = request.traceparent;
         course.headers = request.headers;
         let driver = Driver::new(self.clone(), Arc::clone(live), lease, writer, course);
-        self.tasks.spawn(driver.run());
+        let slot = request.slot;
+        self.tasks.spawn(async move {
+            driver.run().await;
+            // However the task ends: one that dies drops it too.
+            drop(slot);
+        });
     }
 
     fn plan(&self, stream: StreamId, request: &Request, accepted: &Accepted) -> Plan {

@@ -84,6 +84,7 @@ fn spec(config: &UpstreamConfig, env: &Env) -> Result<UpstreamSpec, SpecError> {
         event_timeout: config.event_timeout,
         total_timeout: config.total_timeout,
         max_concurrency: config.max_concurrency,
+        min_concurrency: config.min_concurrency,
         ..UpstreamSpec::new(config.name(), config.base_url())
     };
     if spec.dialect == ProviderDialect::Bedrock {

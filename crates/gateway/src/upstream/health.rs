@@ -1,7 +1,8 @@
 //! What is known of each deployment, a model of an upstream, for all who ask it at once.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use everstream_core::error::ErrorCode;
@@ -22,7 +23,12 @@ pub struct Health {
     name: String,
     state: Mutex<DeploymentState>,
     clock: Clock,
+    bell: Arc<Bell>,
 }
+
+/// Rung whenever an attempt is over, for those who wait until there is room.
+#[derive(Default)]
+pub struct Bell(OnceLock<Box<dyn Fn() + Send + Sync>>);
 
 /// Leave to ask a deployment once. It is given back however the attempt ends.
 #[derive(Debug)]
@@ -46,12 +52,18 @@ const DRAINED_FOR: Duration = Duration::from_secs(30);
 
 impl Health {
     /// A deployment of which nothing is known.
-    pub fn new(name: String, settings: DeploymentSettings, clock: Clock) -> Arc<Self> {
+    pub fn new(
+        name: String,
+        settings: DeploymentSettings,
+        clock: Clock,
+        bell: Arc<Bell>,
+    ) -> Arc<Self> {
         let state = DeploymentState::new(settings, clock.now());
         Arc::new(Self {
             name,
             state: Mutex::new(state),
             clock,
+            bell,
         })
     }
 
@@ -134,6 +146,26 @@ impl Leave {
             let (deployment, why) = (&health.name, kind.as_str());
             tracing::warn!(deployment, why, awake, "key {key} of {keys} rests");
         }
+        self.health.bell.ring();
+    }
+}
+
+impl Bell {
+    /// Who is called. Only the first one is.
+    pub fn answer(&self, hear: impl Fn() + Send + Sync + 'static) {
+        let _first = self.0.set(Box::new(hear));
+    }
+
+    fn ring(&self) {
+        if let Some(hear) = self.0.get() {
+            hear();
+        }
+    }
+}
+
+impl fmt::Debug for Bell {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Bell")
     }
 }
 
@@ -157,6 +189,11 @@ impl Refused {
             Closed::Drained => DRAINED_FOR,
         };
         Self { why, rest }
+    }
+
+    /// Whether as much as may be is under way, so that room is made when something ends.
+    pub const fn is_full(&self) -> bool {
+        matches!(self.why, Closed::Full)
     }
 
     /// How long that lasts.
@@ -197,6 +234,7 @@ impl Refused {
 #[derive(Debug)]
 pub(super) struct Healths {
     clock: Clock,
+    pub(super) bell: Arc<Bell>,
     known: Mutex<HashMap<(String, String), Arc<Health>>>,
 }
 
@@ -204,6 +242,7 @@ impl Healths {
     pub(super) fn new() -> Self {
         Self {
             clock: Clock::start(),
+            bell: Arc::default(),
             known: Mutex::default(),
         }
     }
@@ -231,7 +270,7 @@ impl Healths {
         let name = format!("{}/{}", key.0, key.1);
         let health = known
             .entry(key)
-            .or_insert_with(|| Health::new(name, settings, self.clock));
+            .or_insert_with(|| Health::new(name, settings, self.clock, Arc::clone(&self.bell)));
         Arc::clone(health)
     }
 }
@@ -247,7 +286,7 @@ mod tests {
             ceiling: Ceiling::Fixed(1),
             ..DeploymentSettings::default()
         };
-        Health::new("u/m".to_owned(), settings, Clock::start())
+        Health::new("u/m".to_owned(), settings, Clock::start(), Arc::default())
     }
 
     #[test]

@@ -93,6 +93,8 @@ pub struct UpstreamSpec {
     pub total_timeout: Option<Duration>,
     /// The most requests for one of its models under way at once.
     pub max_concurrency: Option<u32>,
+    /// With it that bound adapts itself, never below this.
+    pub min_concurrency: Option<u32>,
 }
 
 impl UpstreamSpec {
@@ -120,6 +122,7 @@ impl UpstreamSpec {
             event_timeout: limits::UPSTREAM_EVENT_TIMEOUT,
             total_timeout: None,
             max_concurrency: None,
+            min_concurrency: None,
         }
     }
 }

@@ -87,6 +87,11 @@ impl ModelDirectory {
         directory
     }
 
+    /// Calls `hear` whenever an attempt at a deployment is over, which may have made room.
+    pub fn on_room(&self, hear: impl Fn() + Send + Sync + 'static) {
+        self.healths.bell.answer(hear);
+    }
+
     /// Who may answer a request of this dialect for `model`, in the order in which they are asked:
     /// a route of the configuration, or else the one upstream that [`route`](Self::route) finds.
     /// `key` is what sticky requests have in common.

@@ -71,9 +71,13 @@ impl Deployment {
         healths: &Healths,
         on_a_route: bool,
     ) -> Self {
-        let most = upstream.spec().max_concurrency;
+        let spec = upstream.spec();
         let settings = DeploymentSettings {
-            ceiling: most.map_or(Ceiling::None, Ceiling::Fixed),
+            ceiling: match (spec.min_concurrency, spec.max_concurrency) {
+                (_, None) => Ceiling::None,
+                (None, Some(most)) => Ceiling::Fixed(most),
+                (Some(least), Some(most)) => Ceiling::Adaptive { least, most },
+            },
             heeds_limits: on_a_route,
             keys: u32::try_from(upstream.keys()).unwrap_or(u32::MAX),
             breaker: if on_a_route {

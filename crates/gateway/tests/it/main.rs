@@ -41,6 +41,7 @@ mod list;
 mod messages;
 mod messages_life;
 mod million;
+mod overload;
 mod pages;
 mod process;
 mod providers;
