@@ -36,12 +36,16 @@ pub(crate) struct State {
     horizon: Millis,
     /// How many events were ever put into the queue, so that those of one moment keep their order.
     order: u64,
-    queue: BTreeMap<(Millis, u64), Event>,
+    queue: BTreeMap<Key, Event>,
     pub(crate) lanes: Vec<Lane>,
     ports: Vec<Port>,
     pub(crate) random: Random,
     pub(crate) trace: Trace,
 }
+
+/// Those of one moment by their lanes and then in the order in which they came: of what the gateway does
+/// at one moment on many connections the order is chance, which comes from the runtime.
+type Key = (Millis, LaneId, u64);
 
 enum Event {
     Wake(Waker),
@@ -119,7 +123,7 @@ impl Net {
     /// When the next thing happens.
     pub(crate) fn next(&self) -> Option<Millis> {
         let state = self.lock();
-        state.queue.first_key_value().map(|((at, _), _)| *at)
+        state.queue.first_key_value().map(|(key, _)| key.0)
     }
 
     /// From now on the time is that of the runtime this is called in, until [`stopped`](Self::stopped).
@@ -161,14 +165,12 @@ impl Net {
             let due = state.queue.first_entry().filter(|next| next.key().0 <= now);
             let Some(due) = due else { return };
             let woken = match due.remove() {
-                Event::Wake(waker) => Some(waker),
-                Event::Arrive(lane) => state.arrive(lane),
+                Event::Wake(waker) => [Some(waker), None],
+                Event::Arrive(lane) => [state.arrive(lane), None],
                 Event::Reset(lane) => state.reset(lane),
             };
             drop(state);
-            if let Some(waker) = woken {
-                waker.wake();
-            }
+            woken.into_iter().flatten().for_each(Waker::wake);
         }
     }
 
@@ -256,7 +258,8 @@ impl Net {
         let latency = {
             let mut state = self.lock();
             let at = state.now();
-            let arrival = at + state.latency(link);
+            let (least, most) = link.latency;
+            let arrival = at + state.random.between(least, most);
             link.healed(arrival) - at
         };
         self.sleep(latency).await;
@@ -271,15 +274,19 @@ impl Net {
 
     /// Tells the reader of a lane that its connection is no more.
     pub(crate) fn send_reset(&self, state: &mut State, lane: LaneId) {
-        let link = Arc::clone(&state.lanes[lane].link);
-        let at = state.now() + state.latency(&link);
-        let at = link.healed(at);
+        let now = state.now();
+        let at = now + state.lanes[lane].latency();
+        let at = state.lanes[lane].link.healed(at);
         self.schedule(state, at, Event::Reset(lane));
     }
 
-    fn schedule(&self, state: &mut State, at: Millis, event: Event) -> (Millis, u64) {
+    fn schedule(&self, state: &mut State, at: Millis, event: Event) -> Key {
         state.order += 1;
-        let key = (at, state.order);
+        let lane = match event {
+            Event::Wake(_) => LaneId::MAX,
+            Event::Arrive(lane) | Event::Reset(lane) => lane,
+        };
+        let key = (at, lane, state.order);
         state.queue.insert(key, event);
         if at < state.horizon {
             self.sooner.notify_one();
@@ -294,17 +301,13 @@ impl State {
         self.now + Millis::try_from(passed.unwrap_or(0)).unwrap_or(Millis::MAX)
     }
 
-    fn latency(&mut self, link: &Link) -> Millis {
-        let (least, most) = link.latency;
-        self.random.between(least, most)
-    }
-
     /// When a piece arrives: after all before it.
     fn arrival(&mut self, lane: LaneId, piece: &Piece) -> Millis {
-        let link = Arc::clone(&self.lanes[lane].link);
-        let takes = (piece.len() / link.bandwidth) as Millis;
-        let at = self.now() + self.latency(&link) + takes;
-        link.healed(at).max(self.lanes[lane].last_arrival)
+        let now = self.now();
+        let lane = &mut self.lanes[lane];
+        let takes = (piece.len() / lane.link.bandwidth) as Millis;
+        let at = now + lane.latency() + takes;
+        lane.link.healed(at).max(lane.last_arrival)
     }
 
     fn arrive(&mut self, lane: LaneId) -> Option<Waker> {
@@ -314,10 +317,12 @@ impl State {
         self.lanes[lane].take_in(piece)
     }
 
-    fn reset(&mut self, lane: LaneId) -> Option<Waker> {
+    /// Neither reading nor writing goes on.
+    fn reset(&mut self, lane: LaneId) -> [Option<Waker>; 2] {
         let now = self.now;
         self.trace.note(now, &format!("reset on {lane}"));
-        self.lanes[lane].reset()
+        let back = self.lanes[lane].back;
+        [self.lanes[lane].reset(), self.lanes[back].writer.take()]
     }
 }
 
@@ -332,7 +337,7 @@ impl Link {
 /// Takes its event out of the queue when nobody waits for it any more.
 struct Alarm<'a> {
     net: &'a Net,
-    key: Option<(Millis, u64)>,
+    key: Option<Key>,
 }
 
 impl Drop for Alarm<'_> {

@@ -9,6 +9,7 @@ use std::task::{Context, Poll, Waker};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::net::{LaneId, Link, Millis, Net};
+use crate::random::Random;
 
 /// What travels at once.
 pub(crate) enum Piece {
@@ -20,8 +21,10 @@ pub(crate) enum Piece {
 /// One direction of a connection.
 pub(crate) struct Lane {
     pub(crate) link: Arc<Link>,
+    /// Its own, so that what other lanes do at the same moment does not matter.
+    pub(crate) random: Random,
     /// The other direction.
-    back: LaneId,
+    pub(crate) back: LaneId,
     flying: VecDeque<Piece>,
     /// When the newest piece in flight arrives.
     pub(crate) last_arrival: Millis,
@@ -34,7 +37,7 @@ pub(crate) struct Lane {
     deserted: bool,
     reset: bool,
     reader: Option<Waker>,
-    writer: Option<Waker>,
+    pub(crate) writer: Option<Waker>,
 }
 
 /// One end of a connection. Dropping it closes it, in order if all was read.
@@ -54,9 +57,10 @@ impl Piece {
 }
 
 impl Lane {
-    fn new(link: &Arc<Link>, back: LaneId) -> Self {
+    fn new(link: &Arc<Link>, back: LaneId, random: Random) -> Self {
         Self {
             link: Arc::clone(link),
+            random,
             back,
             flying: VecDeque::new(),
             last_arrival: 0,
@@ -69,6 +73,11 @@ impl Lane {
             reader: None,
             writer: None,
         }
+    }
+
+    pub(crate) fn latency(&mut self) -> Millis {
+        let (least, most) = self.link.latency;
+        self.random.between(least, most)
     }
 
     pub(crate) fn fly(&mut self, at: Millis, piece: Piece) {
@@ -103,8 +112,10 @@ impl Endpoint {
     pub(crate) fn pair(net: &Net, link: &Arc<Link>) -> (Self, Self) {
         let mut state = net.lock();
         let (one, other) = (state.lanes.len(), state.lanes.len() + 1);
-        state.lanes.push(Lane::new(link, other));
-        state.lanes.push(Lane::new(link, one));
+        for back in [other, one] {
+            let random = state.random.fork();
+            state.lanes.push(Lane::new(link, back, random));
+        }
         let end = |rx, tx| Self {
             net: net.clone(),
             rx,
@@ -138,7 +149,6 @@ impl AsyncRead for Endpoint {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let mut state = self.net.lock();
-        let state = &mut *state;
         let lane = &mut state.lanes[self.rx];
         if lane.reset {
             return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
@@ -152,8 +162,8 @@ impl AsyncRead for Endpoint {
             return Poll::Pending;
         }
         // A socket may bring any part of what is there.
-        if state.random.chance(25) {
-            most = 1 + state.random.below(most);
+        if lane.random.chance(25) {
+            most = 1 + lane.random.below(most);
         }
         let bytes: Vec<u8> = lane.arrived.drain(..most).collect();
         buffer.put_slice(&bytes);
@@ -192,9 +202,9 @@ impl AsyncWrite for Endpoint {
         }
         let mut rest = taken;
         while !rest.is_empty() {
-            let split = rest.len() > 1 && state.random.chance(20);
-            let next = if split {
-                1 + state.random.below(rest.len() - 1)
+            let random = &mut state.lanes[self.tx].random;
+            let next = if rest.len() > 1 && random.chance(20) {
+                1 + random.below(rest.len() - 1)
             } else {
                 rest.len()
             };

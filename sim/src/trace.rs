@@ -1,12 +1,13 @@
 //! What happened, as one number, and as text if somebody wants to read it.
 
-use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::hash::{DefaultHasher, Hash, Hasher as _};
 
 use crate::net::{LaneId, Millis};
 use crate::pipe::Piece;
 
 pub(crate) struct Trace {
-    hasher: DefaultHasher,
+    /// The sum over all that happened, whatever the order within a moment.
+    sum: u64,
     aloud: bool,
 }
 
@@ -14,13 +15,13 @@ impl Trace {
     /// `aloud` prints each line as it comes.
     pub(crate) fn new(aloud: bool) -> Self {
         Self {
-            hasher: DefaultHasher::new(),
+            sum: 0,
             aloud,
         }
     }
 
     pub(crate) fn note(&mut self, now: Millis, what: &str) {
-        (now, what).hash(&mut self.hasher);
+        self.add((now, what));
         if self.aloud {
             println!("{:>9}.{:03} {what}", now / 1000, now % 1000);
         }
@@ -28,11 +29,17 @@ impl Trace {
 
     /// Only its length: the head of an answer has the date of the machine's clock.
     pub(crate) fn arrival(&mut self, now: Millis, lane: LaneId, piece: &Piece) {
-        (now, lane, piece.len()).hash(&mut self.hasher);
+        self.add((now, lane, piece.len()));
     }
 
     /// The same for all runs of one schedule.
-    pub(crate) fn hash(&self) -> u64 {
-        self.hasher.finish()
+    pub(crate) const fn sum(&self) -> u64 {
+        self.sum
+    }
+
+    fn add(&mut self, what: impl Hash) {
+        let mut hasher = DefaultHasher::new();
+        what.hash(&mut hasher);
+        self.sum = self.sum.wrapping_add(hasher.finish());
     }
 }

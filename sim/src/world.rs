@@ -82,7 +82,7 @@ pub(crate) fn run(seed: u64, aloud: bool) -> Outcome {
     };
     world.play(schedule, Random::new(providers));
     world.tasks.end();
-    let trace = world.net.lock().trace.hash();
+    let trace = world.net.lock().trace.sum();
     world.board.seen(|seen| Outcome {
         violation: seen.violation.take(),
         hash: trace,
