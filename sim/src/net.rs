@@ -157,6 +157,14 @@ impl Net {
         state.now = state.now.max(now);
     }
 
+    /// Somebody may write on, now.
+    pub(crate) fn room(&self, writer: Option<Waker>) {
+        if let Some(writer) = writer {
+            writer.wake();
+            self.interrupt();
+        }
+    }
+
     /// Makes everything happen that is due.
     pub(crate) fn happen(&self) {
         loop {

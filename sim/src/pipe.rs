@@ -168,10 +168,7 @@ impl AsyncRead for Endpoint {
         let bytes: Vec<u8> = lane.arrived.drain(..most).collect();
         buffer.put_slice(&bytes);
         lane.used -= most;
-        let writer = lane.writer.take();
-        if let Some(writer) = writer {
-            writer.wake();
-        }
+        self.net.room(lane.writer.take());
         Poll::Ready(Ok(()))
     }
 }
@@ -239,8 +236,6 @@ impl Drop for Endpoint {
         }
         drop(state);
         self.finish();
-        if let Some(writer) = writer {
-            writer.wake();
-        }
+        self.net.room(writer);
     }
 }
