@@ -97,6 +97,18 @@ impl App {
     ) -> io::Result<Arc<Self>> {
         let clock = Clock::start();
         let (log, secret) = open_log(&config, disk, clock)?;
+        Self::start_with(log, secret, clock, config, models).await
+    }
+
+    /// The same with a log that is open already, by a clock that goes on from where it stood;
+    /// `secret` signs read tokens.
+    pub async fn start_with(
+        log: Arc<dyn StreamLog>,
+        secret: [u8; 32],
+        clock: Clock,
+        config: Config,
+        models: Arc<ModelDirectory>,
+    ) -> io::Result<Arc<Self>> {
         let node = match config.node {
             Some(node) => node,
             None => StreamId::from_bits(random_bits()?).node(),

@@ -16,7 +16,10 @@ pub mod http;
 pub mod keys;
 pub mod lifecycle;
 pub mod pipeline;
+#[cfg(not(feature = "sim"))]
 mod random;
+#[cfg(feature = "sim")]
+pub mod random;
 pub mod read;
 mod secret_file;
 pub mod server;

@@ -2,6 +2,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::future::poll_fn;
 use std::io;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -42,8 +43,12 @@ pub struct Upstream {
 }
 
 /// How to connect to an upstream that is no server on the network, but lives in this process: an
-/// embedding program's own model, or a script. It has the kinds of a socket's errors.
-pub type Transport = Arc<dyn Fn() -> io::Result<Box<dyn Io>> + Send + Sync>;
+/// embedding program's own model, or a script. It has the kinds of a socket's errors, and the same
+/// time as a socket.
+pub type Transport = Arc<dyn Fn() -> Dialling + Send + Sync>;
+
+/// A connection that is being made.
+pub type Dialling = Pin<Box<dyn Future<Output = io::Result<Box<dyn Io>>> + Send>>;
 
 /// What to ask of an upstream.
 #[derive(Clone, Debug)]
@@ -300,12 +305,14 @@ impl Upstream {
     }
 
     pub(super) async fn connect(&self) -> Result<Connection, UpstreamError> {
-        if let Some(transport) = &self.transport {
-            let own = transport().map(Connection::Own);
-            return own.map_err(|error| self.unsent(unreachable(error)));
-        }
         let limit = self.spec.connect_timeout;
-        let dialling = dial(&self.base, self.tls.as_ref(), Instant::now() + limit);
+        let dialling = async {
+            let Some(transport) = &self.transport else {
+                return dial(&self.base, self.tls.as_ref(), Instant::now() + limit).await;
+            };
+            let own = transport().await.map(Connection::Own);
+            own.map_err(unreachable)
+        };
         let result = tokio::time::timeout(limit, dialling).await;
         let result = result.unwrap_or(Err(UpstreamErrorKind::ConnectTimeout(limit)));
         result.map_err(|kind| self.unsent(kind))

@@ -38,7 +38,7 @@ use everstream_core::secret::Secret;
 
 pub use aws::AwsSigner;
 pub use body::Body;
-pub use client::{Request, Response, Transport, Upstream};
+pub use client::{Dialling, Request, Response, Transport, Upstream};
 pub use connection::Io;
 pub use discovery::{Discovery, FoundUpstream, discover};
 pub use error::{SpecError, UpstreamError, UpstreamErrorKind};
