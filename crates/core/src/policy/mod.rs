@@ -7,6 +7,7 @@ pub mod connection;
 pub mod deployment;
 pub mod disconnect;
 pub mod overload;
+pub mod reattach;
 pub mod recovery;
 pub mod retry_after;
 pub mod route;

@@ -7,6 +7,7 @@
 //! [`Input::Appended`] or [`Input::AppendFailed`].
 
 mod answer;
+mod attach;
 mod attempts;
 mod ladder;
 mod outcome;
@@ -25,6 +26,7 @@ use crate::id::{Seq, UnixMillis};
 use crate::policy::disconnect::OnDisconnect;
 use crate::record::{End, Head, Record};
 use answer::{Answer, Step};
+use attach::Attach;
 use attempts::Attempts;
 use ladder::Ladder;
 use outcome::Outcome;
@@ -43,6 +45,7 @@ pub struct Writer {
     bytes: u64,
     answer: Answer,
     attempts: Attempts,
+    attach: Attach,
     ladder: Ladder,
     /// When the upstream was asked.
     asked_at: UnixMillis,
@@ -74,6 +77,10 @@ enum Phase {
     Pausing {
         until: UnixMillis,
     },
+    /// The provider's own stream of the answer is looked for, later.
+    Away {
+        until: UnixMillis,
+    },
     /// The terminal record is being appended.
     Ending,
     Over,
@@ -83,9 +90,10 @@ impl Writer {
     /// A writer that waits for [`Input::Start`].
     pub fn new(plan: Plan, now: UnixMillis) -> Self {
         Self {
-            answer: Answer::new(&plan, now),
+            answer: Answer::new(&plan),
             plan,
             attempts: Attempts::default(),
+            attach: Attach::default(),
             ladder: Ladder::default(),
             asked_at: now,
             content_at: None,
@@ -108,6 +116,7 @@ impl Writer {
             Phase::Dialling => None,
             Phase::Asked | Phase::Answering => Some(self.patience().0),
             Phase::Pausing { until } => Some(until),
+            Phase::Away { until } => Some(until.min(self.patience().0)),
         };
         silence.into_iter().chain(self.unread_until).min()
     }
@@ -156,20 +165,34 @@ impl Writer {
             return;
         }
         self.phase = Phase::Answering;
+        if self.attach.is_away() {
+            return self.on_head_again(now, head, outputs);
+        }
         self.progress_at = now;
+        let record = self.head_record(&head);
+        let handle = head.handle.clone();
+        match self.answer.head(&self.plan, head) {
+            // It goes out with the first events: nobody waits for it, and it saves a write.
+            Ok(()) => {
+                self.answer.pending.push(record);
+                if let Some(handle) = handle {
+                    self.found(&handle, outputs);
+                }
+            }
+            Err(outcome) => self.conclude(now, *outcome, vec![record], outputs),
+        }
+    }
+
+    fn head_record(&self, head: &UpstreamHead) -> Record {
         let shown = |id: &String| {
             let id = hide(id.clone().into(), &self.plan.leg().secrets);
             String::from_utf8_lossy(&id).into_owned()
         };
-        let record = Record::Head(Head {
+        Record::Head(Head {
             status: head.status,
             request_id: head.request_id.as_ref().map(shown),
-        });
-        match self.answer.head(&self.plan, head) {
-            // It goes out with the first events: nobody waits for it, and it saves a write.
-            Ok(()) => self.answer.pending.push(record),
-            Err(outcome) => self.conclude(now, *outcome, vec![record], outputs),
-        }
+            handle: None,
+        })
     }
 
     fn on_bytes(&mut self, now: UnixMillis, bytes: &Bytes, outputs: &mut Vec<Output>) {
@@ -189,6 +212,12 @@ impl Writer {
     }
 
     fn apply(&mut self, now: UnixMillis, step: Step, outputs: &mut Vec<Output>) {
+        let Some(step) = self.catch_up(now, step, outputs) else {
+            return;
+        };
+        if let Some(handle) = self.answer.handle.clone() {
+            self.found(&handle, outputs);
+        }
         if step.progress {
             self.progress_at = now;
         }
@@ -220,9 +249,8 @@ impl Writer {
 
     /// Numbers an event, or says which bound it would break.
     fn event(&mut self, now: UnixMillis, event: SseEvent) -> Result<Event, Box<Outcome>> {
-        let SseEvent { name, data } = event;
         let limits = &self.plan.limits;
-        let bytes = self.bytes + data.len() as u64;
+        let bytes = self.bytes + event.data.len() as u64;
         if bytes > limits.stream_bytes {
             return Err(Outcome::too_large("limits.stream_bytes", limits.stream_bytes).into());
         }
@@ -231,6 +259,8 @@ impl Writer {
         }
         self.bytes = bytes;
         self.seq = self.seq.next();
+        self.attach.heard(&event);
+        let SseEvent { name, data } = event;
         Ok(Event {
             seq: self.seq,
             time: now,
@@ -251,8 +281,12 @@ impl Writer {
         if self.is_over() {
             return;
         }
+        self.restore();
         if outcome.hang_up {
             outputs.push(Output::HangUp);
+        }
+        if !outcome.is_whole() {
+            self.cancel_run(outputs);
         }
         if records.is_empty() {
             records.append(&mut self.answer.pending);
@@ -297,11 +331,13 @@ impl Writer {
                 self.phase = Phase::Over;
                 outputs.push(Output::Done(self.end.clone()));
             }
+            Phase::Away { until } if until <= now => self.look_for_it(now, outputs),
             Phase::Idle
             | Phase::Asked
             | Phase::Answering
             | Phase::Consulting
             | Phase::Pausing { .. }
+            | Phase::Away { .. }
             | Phase::Over => {}
         }
     }
@@ -336,7 +372,8 @@ impl Writer {
             return;
         }
         match self.phase {
-            Phase::Asked | Phase::Answering => {
+            Phase::Away { until } if until <= now => self.look_for_it(now, outputs),
+            Phase::Asked | Phase::Answering | Phase::Away { .. } => {
                 let (until, wait) = self.patience();
                 if until <= now {
                     let since = match wait {
@@ -355,7 +392,7 @@ impl Writer {
     fn on_stop(&mut self, now: UnixMillis, code: ErrorCode, outputs: &mut Vec<Output>) {
         match self.phase {
             Phase::Idle | Phase::Dialling => self.stop_wanted = Some(code),
-            Phase::Asked | Phase::Answering => {
+            Phase::Asked | Phase::Answering | Phase::Away { .. } => {
                 let outcome = Outcome::stopped(code, false);
                 self.conclude(now, outcome, Vec::new(), outputs);
             }
@@ -383,17 +420,19 @@ impl Writer {
     fn patience(&self) -> (UnixMillis, Wait) {
         let leg = self.plan.leg();
         let heard = self.answer.has_content();
-        let silence = if heard {
+        let silence = if let Some(away) = self.patience_away() {
+            away
+        } else if heard {
             (self.progress_at.plus(leg.event_timeout), Wait::Next)
         } else {
             (self.progress_at.plus(leg.first_event_timeout), Wait::First)
         };
         // Who is to go on with an answer that was heard has all its time.
-        let waited_for = !heard && !self.answer.is_delivered();
+        let waited_for = !heard && !self.answer.is_delivered() && self.seq == Seq::ZERO;
         let client = self.plan.deadline.filter(|_| waited_for);
         let head = leg
             .head_timeout
-            .filter(|_| self.phase == Phase::Asked)
+            .filter(|_| self.phase == Phase::Asked && !self.attach.is_away())
             .map(|time| self.asked_at.plus(time));
         let end = leg.total_timeout.map(|time| self.asked_at.plus(time));
         let others = [(client, Wait::Client), (head, Wait::Head), (end, Wait::End)];
@@ -410,7 +449,10 @@ impl Writer {
 
     /// Whether an upstream has the request.
     const fn was_asked(&self) -> bool {
-        matches!(self.phase, Phase::Asked | Phase::Answering)
+        matches!(
+            self.phase,
+            Phase::Asked | Phase::Answering | Phase::Away { .. }
+        )
     }
 }
 

@@ -131,6 +131,11 @@ impl Outcome {
         self.error.is_none()
     }
 
+    /// Whether the upstream itself said that it failed.
+    pub(super) fn is_told(&self) -> bool {
+        self.told.is_some()
+    }
+
     /// The failure as it goes into the log when another attempt is made.
     pub(super) fn abandoned(&self, attempt: u32, upstream: &str) -> Abandoned {
         let code = self.error.as_ref().map(|error| error.code);

@@ -1,6 +1,5 @@
 //! The deployments that may answer one request, and what each of them is sent.
 
-use std::borrow::Cow;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -8,10 +7,12 @@ use everstream_core::dialect::openai::Envelope;
 use everstream_core::dialect::{Prefix, ProviderDialect, Target, continuation_body, upstream_body};
 use everstream_core::error::Error;
 use everstream_core::event::{Mode, Surface};
+use everstream_core::limits;
 use everstream_core::policy::attempt::AttemptPolicy;
 use everstream_core::policy::recovery::Abilities;
 use everstream_core::writer::{Advice, Breakage, Leg, Route};
 
+use super::attach::Call;
 use crate::random;
 use crate::upstream::health::Leave;
 use crate::upstream::{Deployment, Routed, Upstream};
@@ -36,14 +37,6 @@ struct Stop {
     /// What it is sent the first time, if that is written already.
     body: Option<Bytes>,
     asked: bool,
-}
-
-/// What an upstream is asked.
-pub(super) struct Call {
-    pub(super) upstream: Arc<Upstream>,
-    pub(super) path: Cow<'static, str>,
-    pub(super) headers: Vec<(&'static str, String)>,
-    pub(super) body: Bytes,
 }
 
 impl Course {
@@ -146,23 +139,62 @@ impl Course {
         let again = std::mem::replace(&mut stop.asked, true);
         let leave = health.admit(again);
         let leave = leave.map_err(|refused| refused.breakage(upstream.name()))?;
-        let body = match (prefix, stop.body.take()) {
+        let keyed = upstream.traits(model).keyed;
+        // Where it can be sent again, it has to be the same.
+        let written = if keyed {
+            stop.body.clone()
+        } else {
+            stop.body.take()
+        };
+        let body = match (prefix, written) {
             (Some(prefix), _) => {
                 go_on(&self.envelope, self.mode, &stop.deployment, prefix).map_err(unsent)?
             }
             (None, Some(body)) => body,
             (None, None) => write(&self.envelope, self.mode, &stop.deployment).map_err(unsent)?,
         };
+        let deployment = stop.deployment.clone();
+        Ok((leave, self.post(&deployment, body)))
+    }
+
+    /// The same request to the deployment at `place` once more, which runs it once.
+    pub(super) fn repeat(&self, place: usize) -> Result<Call, Breakage> {
+        let stop = self.stops().nth(place).unwrap_or(&self.first);
+        let body = match &stop.body {
+            Some(body) => body.clone(),
+            None => write(&self.envelope, self.mode, &stop.deployment).map_err(unsent)?,
+        };
+        Ok(self.post(&stop.deployment, body))
+    }
+
+    /// The upstream at `place`.
+    pub(super) fn upstream(&self, place: usize) -> Option<Arc<Upstream>> {
+        let stop = self.stops().nth(place)?;
+        Some(Arc::clone(&stop.deployment.upstream))
+    }
+
+    fn post(&self, deployment: &Deployment, body: Bytes) -> Call {
+        let Deployment {
+            upstream, model, ..
+        } = deployment;
         let surface = self.envelope.surface();
         let dialect = upstream.dialect_for(surface);
         let path = dialect.path(surface, model, self.mode);
-        let call = Call {
+        let keyed = upstream.traits(model).keyed;
+        let mut headers = self.headers_for(dialect);
+        if keyed {
+            // As long as it may be looked for. Who has enough of it says so.
+            let linger = limits::REATTACH_LINGER.as_secs();
+            headers.push(("everstream-on-disconnect", format!("linger:{linger}s")));
+        }
+        Call {
+            method: "POST",
             path: upstream.path(path, model),
             upstream: Arc::clone(upstream),
-            headers: self.headers_for(dialect),
-            body,
-        };
-        Ok((leave, call))
+            headers,
+            body: Some(body),
+            keyed,
+        }
     }
 
     fn headers_for(&self, dialect: ProviderDialect) -> Vec<(&'static str, String)> {
@@ -262,5 +294,6 @@ fn leg(deployment: &Deployment, surface: Surface) -> Leg {
         total_timeout: spec.total_timeout,
         context_window: deployment.context_window,
         abilities: Abilities::default(),
+        keyed: upstream.traits(&deployment.model).keyed,
     }
 }

@@ -7,7 +7,7 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
-use everstream_core::dialect::Prefix;
+use everstream_core::dialect::{Handle, Prefix};
 use everstream_core::error::{Error, ErrorCode};
 use everstream_core::frame::http1::ResponseHead;
 use everstream_core::id::{Epoch, Seq, UnixMillis};
@@ -18,13 +18,14 @@ use everstream_store::Lease;
 use tokio::time::{Sleep, sleep_until, timeout};
 
 use super::Generator;
+use super::attach::{self, Call};
 use super::course::Course;
 use super::live::{Ending, Live, News};
 use super::registry::Lost;
 use crate::clock::Clock;
 use crate::store_error;
 use crate::upstream::health::Leave;
-use crate::upstream::{self, UpstreamError};
+use crate::upstream::{self, Upstream, UpstreamError};
 
 /// How long a connection may take to end properly after the answer is whole, so that it can be
 /// used again.
@@ -41,7 +42,11 @@ pub(super) struct Driver {
     course: Option<Box<Course>>,
     /// The place on it that is asked, and the leave to do so.
     place: usize,
+    /// Counted from 1.
+    attempt: u32,
     leave: Option<Leave>,
+    /// The upstream that was asked last.
+    asked: Option<Arc<Upstream>>,
     connection: Connection,
     /// The error of the last append, for readers if the log takes nothing any more.
     append_error: Option<Error>,
@@ -74,7 +79,9 @@ impl Driver {
             writer,
             course: Some(Box::new(course)),
             place: 0,
+            attempt: 0,
             leave: None,
+            asked: None,
             connection: Connection::None,
             append_error: None,
         }
@@ -144,6 +151,18 @@ impl Driver {
                         self.writer.step(self.generator.clock.now(), input, outputs);
                     }
                 }
+                Output::Reattach(place, handle) => {
+                    if let Some(lost) = self.reattach(place, handle.as_ref()) {
+                        let input = Input::Broken(lost);
+                        self.writer.step(self.generator.clock.now(), input, outputs);
+                    }
+                }
+                Output::Cancel(handle) => {
+                    if let Some(upstream) = &self.asked {
+                        let cancelling = attach::cancel(Arc::clone(upstream), handle);
+                        self.generator.tasks.spawn(cancelling);
+                    }
+                }
                 Output::Judge(report) => {
                     if let Some(leave) = self.leave.take() {
                         leave.finish(report);
@@ -189,7 +208,10 @@ impl Driver {
                 for record in records {
                     match record {
                         Record::Event(event) => events.push(event),
-                        Record::Dialled(dialled) => self.live.asked(dialled.upstream),
+                        Record::Dialled(dialled) => {
+                            self.attempt = dialled.attempt;
+                            self.live.asked(dialled.upstream);
+                        }
                         Record::End(end) => ending = Some(Ending::Logged(end)),
                         _ => {}
                     }
@@ -228,19 +250,35 @@ impl Driver {
             Err(refused) => return Some(refused),
         };
         self.leave = Some(leave);
-        let sending = Box::pin(async move {
-            let headers = call.headers.iter();
-            let headers: Vec<_> = headers.map(|(name, value)| (*name, &**value)).collect();
-            let request = upstream::Request {
-                method: "POST",
-                path: &call.path,
-                headers: &headers,
-                body: Some(call.body),
-            };
-            call.upstream.send(request).await
-        });
-        self.connection = Connection::Sending(sending);
+        self.send(call);
         None
+    }
+
+    /// Asks the upstream that was asked last for its own stream of the answer, or for the answer to the
+    /// same request once more under the same key.
+    fn reattach(&mut self, place: usize, handle: Option<&Handle>) -> Option<Breakage> {
+        self.place = place;
+        let upstream = self.asked.clone();
+        let upstream = upstream.or_else(|| self.course.as_ref()?.upstream(place));
+        let call = match (handle, upstream) {
+            (Some(handle), Some(upstream)) => attach::call(upstream, handle.read()),
+            (None, _) if let Some(course) = &mut self.course => match course.repeat(place) {
+                Ok(call) => call,
+                Err(unsent) => return Some(unsent),
+            },
+            _ => return Some(attach::nobody()),
+        };
+        self.send(call);
+        None
+    }
+
+    fn send(&mut self, mut call: Call) {
+        self.asked = Some(Arc::clone(&call.upstream));
+        if call.keyed {
+            let key = format!("everstream-{}-{}", self.live.id(), self.attempt);
+            call.headers.push(("idempotency-key", key));
+        }
+        self.connection = Connection::Sending(Box::pin(call.send()));
     }
 
     /// Moves the timer only when it would ring too late: most deadlines move away with each event,
@@ -337,5 +375,6 @@ fn upstream_head(head: &ResponseHead, now: UnixMillis) -> UpstreamHead {
             .get_str("x-request-id")
             .or_else(|| head.get_str("x-amzn-requestid"))
             .map(|id| id.chars().take(128).collect()),
+        handle: attach::handle(head),
     }
 }

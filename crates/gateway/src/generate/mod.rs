@@ -1,5 +1,6 @@
 //! Generations: what starts one, runs it to its end, and shows it to readers while it runs.
 
+mod attach;
 mod course;
 mod driver;
 pub mod live;
@@ -139,7 +140,7 @@ impl Generator {
         let attachment = live.attach(Seq::ZERO, limits::STREAM_READERS);
         let attachment = attachment
             .ok_or_else(|| Error::new(ErrorCode::Internal, "A new stream refused its reader."))?;
-        self.launch(&live, lease, request);
+        self.launch(&live, lease, request, accepted.created_at);
         Ok(Started::New(attachment))
     }
 
@@ -157,7 +158,7 @@ impl Generator {
     }
 
     /// Spawns the writer of a stream that is leased to this process.
-    fn launch(&self, live: &Arc<Live>, lease: Lease, request: Request) {
+    fn launch(&self, live: &Arc<Live>, lease: Lease, request: Request, created_at: UnixMillis) {
         let (id, now) = (live.id(), self.clock.now());
         self.registry.insert(live);
         // Nobody may be watching.
@@ -165,7 +166,7 @@ impl Generator {
         if let Some(digest) = request.retry_digest {
             self.registry.remember(digest, live, now, self.retry_window);
         }
-        let writer = Writer::new(self.plan(id, &request, now), now);
+        let writer = Writer::new(self.plan(id, &request, created_at, now), now);
         let mut course = request.course;
         course.traceparent = request.traceparent;
         course.headers = request.headers;
@@ -173,7 +174,13 @@ impl Generator {
         self.tasks.spawn(driver.run());
     }
 
-    fn plan(&self, stream: StreamId, request: &Request, now: UnixMillis) -> Plan {
+    fn plan(
+        &self,
+        stream: StreamId,
+        request: &Request,
+        created_at: UnixMillis,
+        now: UnixMillis,
+    ) -> Plan {
         Plan {
             stream,
             surface: request.surface,
@@ -184,6 +191,7 @@ impl Generator {
             route: request.course.route(),
             attempts: request.course.attempts,
             on_cut: OnCut::Fail,
+            created_at,
             deadline: request.timeout.map(|timeout| now.plus(timeout)),
             request_bytes: request.body.len(),
             on_disconnect: request.on_disconnect,

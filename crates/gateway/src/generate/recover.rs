@@ -115,7 +115,7 @@ async fn run_or_end(
         let in_time = age < limits::RECOVER_RUN_WINDOW;
         if let Some(request) = in_time.then(|| replan(&stat.accepted)).flatten() {
             let live = Live::new(id);
-            generator.launch(&live, lease, request);
+            generator.launch(&live, lease, request, stat.accepted.created_at);
             // Nobody reads it yet, which the writer has to know.
             live.attention.notify_one();
             return Ok(Status::Running);

@@ -48,6 +48,7 @@ mod proxy;
 mod raw;
 mod readers;
 mod realtime;
+mod reattach;
 mod refusals;
 mod relay;
 mod relay_life;

@@ -168,6 +168,7 @@ fn plan(surface: Surface, provider: ProviderDialect) -> Plan {
         total_timeout: None,
         context_window: None,
         abilities: Abilities::default(),
+        keyed: false,
     };
     Plan {
         stream: StreamId::from_bits(7),
@@ -180,6 +181,7 @@ fn plan(surface: Surface, provider: ProviderDialect) -> Plan {
         attempts: AttemptPolicy::default(),
         on_cut: OnCut::Fail,
         deadline: None,
+        created_at: NOW,
         request_bytes: 400,
         on_disconnect: OnDisconnect::Continue,
         echo: Bytes::new(),

@@ -5,7 +5,6 @@ use super::{Answer, Body, Reading};
 use crate::dialect::ClientDialect;
 use crate::event::Usage;
 use crate::frame::sse::SseEvent;
-use crate::id::UnixMillis;
 use crate::writer::{Plan, UpstreamHead};
 
 impl Answer {
@@ -63,13 +62,13 @@ struct Blocks {
 impl Shadow {
     /// `None` where nobody would go on; and for OpenAI's responses, as their items have ids that are
     /// the provider's own, and the last event repeats them.
-    pub(super) fn new(plan: &Plan, now: UnixMillis) -> Option<Box<Self>> {
+    pub(super) fn new(plan: &Plan) -> Option<Box<Self>> {
         let client = plan.surface.client()?;
         let passes = plan.surface.passes_through(plan.leg().provider);
         let renews = client != ClientDialect::OpenAiResponses;
         (plan.is_recovering() && passes && renews).then(|| {
             Box::new(Self {
-                translation: Translation::new(plan, client, now),
+                translation: Translation::new(plan, client),
                 passed: Blocks::default(),
                 rendered: Blocks::default(),
             })
