@@ -4,8 +4,8 @@ use super::describe::{Choice, Settings as _};
 use super::mistake::{Fault, Place};
 use super::read::Reader;
 use super::{Config, UpstreamConfig, UpstreamDialect, values};
-use crate::dialect::ProviderDialect;
-use crate::provider::{Auth, Place as Whereabouts, Unplaced};
+use crate::dialect::{ProviderDialect, Traits};
+use crate::provider::{self, Auth, Place as Whereabouts, Unplaced};
 
 /// Where Google's libraries look for the key of a service account.
 const GOOGLE_CREDENTIALS: &str = "GOOGLE_APPLICATION_CREDENTIALS";
@@ -34,6 +34,13 @@ impl UpstreamConfig {
                 .provider
                 .map_or(ProviderDialect::OpenAiChat, |provider| provider.dialect),
         }
+    }
+
+    /// How it differs from the API that its dialect comes from, for this model.
+    pub(super) fn traits(&self, model: &str) -> Traits {
+        let host = host(self.base_url()).to_ascii_lowercase();
+        let provider = self.provider.or_else(|| provider::at(&host));
+        provider::traits(provider, self.dialect(), model)
     }
 
     /// How it knows this gateway.

@@ -35,7 +35,7 @@ mod wire;
 
 pub use affinity::affinity;
 pub use attach::{Handle, HandleCall, Tally};
-pub use continuation::{Prefix, abilities, continuation_body};
+pub use continuation::{Prefix, abilities, continuation_body, takes_prefix};
 pub use prepare::{continued_body, upstream_body};
 pub use redact::{hide, redact};
 pub use traits::{ThinkingWords, ToolChoices, Traits};

@@ -105,19 +105,24 @@ impl Writer {
         outputs: &mut Vec<Output>,
     ) {
         outputs.push(Output::HangUp);
-        let mut all = std::mem::take(&mut self.answer.pending);
-        all.append(&mut records);
-        all.push(Record::Seam(Seam {
-            attempt: self.attempts.made(),
-            upstream: self.plan.leg().upstream.clone(),
-            reason: cut.reason(),
-            kind: SeamKind::Reattached,
-            seq: self.seq,
-            usage: Usage::default(),
-        }));
+        records.append(&mut self.answer.pending);
+        let handle = self.attach.handle.take();
+        let heard = std::mem::take(&mut self.attach.heard);
+        self.lost_before(now, handle, heard, cut);
+        self.set_out(now, records, outputs);
+    }
+
+    /// The connection was lost, of an attempt whose events are all delivered ones.
+    pub(super) fn lost_before(
+        &mut self,
+        now: UnixMillis,
+        handle: Option<Handle>,
+        heard: Tally,
+        cut: Outcome,
+    ) {
         let fresh = Answer::new(&self.plan);
         let delivered = std::mem::replace(&mut self.answer, fresh);
-        self.attach.away = Some(Box::new(Away {
+        let away = Away {
             cut,
             delivered,
             headed: false,
@@ -125,9 +130,32 @@ impl Writer {
             tried_at: now,
             until: now.plus(self.plan.leg().event_timeout),
             again: Tally::default(),
+        };
+        self.attach = Attach {
+            handle,
+            heard,
+            away: Some(Box::new(away)),
+        };
+    }
+
+    /// Says in the log that the answer is looked for, behind what else has to stand there.
+    pub(super) fn set_out(
+        &mut self,
+        now: UnixMillis,
+        mut records: Vec<Record>,
+        outputs: &mut Vec<Output>,
+    ) {
+        let cut = self.attach.away.as_ref().map(|away| away.cut.reason());
+        records.push(Record::Seam(Seam {
+            attempt: self.attempts.made(),
+            upstream: self.plan.leg().upstream.clone(),
+            reason: cut.unwrap_or_default(),
+            kind: SeamKind::Reattached,
+            seq: self.seq,
+            usage: Usage::default(),
         }));
         self.phase = Phase::Away { until: now };
-        outputs.push(Output::Append(all));
+        outputs.push(Output::Append(records));
     }
 
     /// Asks for the provider's stream.

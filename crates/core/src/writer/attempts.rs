@@ -25,7 +25,7 @@ pub(super) struct Attempts {
     /// What the client is told if nobody answers.
     worst: Option<Failed>,
     /// What the driver is consulted about.
-    latest: Option<Failed>,
+    pub(super) latest: Option<Failed>,
 }
 
 /// An attempt that came to nothing.
@@ -54,6 +54,13 @@ impl Attempts {
     /// How many there are so far.
     pub(super) const fn made(&self) -> u32 {
         self.made
+    }
+
+    /// As many as the log knows of, at these places, were made before.
+    pub(super) fn reread(&mut self, made: u32, asked: Vec<usize>) {
+        self.made = made;
+        self.asked = asked;
+        self.may_have_run = true;
     }
 
     /// Another one begins, at this place of the route.

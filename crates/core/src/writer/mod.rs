@@ -11,7 +11,11 @@ mod attach;
 mod attempts;
 mod ladder;
 mod outcome;
+mod resume;
 mod signals;
+mod tail;
+mod trail;
+
 #[cfg(test)]
 mod tests;
 
@@ -19,9 +23,8 @@ use bytes::Bytes;
 use std::sync::Arc;
 
 use crate::dialect::hide;
-use crate::error::{Error, ErrorCode};
-use crate::event::{Event, Status};
-use crate::frame::sse::SseEvent;
+use crate::error::ErrorCode;
+use crate::event::Status;
 use crate::id::{Seq, UnixMillis};
 use crate::policy::disconnect::OnDisconnect;
 use crate::record::{End, Head, Record};
@@ -31,7 +34,9 @@ use attempts::Attempts;
 use ladder::Ladder;
 use outcome::Outcome;
 
+pub use resume::Resumption;
 pub use signals::{Advice, Breakage, Input, Leg, Output, Plan, Route, UpstreamHead};
+pub use trail::Trail;
 
 /// The state machine.
 #[derive(Debug)]
@@ -121,6 +126,16 @@ impl Writer {
         silence.into_iter().chain(self.unread_until).min()
     }
 
+    /// The place of the route that is asked, or was asked last.
+    pub fn place(&self) -> usize {
+        self.plan.route.at()
+    }
+
+    /// The number of the attempt under way, from 1.
+    pub const fn attempt(&self) -> u32 {
+        self.attempts.made()
+    }
+
     /// Whether the terminal record is on its way or written.
     pub fn is_over(&self) -> bool {
         matches!(self.phase, Phase::Ending | Phase::Over)
@@ -132,7 +147,7 @@ impl Writer {
             return;
         }
         match input {
-            Input::Start => self.on_start(outputs),
+            Input::Start => self.on_start(now, outputs),
             Input::Head(head) => self.on_head(now, head, outputs),
             Input::Bytes(bytes) => self.on_bytes(now, &bytes, outputs),
             Input::Ended => self.on_ended(now, outputs),
@@ -153,9 +168,16 @@ impl Writer {
         }
     }
 
-    fn on_start(&mut self, outputs: &mut Vec<Output>) {
+    fn on_start(&mut self, now: UnixMillis, outputs: &mut Vec<Output>) {
         if self.phase != Phase::Idle {
             return;
+        }
+        if self.attach.is_away() {
+            return self.set_out(now, Vec::new(), outputs);
+        }
+        if self.attempts.latest.is_some() {
+            self.phase = Phase::Consulting;
+            return outputs.push(Output::Consult);
         }
         self.dial(outputs);
     }
@@ -247,70 +269,6 @@ impl Writer {
         }
     }
 
-    /// Numbers an event, or says which bound it would break.
-    fn event(&mut self, now: UnixMillis, event: SseEvent) -> Result<Event, Box<Outcome>> {
-        let limits = &self.plan.limits;
-        let bytes = self.bytes + event.data.len() as u64;
-        if bytes > limits.stream_bytes {
-            return Err(Outcome::too_large("limits.stream_bytes", limits.stream_bytes).into());
-        }
-        if self.seq.get() >= limits.stream_events {
-            return Err(Outcome::too_large("limits.stream_events", limits.stream_events).into());
-        }
-        self.bytes = bytes;
-        self.seq = self.seq.next();
-        self.attach.heard(&event);
-        let SseEvent { name, data } = event;
-        Ok(Event {
-            seq: self.seq,
-            time: now,
-            name,
-            data,
-        })
-    }
-
-    /// Appends what is left, the dialect's error event if there is an error, and the terminal
-    /// record, all at once.
-    fn end_with(
-        &mut self,
-        now: UnixMillis,
-        outcome: &Outcome,
-        mut records: Vec<Record>,
-        outputs: &mut Vec<Output>,
-    ) {
-        if self.is_over() {
-            return;
-        }
-        self.restore();
-        if outcome.hang_up {
-            outputs.push(Output::HangUp);
-        }
-        if !outcome.is_whole() {
-            self.cancel_run(outputs);
-        }
-        if records.is_empty() {
-            records.append(&mut self.answer.pending);
-        }
-        if let Some(SseEvent { name, data }) =
-            outcome.event(&self.plan, || self.answer.place(&self.plan, self.seq))
-        {
-            self.seq = self.seq.next();
-            records.push(Record::Event(Event {
-                seq: self.seq,
-                time: now,
-                name,
-                data,
-            }));
-        }
-        let usage = self.answer.usage(&self.plan, outcome.nothing_ran);
-        let usage = self.spent().plus(&usage);
-        let end = Arc::new(outcome.end(&self.plan, usage, now));
-        records.push(Record::End(Arc::clone(&end)));
-        self.end = Some(end);
-        self.phase = Phase::Ending;
-        outputs.push(Output::Append(records));
-    }
-
     fn on_appended(&mut self, now: UnixMillis, outputs: &mut Vec<Output>) {
         self.acknowledged = self.seq;
         match self.phase {
@@ -340,26 +298,6 @@ impl Writer {
             | Phase::Away { .. }
             | Phase::Over => {}
         }
-    }
-
-    /// A failed append left nothing behind, so its numbers are free. One more append is tried, for
-    /// the error and the terminal record; if the log refuses that too, the next start finds an
-    /// orphan and resolves it, and the driver tells the readers.
-    fn on_append_failed(&mut self, now: UnixMillis, code: ErrorCode, outputs: &mut Vec<Output>) {
-        if self.append_failed || self.phase == Phase::Over {
-            self.phase = Phase::Over;
-            outputs.push(Output::Done(None));
-            return;
-        }
-        self.append_failed = true;
-        self.seq = self.acknowledged;
-        self.answer.pending.clear();
-        let message = "The stream log could not be written, so the answer was stopped.";
-        let mut outcome = Outcome::failed(Error::new(code, message));
-        outcome.nothing_ran = self.phase == Phase::Dialling && self.none_ran();
-        // An end that was under way did not happen.
-        self.phase = Phase::Answering;
-        self.end_with(now, &outcome, Vec::new(), outputs);
     }
 
     fn on_tick(&mut self, now: UnixMillis, outputs: &mut Vec<Output>) {

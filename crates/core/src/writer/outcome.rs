@@ -150,6 +150,10 @@ impl Outcome {
 
     /// What failed, as audit records have it.
     pub(super) fn reason(&self) -> String {
+        let code = self.error.as_ref().map(|error| error.code);
+        if let Some(ErrorCode::GatewayRestarted | ErrorCode::OutcomeUnknown) = code {
+            return ErrorCode::GatewayRestarted.as_str().to_owned();
+        }
         self.failure.map_or("", FailureKind::as_str).to_owned()
     }
 

@@ -22,6 +22,8 @@ use crate::secret::Secret;
 pub struct Plan {
     /// The stream it writes.
     pub stream: StreamId,
+    /// When it was accepted.
+    pub created_at: UnixMillis,
     /// The dialect.
     pub surface: Surface,
     /// Streamed or one body.
@@ -40,8 +42,6 @@ pub struct Plan {
     pub on_cut: OnCut,
     /// When the client wants to have heard something.
     pub deadline: Option<UnixMillis>,
-    /// When it was asked for: what was delivered is made again from this.
-    pub created_at: UnixMillis,
     /// Size of the request, for an estimate of its tokens.
     pub request_bytes: usize,
     /// What happens when nobody reads.
@@ -60,11 +60,10 @@ impl Plan {
 
     /// Whether an answer that is cut may go on.
     pub(super) fn is_recovering(&self) -> bool {
-        let able = |leg: &Leg| leg.abilities.continues || leg.abilities.deterministic;
         self.on_cut == OnCut::Recover
             && self.mode == Mode::Stream
             && self.choices <= 1
-            && self.route.legs.iter().any(able)
+            && self.route.legs.iter().any(|leg| leg.abilities.any())
     }
 }
 

@@ -4,12 +4,14 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use everstream_core::dialect::openai::Envelope;
-use everstream_core::dialect::{Prefix, ProviderDialect, Target, continuation_body, upstream_body};
+use everstream_core::dialect::{
+    Prefix, ProviderDialect, Target, abilities, continuation_body, upstream_body,
+};
 use everstream_core::error::Error;
 use everstream_core::event::{Mode, Surface};
 use everstream_core::limits;
 use everstream_core::policy::attempt::AttemptPolicy;
-use everstream_core::policy::recovery::Abilities;
+use everstream_core::policy::recovery::{Abilities, OnCut};
 use everstream_core::writer::{Advice, Breakage, Leg, Route};
 
 use super::attach::Call;
@@ -25,6 +27,7 @@ pub struct Course {
     first: Stop,
     others: Vec<Stop>,
     pub(super) attempts: AttemptPolicy,
+    pub(super) on_cut: OnCut,
     /// W3C trace context to hand on.
     pub(super) traceparent: Option<String>,
     /// Headers for upstreams of the client's own dialect.
@@ -34,6 +37,8 @@ pub struct Course {
 #[derive(Debug)]
 struct Stop {
     deployment: Deployment,
+    /// What it can do for this answer, if that is cut.
+    abilities: Abilities,
     /// What it is sent the first time, if that is written already.
     body: Option<Bytes>,
     asked: bool,
@@ -52,6 +57,7 @@ impl Course {
         for deployment in std::iter::once(first).chain(others) {
             match prepare(&envelope, mode, &deployment, stops.is_empty()) {
                 Ok(body) => stops.push(Stop {
+                    abilities: able(&envelope, mode, &deployment, routed.on_cut),
                     deployment,
                     body,
                     asked: false,
@@ -69,6 +75,7 @@ impl Course {
                 first,
                 others: stops.collect(),
                 attempts: routed.attempts,
+                on_cut: routed.on_cut,
                 traceparent: None,
                 headers: Vec::new(),
             }),
@@ -94,19 +101,19 @@ impl Course {
     /// As the writer sees it.
     pub(super) fn route(&self) -> Route {
         let surface = self.envelope.surface();
-        let leg = |stop: &Stop| leg(&stop.deployment, surface);
+        let leg = |stop: &Stop| leg(stop, surface);
         Route::new(leg(&self.first), self.others.iter().map(leg))
     }
 
     /// What is known after a failure of the deployment at `failed`. A retry is taken out of its
-    /// budget, unless somebody else can be asked instead.
-    pub(super) fn advice(&self, failed: usize) -> Advice {
+    /// budget, unless somebody else can be asked instead: for an answer that `began`, to go on.
+    pub(super) fn advice(&self, failed: usize, began: bool) -> Advice {
         let mut fresh = false;
         let mut open = Vec::new();
         for (place, stop) in self.stops().enumerate() {
             if stop.deployment.health.refused().is_none() {
                 open.push(place);
-                fresh |= !stop.asked;
+                fresh |= !stop.asked && (stop.abilities.any() || !began);
             }
         }
         let failed = self.stops().nth(failed);
@@ -241,6 +248,28 @@ fn prepare(
 }
 
 fn write(envelope: &Envelope, mode: Mode, deployment: &Deployment) -> Result<Bytes, Error> {
+    aim(envelope, mode, deployment, |dialect, target| {
+        upstream_body(envelope, dialect, target)
+    })
+}
+
+/// What a deployment can do for an answer that is cut, as far as that is wanted.
+fn able(envelope: &Envelope, mode: Mode, deployment: &Deployment, on_cut: OnCut) -> Abilities {
+    let marked = deployment.marked;
+    if on_cut == OnCut::Fail || mode == Mode::Unary || !marked.any() {
+        return Abilities::default();
+    }
+    aim(envelope, mode, deployment, |dialect, target| {
+        abilities(envelope, dialect, target, marked)
+    })
+}
+
+fn aim<T>(
+    envelope: &Envelope,
+    mode: Mode,
+    deployment: &Deployment,
+    write: impl FnOnce(ProviderDialect, &Target<'_>) -> T,
+) -> T {
     let Deployment {
         upstream, model, ..
     } = deployment;
@@ -249,7 +278,7 @@ fn write(envelope: &Envelope, mode: Mode, deployment: &Deployment) -> Result<Byt
         stream: mode == Mode::Stream,
         traits: &upstream.traits(model),
     };
-    upstream_body(envelope, upstream.dialect_for(envelope.surface()), &target)
+    write(upstream.dialect_for(envelope.surface()), &target)
 }
 
 /// The body of a request to go on with an answer that begins so.
@@ -259,16 +288,9 @@ fn go_on(
     deployment: &Deployment,
     prefix: &Prefix,
 ) -> Result<Bytes, Error> {
-    let Deployment {
-        upstream, model, ..
-    } = deployment;
-    let target = Target {
-        model,
-        stream: mode == Mode::Stream,
-        traits: &upstream.traits(model),
-    };
-    let dialect = upstream.dialect_for(envelope.surface());
-    continuation_body(envelope, dialect, &target, prefix)
+    aim(envelope, mode, deployment, |dialect, target| {
+        continuation_body(envelope, dialect, target, prefix)
+    })
 }
 
 fn unsent(error: Error) -> Breakage {
@@ -280,7 +302,8 @@ fn unsent(error: Error) -> Breakage {
     }
 }
 
-fn leg(deployment: &Deployment, surface: Surface) -> Leg {
+fn leg(stop: &Stop, surface: Surface) -> Leg {
+    let deployment = &stop.deployment;
     let upstream = &deployment.upstream;
     let spec = upstream.spec();
     Leg {
@@ -293,7 +316,7 @@ fn leg(deployment: &Deployment, surface: Surface) -> Leg {
         event_timeout: spec.event_timeout,
         total_timeout: spec.total_timeout,
         context_window: deployment.context_window,
-        abilities: Abilities::default(),
+        abilities: stop.abilities,
         keyed: upstream.traits(&deployment.model).keyed,
     }
 }

@@ -38,12 +38,10 @@ pub(super) struct Driver {
     live: Arc<Live>,
     lease: Lease,
     writer: Writer,
-    /// Who may be asked; `None` as soon as somebody has answered.
+    /// Who may be asked; `None` as soon as nobody else may be.
     course: Option<Box<Course>>,
     /// The place on it that is asked, and the leave to do so.
     place: usize,
-    /// Counted from 1.
-    attempt: u32,
     leave: Option<Leave>,
     /// The upstream that was asked last.
     asked: Option<Arc<Upstream>>,
@@ -73,13 +71,12 @@ impl Driver {
         course: Course,
     ) -> Self {
         Self {
+            place: writer.place(),
             generator,
             live,
             lease,
             writer,
             course: Some(Box::new(course)),
-            place: 0,
-            attempt: 0,
             leave: None,
             asked: None,
             connection: Connection::None,
@@ -158,8 +155,8 @@ impl Driver {
                     }
                 }
                 Output::Cancel(handle) => {
-                    if let Some(upstream) = &self.asked {
-                        let cancelling = attach::cancel(Arc::clone(upstream), handle);
+                    if let Some(upstream) = self.upstream() {
+                        let cancelling = attach::cancel(upstream, handle);
                         self.generator.tasks.spawn(cancelling);
                     }
                 }
@@ -169,7 +166,9 @@ impl Driver {
                     }
                 }
                 Output::Consult => {
-                    let advice = self.course.as_ref().map(|c| c.advice(self.place));
+                    let advice = self.course.as_ref();
+                    let began = self.lease.tail.seq >= FIRST;
+                    let advice = advice.map(|course| course.advice(self.place, began));
                     let input = Input::Advice(advice.unwrap_or_default());
                     self.writer.step(self.generator.clock.now(), input, outputs);
                 }
@@ -208,16 +207,13 @@ impl Driver {
                 for record in records {
                     match record {
                         Record::Event(event) => events.push(event),
-                        Record::Dialled(dialled) => {
-                            self.attempt = dialled.attempt;
-                            self.live.asked(dialled.upstream);
-                        }
+                        Record::Dialled(dialled) => self.live.asked(dialled.upstream),
                         Record::End(end) => ending = Some(Ending::Logged(end)),
                         _ => {}
                     }
                 }
                 let began = events.first().is_some_and(|e| e.seq == FIRST);
-                if began {
+                if !events.is_empty() && self.course.is_some() && !self.writer.may_go_on() {
                     // An answer may stream for minutes; its request need not live as long.
                     self.course = None;
                 }
@@ -258,9 +254,7 @@ impl Driver {
     /// same request once more under the same key.
     fn reattach(&mut self, place: usize, handle: Option<&Handle>) -> Option<Breakage> {
         self.place = place;
-        let upstream = self.asked.clone();
-        let upstream = upstream.or_else(|| self.course.as_ref()?.upstream(place));
-        let call = match (handle, upstream) {
+        let call = match (handle, self.upstream()) {
             (Some(handle), Some(upstream)) => attach::call(upstream, handle.read()),
             (None, _) if let Some(course) = &mut self.course => match course.repeat(place) {
                 Ok(call) => call,
@@ -272,10 +266,16 @@ impl Driver {
         None
     }
 
+    /// The one that was asked last, by this process or the one before.
+    fn upstream(&self) -> Option<Arc<Upstream>> {
+        let before = || self.course.as_ref()?.upstream(self.place);
+        self.asked.clone().or_else(before)
+    }
+
     fn send(&mut self, mut call: Call) {
         self.asked = Some(Arc::clone(&call.upstream));
         if call.keyed {
-            let key = format!("everstream-{}-{}", self.live.id(), self.attempt);
+            let key = format!("everstream-{}-{}", self.live.id(), self.writer.attempt());
             call.headers.push(("idempotency-key", key));
         }
         self.connection = Connection::Sending(Box::pin(call.send()));

@@ -160,10 +160,19 @@ pub enum Next {
 impl Live {
     /// A generation without events.
     pub fn new(id: StreamId) -> Arc<Self> {
+        Self::behind(id, Seq::ZERO)
+    }
+
+    /// One whose events up to `last` are in the log alone.
+    pub fn behind(id: StreamId, last: Seq) -> Arc<Self> {
+        let shared = Shared {
+            last,
+            ..Shared::default()
+        };
         Arc::new(Self {
             id,
             append: AtomicU8::new(IDLE),
-            shared: Mutex::default(),
+            shared: Mutex::new(shared),
             attention: Notify::new(),
         })
     }

@@ -15,7 +15,7 @@ use bytes::Bytes;
 use everstream_core::dialect::openai_responses;
 use everstream_core::error::{Error, ErrorCode};
 use everstream_core::event::{Mode, Surface};
-use everstream_core::id::{Epoch, ProjectId, Seq, StreamId, UnixMillis};
+use everstream_core::id::{Epoch, ProjectId, Seq, StreamId};
 use everstream_core::limits;
 use everstream_core::limits::StreamLimits;
 use everstream_core::policy::disconnect::OnDisconnect;
@@ -76,6 +76,10 @@ pub struct Request {
     pub course: Course,
     /// How long the client waits for the first event.
     pub timeout: Option<Duration>,
+    /// What requests belong together.
+    pub session: Option<String>,
+    /// What is to become of an answer that is cut, if the client says so.
+    pub on_cut: Option<OnCut>,
     /// The `Idempotency-Key`, if there is one.
     pub claim: Option<Claim>,
     /// What an SDK's own retry of this request would look like.
@@ -103,14 +107,18 @@ impl Generator {
     /// # Errors
     /// When the log cannot take it; no upstream was called then.
     pub async fn start(&self, request: Request) -> Result<Started, Error> {
+        let created_at = self.clock.now();
         let accepted = Arc::new(Accepted {
             project: request.project.clone(),
             surface: request.surface,
             mode: request.mode,
             model: request.model.clone(),
-            created_at: self.clock.now(),
+            created_at,
             claim: request.claim,
             include_usage: request.show_usage,
+            deadline: request.timeout.map(|timeout| created_at.plus(timeout)),
+            session: request.session.clone(),
+            on_cut: request.on_cut,
             headers: request
                 .headers
                 .iter()
@@ -140,7 +148,8 @@ impl Generator {
         let attachment = live.attach(Seq::ZERO, limits::STREAM_READERS);
         let attachment = attachment
             .ok_or_else(|| Error::new(ErrorCode::Internal, "A new stream refused its reader."))?;
-        self.launch(&live, lease, request, accepted.created_at);
+        let writer = Writer::new(self.plan(id, &request, &accepted), self.clock.now());
+        self.launch(&live, lease, request, writer);
         Ok(Started::New(attachment))
     }
 
@@ -158,7 +167,7 @@ impl Generator {
     }
 
     /// Spawns the writer of a stream that is leased to this process.
-    fn launch(&self, live: &Arc<Live>, lease: Lease, request: Request, created_at: UnixMillis) {
+    fn launch(&self, live: &Arc<Live>, lease: Lease, request: Request, writer: Writer) {
         let (id, now) = (live.id(), self.clock.now());
         self.registry.insert(live);
         // Nobody may be watching.
@@ -166,7 +175,6 @@ impl Generator {
         if let Some(digest) = request.retry_digest {
             self.registry.remember(digest, live, now, self.retry_window);
         }
-        let writer = Writer::new(self.plan(id, &request, created_at, now), now);
         let mut course = request.course;
         course.traceparent = request.traceparent;
         course.headers = request.headers;
@@ -174,15 +182,10 @@ impl Generator {
         self.tasks.spawn(driver.run());
     }
 
-    fn plan(
-        &self,
-        stream: StreamId,
-        request: &Request,
-        created_at: UnixMillis,
-        now: UnixMillis,
-    ) -> Plan {
+    fn plan(&self, stream: StreamId, request: &Request, accepted: &Accepted) -> Plan {
         Plan {
             stream,
+            created_at: accepted.created_at,
             surface: request.surface,
             mode: request.mode,
             show_usage: request.show_usage,
@@ -190,9 +193,8 @@ impl Generator {
             asked_model: request.model.clone(),
             route: request.course.route(),
             attempts: request.course.attempts,
-            on_cut: OnCut::Fail,
-            created_at,
-            deadline: request.timeout.map(|timeout| now.plus(timeout)),
+            on_cut: request.course.on_cut,
+            deadline: accepted.deadline,
             request_bytes: request.body.len(),
             on_disconnect: request.on_disconnect,
             limits: self.limits,

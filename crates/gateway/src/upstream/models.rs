@@ -11,6 +11,7 @@ use everstream_core::limits::{
     UPSTREAM_MODELS_BYTES, UPSTREAM_MODELS_REFRESH, UPSTREAM_MODELS_RETRY, UPSTREAM_MODELS_TIMEOUT,
 };
 use everstream_core::policy::attempt::AttemptPolicy;
+use everstream_core::policy::recovery::OnCut;
 use everstream_core::policy::route::{self, Candidate, NotFound};
 use everstream_core::provider::Provider;
 use futures_util::future::join_all;
@@ -103,6 +104,7 @@ impl ModelDirectory {
             first: Deployment::new(&upstream, &model, &self.healths, false),
             others: Vec::new(),
             attempts: AttemptPolicy::ONE,
+            on_cut: OnCut::Fail,
         })
     }
 

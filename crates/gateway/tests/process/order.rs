@@ -242,6 +242,9 @@ fn accepted(created_at: UnixMillis) -> Arc<Accepted> {
         created_at,
         claim: Some(claim()),
         include_usage: false,
+        deadline: None,
+        session: None,
+        on_cut: None,
         headers: Vec::new(),
         request: Bytes::from(body().to_string()),
     })

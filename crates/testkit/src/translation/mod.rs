@@ -172,6 +172,7 @@ fn plan(surface: Surface, provider: ProviderDialect) -> Plan {
     };
     Plan {
         stream: StreamId::from_bits(7),
+        created_at: UnixMillis(0),
         surface,
         mode: Mode::Stream,
         show_usage: true,
@@ -181,7 +182,6 @@ fn plan(surface: Surface, provider: ProviderDialect) -> Plan {
         attempts: AttemptPolicy::default(),
         on_cut: OnCut::Fail,
         deadline: None,
-        created_at: NOW,
         request_bytes: 400,
         on_disconnect: OnDisconnect::Continue,
         echo: Bytes::new(),

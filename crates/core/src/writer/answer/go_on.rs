@@ -1,7 +1,7 @@
 //! An answer that another attempt goes on with.
 
 use super::translation::Translation;
-use super::{Answer, Body, Reading};
+use super::{Answer, Body, Reading, Step};
 use crate::dialect::ClientDialect;
 use crate::event::Usage;
 use crate::frame::sse::SseEvent;
@@ -22,6 +22,38 @@ impl Answer {
         self.content_events = 0;
     }
 
+    /// Its events will come from the log.
+    pub(in crate::writer) fn reread(&mut self, plan: &Plan) {
+        if let Reading::Translated(translation) = &mut self.reading {
+            translation.reread(plan);
+        }
+        self.body = Body::events(plan);
+    }
+
+    /// Takes an event as the client got it, and gives what it would have got now. `None` for one that
+    /// nobody goes on behind.
+    pub(in crate::writer) fn reread_event(
+        &mut self,
+        plan: &Plan,
+        event: SseEvent,
+    ) -> Option<Vec<SseEvent>> {
+        let mut step = Step::default();
+        self.take_event(plan, event, &mut step);
+        if self.goes_on {
+            // It is the sum over all attempts, of which this one's part is not known.
+            self.usage = None;
+        }
+        step.outcome.is_none().then_some(step.events)
+    }
+
+    /// What follows in the log is of another attempt.
+    pub(in crate::writer) fn reread_seam(&mut self) {
+        if let Some(shadow) = self.shadow.take() {
+            self.reading = Reading::Translated(Box::new(shadow.translation));
+        }
+        self.next_attempt();
+    }
+
     /// The same answer, about to be gone on with by the upstream that is asked now. Earlier attempts
     /// used `before`. If it `repeats` what was delivered, that is dropped. Only where there is
     /// [`Self::said`].
@@ -34,6 +66,10 @@ impl Answer {
         }
         self.body = Body::Unknown;
         self.head = UpstreamHead::default();
+        self.next_attempt();
+    }
+
+    fn next_attempt(&mut self) {
         self.usage = None;
         self.content_events = 0;
         self.finished = 0;

@@ -16,6 +16,7 @@ use bytes::{Bytes, BytesMut};
 
 use super::outcome::Outcome;
 use super::{Breakage, Plan, UpstreamHead, Wait};
+use crate::content::Json;
 use crate::dialect::observe::Observer;
 use crate::dialect::{Handle, Place};
 use crate::error::{Error, ErrorCode};
@@ -58,6 +59,8 @@ pub(super) struct Answer {
     pub(super) pending: Vec<Record>,
     body: Body,
     reading: Reading,
+    /// What was delivered of OpenAI's items, where only the log knows it.
+    output: Option<Json<'static>>,
     /// By what it can be found again, as its first event says.
     pub(super) handle: Option<Handle>,
     head: UpstreamHead,
@@ -117,12 +120,25 @@ enum Body {
     },
 }
 
+impl Body {
+    fn events(plan: &Plan) -> Self {
+        let framing = plan.leg().provider.framing();
+        Self::Events {
+            decoder: EventDecoder::new(framing, plan.limits.event_bytes),
+            decoded: Vec::new(),
+            preamble: Vec::new(),
+            preamble_bytes: 0,
+        }
+    }
+}
+
 impl Answer {
     pub(super) fn new(plan: &Plan) -> Self {
         Self {
             pending: Vec::new(),
             body: Body::Unknown,
             reading: Reading::new(plan),
+            output: None,
             handle: None,
             head: UpstreamHead::default(),
             usage: None,
@@ -131,6 +147,17 @@ impl Answer {
             delivered: false,
             goes_on: false,
             shadow: Shadow::new(plan),
+        }
+    }
+
+    /// One of which so many events were delivered, which nobody can go on with but who said them.
+    pub(super) fn logged(plan: &Plan, events: u64, output: Option<Json<'static>>) -> Self {
+        Self {
+            content_events: events,
+            delivered: events > 0,
+            output,
+            shadow: None,
+            ..Self::new(plan)
         }
     }
 
@@ -151,6 +178,13 @@ impl Answer {
 
     /// Where an error comes behind `before` events.
     pub(super) fn place(&self, plan: &Plan, before: Seq) -> Place {
+        if self.output.is_some() {
+            return Place {
+                before: before.get(),
+                head: plan.head(),
+                output: self.output.clone(),
+            };
+        }
         match &self.reading {
             Reading::Translated(translation) => translation.place(before.get()),
             Reading::OpenAi | Reading::Observed(_) => Place {
@@ -188,12 +222,7 @@ impl Answer {
         let framing = plan.leg().provider.framing();
         let is_stream = kind == framing.media_type() || kind.is_empty();
         self.body = match plan.mode {
-            Mode::Stream if success && is_stream && head.status != 204 => Body::Events {
-                decoder: EventDecoder::new(framing, plan.limits.event_bytes),
-                decoded: Vec::new(),
-                preamble: Vec::new(),
-                preamble_bytes: 0,
-            },
+            Mode::Stream if success && is_stream && head.status != 204 => Body::events(plan),
             Mode::Unary if success => Body::Whole {
                 bytes: BytesMut::new(),
                 pieces: 0,

@@ -81,6 +81,11 @@ impl Translation {
         };
     }
 
+    /// Its events will be the client's own.
+    pub(super) fn reread(&mut self, plan: &Plan) {
+        self.decoder = Decoder::new(plan.surface.native(), &self.head.id);
+    }
+
     /// All that was delivered, if it can be gone on from.
     pub(super) fn said(&self) -> Option<&str> {
         self.voice.said.as_ref()?.text()

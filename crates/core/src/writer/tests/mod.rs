@@ -22,6 +22,7 @@ const NOW: UnixMillis = UnixMillis(1_000_000);
 fn plan(mode: Mode) -> Plan {
     Plan {
         stream: StreamId::from_bits(7),
+        created_at: NOW,
         surface: Surface::ChatCompletions,
         mode,
         show_usage: false,
@@ -31,7 +32,6 @@ fn plan(mode: Mode) -> Plan {
         attempts: AttemptPolicy::default(),
         on_cut: OnCut::Fail,
         deadline: None,
-        created_at: NOW,
         request_bytes: 400,
         on_disconnect: OnDisconnect::Linger(Duration::from_mins(1)),
         limits: StreamLimits {
@@ -98,6 +98,9 @@ impl Bench {
             created_at: NOW,
             claim: None,
             include_usage: false,
+            deadline: None,
+            session: None,
+            on_cut: None,
             headers: Vec::new(),
             request: Bytes::new(),
         }));

@@ -1,5 +1,6 @@
 mod attach;
 mod hearing;
+mod resume;
 mod schedules;
 mod voice;
 
