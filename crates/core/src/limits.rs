@@ -165,6 +165,10 @@ pub const UPSTREAM_IDLE_TIMEOUT: Duration = Duration::from_secs(90);
 pub const UPSTREAM_CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Silence of an upstream before its first event. Reasoning models think for minutes.
 pub const UPSTREAM_FIRST_EVENT_TIMEOUT: Duration = Duration::from_mins(10);
+/// How long another Everstream runs an answer on whose connection was cut: longer than it is looked for.
+pub const REATTACH_LINGER: Duration = Duration::from_mins(5);
+/// Longest time for an upstream to be told that a run of its own is not wanted any more.
+pub const UPSTREAM_CANCEL_TIMEOUT: Duration = Duration::from_secs(10);
 /// Silence of an upstream between two events; its heartbeats do not count as progress.
 pub const UPSTREAM_EVENT_TIMEOUT: Duration = Duration::from_mins(2);
 /// An upstream's list of models: the longest known one, of 400 models, has 600 KiB.

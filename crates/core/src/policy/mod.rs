@@ -8,6 +8,7 @@ pub mod deployment;
 pub mod disconnect;
 pub mod keys;
 pub mod overload;
+pub mod reattach;
 pub mod recovery;
 pub mod retry_after;
 pub mod route;

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use crate::dialect::Handle;
 use crate::event::{Event, Mode, Status, Surface, Usage};
 use crate::id::{ProjectId, Seq, UnixMillis};
 use crate::policy::recovery::OnCut;
@@ -124,6 +125,9 @@ pub struct Head {
     /// Its request id, for the provider's support.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request_id: Option<String>,
+    /// By what its stream is found again after a cut, or by the next process.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub handle: Option<Handle>,
 }
 
 /// Audit: an attempt of which nobody heard anything, before another one was made or the failure of an
@@ -171,6 +175,8 @@ pub enum SeamKind {
     Continued,
     /// From a second run, whose text was dropped while it was the same.
     RanAgain,
+    /// From the same run: the provider's own stream of it is read on. The attempt is the same.
+    Reattached,
 }
 
 /// The terminal record of a generation.

@@ -85,6 +85,7 @@ impl Writer {
     /// The next attempt, as the log takes it before it is made.
     pub(super) fn dial(&mut self, outputs: &mut Vec<Output>) {
         self.phase = Phase::Dialling;
+        self.cancel_run(outputs);
         let mut records = std::mem::take(&mut self.attempts.audit);
         let leg = self.plan.leg();
         records.push(Record::Dialled(Dialled {
@@ -101,16 +102,41 @@ impl Writer {
         &mut self,
         now: UnixMillis,
         outcome: Outcome,
-        mut records: Vec<Record>,
+        records: Vec<Record>,
         outputs: &mut Vec<Output>,
     ) {
         if self.is_over() {
             return;
         }
+        if self.attach.is_away() {
+            return self.still_away(now, &outcome, outputs);
+        }
+        if self.can_reattach(&outcome) {
+            return self.reattach(now, outcome, records, outputs);
+        }
+        if outcome.is_told() {
+            self.attach.is_over();
+        }
+        self.lose(now, outcome, records, outputs);
+    }
+
+    /// The attempt under way is over, with this outcome.
+    pub(super) fn judge(&self, outcome: &Outcome, outputs: &mut Vec<Output>) {
         if self.was_asked() {
             let took = self.content_at.map(|at| at.since(self.asked_at));
             outputs.push(Output::Judge(outcome.report(took)));
         }
+    }
+
+    /// The same as [`Self::conclude`], where the answer is not found again.
+    pub(super) fn lose(
+        &mut self,
+        now: UnixMillis,
+        outcome: Outcome,
+        mut records: Vec<Record>,
+        outputs: &mut Vec<Output>,
+    ) {
+        self.judge(&outcome, outputs);
         let may_pass = !self.answer.is_delivered() || self.plan.is_recovering();
         let failure = outcome.failure().filter(|_| may_pass);
         let Some(failure) = failure else {
@@ -175,7 +201,7 @@ impl Writer {
             }
             (Next::OtherKey, _, _) => {
                 self.move_on(failed);
-                self.answer = Answer::new(&self.plan, now);
+                self.answer = Answer::new(&self.plan);
                 self.dial(outputs);
             }
             (Next::Again(pause), _, _) => {

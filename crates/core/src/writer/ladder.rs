@@ -143,6 +143,8 @@ impl Writer {
                 });
                 self.plan.leg().abilities.repeats
             }
+            // No other attempt: it has a way of its own.
+            SeamKind::Reattached => false,
             SeamKind::RanAgain => {
                 self.ladder.ran_again = true;
                 true

@@ -44,7 +44,7 @@ impl Resumption {
         let seams: VecDeque<_> = audit
             .iter()
             .filter_map(|record| match record {
-                Record::Seam(seam) => Some(seam.clone()),
+                Record::Seam(seam) if seam.kind != SeamKind::Reattached => Some(seam.clone()),
                 _ => None,
             })
             .collect();
@@ -151,7 +151,7 @@ impl Resumption {
 }
 
 /// What is told if nobody goes on. Whoever answered did not fail, and may be asked again.
-fn stopped() -> Outcome {
+pub(super) fn stopped() -> Outcome {
     let message =
         "The gateway was stopped in the middle of this answer, and nobody goes on with it.";
     let error = Error::new(ErrorCode::GatewayRestarted, message);

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::dialect::{Prefix, ProviderDialect, ReplyHead};
+use crate::dialect::{Handle, Prefix, ProviderDialect, ReplyHead};
 use crate::error::ErrorCode;
 use crate::event::{Mode, Surface};
 use crate::id::{StreamId, UnixMillis};
@@ -123,6 +123,8 @@ pub struct Leg {
     pub context_window: Option<u64>,
     /// What it can do for an answer that was cut.
     pub abilities: Abilities,
+    /// It runs the same request under the same `Idempotency-Key` once.
+    pub keyed: bool,
 }
 
 impl Plan {
@@ -195,6 +197,8 @@ pub struct UpstreamHead {
     pub retry_after: Option<Duration>,
     /// The provider's id of the request.
     pub request_id: Option<String>,
+    /// By what its stream is found again, if the head says so.
+    pub handle: Option<Handle>,
 }
 
 /// Why there is no (more of an) answer.
@@ -220,6 +224,11 @@ pub enum Output {
     /// Send it to this place of the route with the beginning of its answer, as
     /// [`continuation_body`](crate::dialect::continuation_body) has it.
     Continue(usize, Arc<Prefix>),
+    /// Ask the upstream at this place for its own stream of the answer, from the start; without a handle
+    /// by the same request under the same `Idempotency-Key`.
+    Reattach(usize, Option<Handle>),
+    /// Stop the run that goes on at the upstream that was asked last, as far as that can be done.
+    Cancel(Handle),
     /// The attempt is over, and this is what it says of the deployment.
     Judge(Report),
     /// It failed, and somebody else may answer or go on: feed [`Input::Advice`].

@@ -18,9 +18,8 @@ impl Writer {
         now: UnixMillis,
         event: SseEvent,
     ) -> Result<Event, Box<Outcome>> {
-        let SseEvent { name, data } = event;
         let limits = &self.plan.limits;
-        let bytes = self.bytes + data.len() as u64;
+        let bytes = self.bytes + event.data.len() as u64;
         if bytes > limits.stream_bytes {
             return Err(Outcome::too_large("limits.stream_bytes", limits.stream_bytes).into());
         }
@@ -29,6 +28,8 @@ impl Writer {
         }
         self.bytes = bytes;
         self.seq = self.seq.next();
+        self.attach.heard(&event);
+        let SseEvent { name, data } = event;
         Ok(Event {
             seq: self.seq,
             time: now,
@@ -49,8 +50,12 @@ impl Writer {
         if self.is_over() {
             return;
         }
+        self.restore();
         if outcome.hang_up {
             outputs.push(Output::HangUp);
+        }
+        if !outcome.is_whole() {
+            self.cancel_run(outputs);
         }
         if records.is_empty() {
             records.append(&mut self.answer.pending);

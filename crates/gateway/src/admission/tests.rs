@@ -40,7 +40,7 @@ impl Bench {
                 ceiling: Ceiling::Fixed(room),
                 ..DeploymentSettings::default()
             };
-            Health::new(settings, clock, Arc::clone(&bell))
+            Health::new("u/m".to_owned(), settings, clock, Arc::clone(&bell))
         });
         Self {
             admission,

@@ -1,6 +1,5 @@
 //! The deployments that may answer one request, and what each of them is sent.
 
-use std::borrow::Cow;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -10,10 +9,12 @@ use everstream_core::dialect::{
 };
 use everstream_core::error::Error;
 use everstream_core::event::{Mode, Surface};
+use everstream_core::limits;
 use everstream_core::policy::attempt::{AttemptPolicy, FailureKind};
 use everstream_core::policy::recovery::{Abilities, OnCut};
 use everstream_core::writer::{Advice, Breakage, Leg, Route};
 
+use super::attach::Call;
 use crate::random;
 use crate::upstream::health::{Health, Leave};
 use crate::upstream::{Deployment, Routed, Upstream};
@@ -43,16 +44,6 @@ struct Stop {
     /// Leave to ask it the first time, if it was had before.
     leave: Option<Leave>,
     asked: bool,
-}
-
-/// What an upstream is asked.
-pub(super) struct Call {
-    pub(super) upstream: Arc<Upstream>,
-    pub(super) path: Cow<'static, str>,
-    pub(super) headers: Vec<(&'static str, String)>,
-    pub(super) body: Bytes,
-    /// The place of the upstream's key to ask with.
-    pub(super) key: usize,
 }
 
 impl Course {
@@ -179,31 +170,67 @@ impl Course {
             ..
         } = &stop.deployment;
         let again = std::mem::replace(&mut stop.asked, true);
-        let leave = match stop.leave.take() {
-            Some(leave) => leave,
-            None => {
-                let leave = health.admit(again);
-                leave.map_err(|refused| refused.breakage(upstream.name()))?
-            }
+        let leave = stop.leave.take().map_or_else(|| health.admit(again), Ok);
+        let leave = leave.map_err(|refused| refused.breakage(upstream.name()))?;
+        let keyed = upstream.traits(model).keyed;
+        // Where it can be sent again, it has to be the same.
+        let written = if keyed {
+            stop.body.clone()
+        } else {
+            stop.body.take()
         };
-        let body = match (prefix, stop.body.take()) {
+        let body = match (prefix, written) {
             (Some(prefix), _) => {
                 go_on(&self.envelope, self.mode, &stop.deployment, prefix).map_err(unsent)?
             }
             (None, Some(body)) => body,
             (None, None) => write(&self.envelope, self.mode, &stop.deployment).map_err(unsent)?,
         };
+        let deployment = stop.deployment.clone();
+        let call = self.post(&deployment, body, leave.key());
+        Ok((leave, call))
+    }
+
+    /// The same request to the deployment at `place` once more, with the upstream's key that it was asked
+    /// with: it runs it once.
+    pub(super) fn repeat(&self, place: usize, key: usize) -> Result<Call, Breakage> {
+        let stop = self.stops().nth(place).unwrap_or(&self.first);
+        let body = match &stop.body {
+            Some(body) => body.clone(),
+            None => write(&self.envelope, self.mode, &stop.deployment).map_err(unsent)?,
+        };
+        Ok(self.post(&stop.deployment, body, key))
+    }
+
+    /// The upstream at `place`.
+    pub(super) fn upstream(&self, place: usize) -> Option<Arc<Upstream>> {
+        let stop = self.stops().nth(place)?;
+        Some(Arc::clone(&stop.deployment.upstream))
+    }
+
+    fn post(&self, deployment: &Deployment, body: Bytes, key: usize) -> Call {
+        let Deployment {
+            upstream, model, ..
+        } = deployment;
         let surface = self.envelope.surface();
         let dialect = upstream.dialect_for(surface);
         let path = dialect.path(surface, model, self.mode);
-        let call = Call {
+        let keyed = upstream.traits(model).keyed;
+        let mut headers = self.headers_for(dialect);
+        if keyed {
+            // As long as it may be looked for. Who has enough of it says so.
+            let linger = limits::REATTACH_LINGER.as_secs();
+            headers.push(("everstream-on-disconnect", format!("linger:{linger}s")));
+        }
+        Call {
+            method: "POST",
             path: upstream.path(path, model),
             upstream: Arc::clone(upstream),
-            headers: self.headers_for(dialect),
-            body,
-            key: leave.key(),
-        };
-        Ok((leave, call))
+            headers,
+            body: Some(body),
+            keyed,
+            key,
+        }
     }
 
     fn headers_for(&self, dialect: ProviderDialect) -> Vec<(&'static str, String)> {
@@ -319,5 +346,6 @@ fn leg(stop: &Stop, surface: Surface) -> Leg {
         total_timeout: spec.total_timeout,
         context_window: deployment.context_window,
         abilities: stop.abilities,
+        keyed: upstream.traits(&deployment.model).keyed,
     }
 }

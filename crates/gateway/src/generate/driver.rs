@@ -7,7 +7,7 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
-use everstream_core::dialect::Prefix;
+use everstream_core::dialect::{Handle, Prefix};
 use everstream_core::error::{Error, ErrorCode};
 use everstream_core::frame::http1::ResponseHead;
 use everstream_core::id::{Epoch, Seq, UnixMillis};
@@ -19,6 +19,7 @@ use everstream_store::Lease;
 use tokio::time::{Sleep, sleep_until, timeout};
 
 use super::Generator;
+use super::attach::{self, Asked, Call};
 use super::course::Course;
 use super::live::{Ending, Live, News};
 use super::registry::Lost;
@@ -45,6 +46,8 @@ pub(super) struct Driver {
     leave: Option<Leave>,
     /// What failed last.
     failure: Option<FailureKind>,
+    /// The upstream that was asked last.
+    asked: Option<Asked>,
     connection: Connection,
     /// The error of the last append, for readers if the log takes nothing any more.
     append_error: Option<Error>,
@@ -79,6 +82,7 @@ impl Driver {
             course: Some(Box::new(course)),
             leave: None,
             failure: None,
+            asked: None,
             connection: Connection::None,
             append_error: None,
         }
@@ -146,6 +150,18 @@ impl Driver {
                     if let Some(refused) = self.dial(place, Some(&prefix)) {
                         let input = Input::Broken(refused);
                         self.writer.step(self.generator.clock.now(), input, outputs);
+                    }
+                }
+                Output::Reattach(place, handle) => {
+                    if let Some(lost) = self.reattach(place, handle.as_ref()) {
+                        let input = Input::Broken(lost);
+                        self.writer.step(self.generator.clock.now(), input, outputs);
+                    }
+                }
+                Output::Cancel(handle) => {
+                    if let Some(upstream) = self.upstream() {
+                        let cancelling = attach::cancel(upstream, handle);
+                        self.generator.tasks.spawn(cancelling);
                     }
                 }
                 Output::Judge(report) => {
@@ -235,19 +251,41 @@ impl Driver {
             Err(refused) => return Some(refused),
         };
         self.leave = Some(leave);
-        let sending = Box::pin(async move {
-            let headers = call.headers.iter();
-            let headers: Vec<_> = headers.map(|(name, value)| (*name, &**value)).collect();
-            let request = upstream::Request {
-                method: "POST",
-                path: &call.path,
-                headers: &headers,
-                body: Some(call.body),
-            };
-            call.upstream.send_with(call.key, request).await
-        });
-        self.connection = Connection::Sending(sending);
+        self.send(call);
         None
+    }
+
+    /// Asks the upstream that was asked last for its own stream of the answer, or for the answer to the
+    /// same request once more under the same key.
+    fn reattach(&mut self, place: usize, handle: Option<&Handle>) -> Option<Breakage> {
+        self.place = place;
+        let call = match (handle, self.upstream()) {
+            (Some(handle), Some(upstream)) => attach::call(upstream, handle.read()),
+            (None, asked) if let Some(course) = &mut self.course => {
+                match course.repeat(place, asked.map_or(0, |(_, key)| key)) {
+                    Ok(call) => call,
+                    Err(unsent) => return Some(unsent),
+                }
+            }
+            _ => return Some(attach::nobody()),
+        };
+        self.send(call);
+        None
+    }
+
+    /// The one that was asked last, by this process or the one before.
+    fn upstream(&self) -> Option<Asked> {
+        let before = || Some((self.course.as_ref()?.upstream(self.place)?, 0));
+        self.asked.clone().or_else(before)
+    }
+
+    fn send(&mut self, mut call: Call) {
+        self.asked = Some((Arc::clone(&call.upstream), call.key));
+        if call.keyed {
+            let key = format!("everstream-{}-{}", self.live.id(), self.writer.attempt());
+            call.headers.push(("idempotency-key", key));
+        }
+        self.connection = Connection::Sending(Box::pin(call.send()));
     }
 
     /// Moves the timer only when it would ring too late: most deadlines move away with each event,
@@ -344,5 +382,6 @@ fn upstream_head(head: &ResponseHead, now: UnixMillis) -> UpstreamHead {
             .get_str("x-request-id")
             .or_else(|| head.get_str("x-amzn-requestid"))
             .map(|id| id.chars().take(128).collect()),
+        handle: attach::handle(head),
     }
 }

@@ -49,6 +49,7 @@ mod proxy;
 mod raw;
 mod readers;
 mod realtime;
+mod reattach;
 mod recovering;
 mod refusals;
 mod relay;

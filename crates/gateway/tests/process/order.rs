@@ -283,6 +283,7 @@ async fn write_to(rig: &Rig, line: Line, created_at: UnixMillis) {
     let head = Record::Head(Head {
         status: 200,
         request_id: None,
+        handle: None,
     });
     let end = Record::End(Arc::new(End {
         status: Status::Completed,

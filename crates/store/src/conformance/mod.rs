@@ -203,6 +203,7 @@ fn head() -> Record {
     Record::Head(Head {
         status: 200,
         request_id: Some("req_1".to_owned()),
+        handle: None,
     })
 }
 

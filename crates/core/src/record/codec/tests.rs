@@ -5,6 +5,7 @@ use proptest::option;
 use proptest::prelude::*;
 
 use super::*;
+use crate::dialect::Handle;
 use crate::event::{Mode, Status, Surface, Usage};
 use crate::policy::recovery::OnCut;
 use crate::record::{Accepted, Claim, Digest, End, SeamKind};
@@ -73,8 +74,19 @@ fn record() -> impl Strategy<Value = Record> {
             model: name,
         })
     });
-    let head = (any::<u16>(), option::of("\\PC{0,9}"))
-        .prop_map(|(status, request_id)| Record::Head(Head { status, request_id }));
+    let handle = prop_oneof![
+        any::<u64>().prop_map(|bits| Handle::Stream(StreamId::from_bits(bits))),
+        "\\PC{0,9}".prop_map(Handle::Response),
+    ];
+    let head = (any::<u16>(), option::of("\\PC{0,9}"), option::of(handle)).prop_map(
+        |(status, request_id, handle)| {
+            Record::Head(Head {
+                status,
+                request_id,
+                handle,
+            })
+        },
+    );
     prop_oneof![
         1 => accepted,
         1 => dialled,

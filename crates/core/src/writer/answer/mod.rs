@@ -16,8 +16,9 @@ use bytes::{Bytes, BytesMut};
 
 use super::outcome::Outcome;
 use super::{Breakage, Plan, UpstreamHead, Wait};
-use crate::dialect::Place;
+use crate::content::Json;
 use crate::dialect::observe::Observer;
+use crate::dialect::{Handle, Place};
 use crate::error::{Error, ErrorCode};
 use crate::event::{Mode, Usage};
 use crate::frame::event::{EventDecoder, EventError};
@@ -58,6 +59,10 @@ pub(super) struct Answer {
     pub(super) pending: Vec<Record>,
     body: Body,
     reading: Reading,
+    /// What was delivered of OpenAI's items, where only the log knows it.
+    output: Option<Json<'static>>,
+    /// By what it can be found again, as its first event says.
+    pub(super) handle: Option<Handle>,
     head: UpstreamHead,
     usage: Option<Usage>,
     /// Content events, which stand for tokens when the provider counts none.
@@ -133,6 +138,8 @@ impl Answer {
             pending: Vec::new(),
             body: Body::Unknown,
             reading: Reading::new(plan),
+            output: None,
+            handle: None,
             head: UpstreamHead::default(),
             usage: None,
             content_events: 0,
@@ -140,6 +147,17 @@ impl Answer {
             delivered: false,
             goes_on: false,
             shadow: Shadow::new(plan),
+        }
+    }
+
+    /// One of which so many events were delivered, which nobody can go on with but who said them.
+    pub(super) fn logged(plan: &Plan, events: u64, output: Option<Json<'static>>) -> Self {
+        Self {
+            content_events: events,
+            delivered: events > 0,
+            output,
+            shadow: None,
+            ..Self::new(plan)
         }
     }
 
@@ -153,8 +171,20 @@ impl Answer {
         self.delivered
     }
 
+    /// Whether the upstream sends events.
+    pub(super) const fn is_stream(&self) -> bool {
+        matches!(self.body, Body::Events { .. })
+    }
+
     /// Where an error comes behind `before` events.
     pub(super) fn place(&self, plan: &Plan, before: Seq) -> Place {
+        if self.output.is_some() {
+            return Place {
+                before: before.get(),
+                head: plan.head(),
+                output: self.output.clone(),
+            };
+        }
         match &self.reading {
             Reading::Translated(translation) => translation.place(before.get()),
             Reading::OpenAi | Reading::Observed(_) => Place {
@@ -192,7 +222,7 @@ impl Answer {
         let framing = plan.leg().provider.framing();
         let is_stream = kind == framing.media_type() || kind.is_empty();
         self.body = match plan.mode {
-            Mode::Stream if success && is_stream => Body::events(plan),
+            Mode::Stream if success && is_stream && head.status != 204 => Body::events(plan),
             Mode::Unary if success => Body::Whole {
                 bytes: BytesMut::new(),
                 pieces: 0,

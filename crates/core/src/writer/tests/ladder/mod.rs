@@ -1,3 +1,4 @@
+mod attach;
 mod hearing;
 mod resume;
 mod schedules;
