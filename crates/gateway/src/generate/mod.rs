@@ -1,5 +1,6 @@
 //! Generations: what starts one, runs it to its end, and shows it to readers while it runs.
 
+mod batch;
 mod course;
 mod driver;
 pub mod live;

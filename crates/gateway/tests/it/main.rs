@@ -63,6 +63,7 @@ mod retry;
 mod secrets;
 mod soak;
 mod socket;
+mod speech;
 mod talk;
 mod token;
 mod wire;
