@@ -1,8 +1,17 @@
 //! Answers that are cut after the client heard of them: who goes on, what the client sees of it, and
 //! what the log keeps.
 
-use everstream_core::id::StreamId;
-use everstream_core::record::{Record, Seam, SeamKind};
+use std::sync::Arc;
+use std::time::Duration;
+
+use everstream_core::event::{Mode, Surface};
+use everstream_core::id::{StreamId, UnixMillis};
+use everstream_core::policy::recovery::OnCut;
+use everstream_core::record::{Accepted, Record, Seam, SeamKind};
+use everstream_store::StreamLog;
+use everstream_store::config::SegmentConfig;
+use everstream_store::disk::OsDisk;
+use everstream_store::segment::SegmentLog;
 use everstream_testkit::client::BodyEnd;
 use everstream_testkit::provider::{FakeProvider, Gate, ReceivedRequest, Script};
 use everstream_testkit::sse::Frame;
@@ -12,7 +21,7 @@ use tempfile::TempDir;
 use crate::harness::{Gateway, Setup};
 use crate::process::Process;
 use crate::speech::{APIS, Api};
-use crate::talk::{Reply, page, post, soon};
+use crate::talk::{Reply, ended, page, post, soon};
 
 const TOLD: [&str; 4] = ["Once", " upon", " a", " time."];
 /// How much of it is heard before the cut.
@@ -359,5 +368,51 @@ async fn a_killed_process_is_gone_on_for_by_the_next() {
             assert_eq!(page["status"], "completed", "{which}");
             assert_eq!(page["upstream"], "two", "{which}");
         }
+    }
+}
+
+/// A request of which nothing was sent is run by the next process with what it said of itself.
+#[tokio::test]
+async fn how_long_a_client_waits_and_what_it_consents_to_survive_a_restart() {
+    for (in_time, on_cut, status) in [
+        (false, None, "failed"),
+        (true, None, "failed"),
+        (true, Some(OnCut::Recover), "completed"),
+    ] {
+        let dir = TempDir::new().unwrap();
+        let now = || UnixMillis::default().plus(std::time::UNIX_EPOCH.elapsed().unwrap());
+        let (id, disk) = (StreamId::from_bits(77), Arc::new(OsDisk));
+        let log = SegmentLog::open(SegmentConfig::new(dir.path()), disk, Arc::new(now)).unwrap();
+        let wait = Duration::from_mins(u64::from(in_time));
+        let accepted = Accepted {
+            project: "default".parse().unwrap(),
+            surface: Surface::ChatCompletions,
+            mode: Mode::Stream,
+            model: "m".to_owned(),
+            created_at: now(),
+            claim: None,
+            include_usage: true,
+            deadline: Some(now().plus(wait)),
+            session: Some("talk".to_owned()),
+            on_cut,
+            headers: Vec::new(),
+            request: Api::Chat.ask().1.to_string().into(),
+        };
+        log.create(id, Arc::new(accepted)).await.unwrap();
+        log.close().await.unwrap();
+        drop(log);
+
+        let one = cut(Api::Chat, &TOLD[..HEARD]).await;
+        let other = able(Api::Chat).await;
+        let setup = two((&one, Api::Chat), (&other, Api::Chat), "", ["", CONTINUES]);
+        let gateway = setup.data_dir(dir).start().await;
+        let page = ended(&gateway, &id.to_string()).await;
+        assert_eq!(page["status"], status, "{page}");
+        if !in_time {
+            assert_eq!(page["reason"], "not_started");
+        }
+        let calls = (one.calls().len(), other.calls().len());
+        let expected = (usize::from(in_time), usize::from(on_cut.is_some()));
+        assert_eq!(calls, expected, "{page}");
     }
 }
