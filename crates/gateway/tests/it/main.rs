@@ -65,6 +65,7 @@ mod retry;
 mod secrets;
 mod soak;
 mod socket;
+mod speech;
 mod talk;
 mod token;
 mod ways_keys;
