@@ -165,13 +165,8 @@ impl Course {
             ..
         } = &stop.deployment;
         let again = std::mem::replace(&mut stop.asked, true);
-        let leave = match stop.leave.take() {
-            Some(leave) => leave,
-            None => {
-                let leave = health.admit(again);
-                leave.map_err(|refused| refused.breakage(upstream.name()))?
-            }
-        };
+        let kept = stop.leave.take().map_or_else(|| health.admit(again), Ok);
+        let leave = kept.map_err(|refused| refused.breakage(upstream.name()))?;
         let body = match (prefix, stop.body.take()) {
             (Some(prefix), _) => {
                 go_on(&self.envelope, self.mode, &stop.deployment, prefix).map_err(unsent)?
