@@ -132,7 +132,7 @@ impl Process {
             changes: broadcast::channel(16).0,
             tasks: TaskTracker::new(),
         };
-        let health = Health::new(DeploymentSettings::default(), clock);
+        let health = Health::new(DeploymentSettings::default(), clock, Arc::default());
         drop(entered);
         Ok(Self {
             number,
@@ -326,6 +326,7 @@ fn request(
         retry_digest: None,
         on_disconnect,
         traceparent: None,
+        slot: None,
         headers: Vec::new(),
     })
 }
