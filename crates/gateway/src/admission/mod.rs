@@ -46,9 +46,18 @@ pub struct Slot(Arc<Admission>);
 pub struct Admitted {
     /// For as long as it runs.
     pub slot: Slot,
-    /// Which of its deployments has room for it, and the leave to ask that. `None` if none takes
-    /// requests just now for another reason than room: that is then the request's answer.
-    pub leave: Option<(usize, Leave)>,
+    /// By way of whom.
+    pub way: Way,
+}
+
+/// How a request that is let in begins.
+#[derive(Debug)]
+pub enum Way {
+    /// With this one of its deployments, which has room for it, and leave to ask that.
+    By(usize, Leave),
+    /// None of them takes requests just now, and none for want of room. Why that is so is the
+    /// request's answer.
+    Shut,
 }
 
 /// A request that waits.
@@ -77,7 +86,7 @@ struct Waiting {
 /// Whom to tell what, once the lock is free.
 #[derive(Default)]
 struct News {
-    called: Vec<(Waiter, Option<(usize, Leave)>)>,
+    called: Vec<(Waiter, Way)>,
     late: Vec<Waiter>,
 }
 
@@ -150,11 +159,11 @@ impl Admission {
         let mut entrance = self.lock();
         let news = self.news(&mut entrance);
         let entered = entrance.enter(|| Round::default().offer(&deployments));
-        if let Some(leave) = entered {
+        if let Some(way) = entered {
             drop(entrance);
             self.tell(news);
             let slot = Slot(Arc::clone(self));
-            return Ok(Asked::LetIn(Admitted { slot, leave }));
+            return Ok(Asked::LetIn(Admitted { slot, way }));
         }
         let now = self.clock.now();
         let reopens = offer::reopens(&deployments).map(|rest| now.plus(rest));
@@ -195,10 +204,10 @@ impl Admission {
         for waiter in news.late {
             waiter.refuse(Refusal::Late);
         }
-        for (waiter, leave) in news.called {
+        for (waiter, way) in news.called {
             let slot = Slot(Arc::clone(self));
             // One who has just left drops it here, which is giving it back.
-            let _left = waiter.tell.send(Ok(Admitted { slot, leave }));
+            let _left = waiter.tell.send(Ok(Admitted { slot, way }));
         }
     }
 

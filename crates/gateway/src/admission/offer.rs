@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::upstream::health::{Health, Leave};
+use super::Way;
+use crate::upstream::health::Health;
 
 /// One look at the deployments, on behalf of many requests.
 #[derive(Default)]
@@ -13,16 +14,15 @@ pub(super) struct Round {
 }
 
 impl Round {
-    /// Leave to ask the first deployment that has room. `Some(None)` if nobody is to be waited for:
-    /// none takes requests, and none of them for want of room.
-    pub(super) fn offer(&mut self, deployments: &[Arc<Health>]) -> Option<Option<(usize, Leave)>> {
+    /// The way by the first deployment that has room; `None` if there is one to be waited for.
+    pub(super) fn offer(&mut self, deployments: &[Arc<Health>]) -> Option<Way> {
         let mut full = false;
         for (nth, health) in deployments.iter().enumerate() {
             let known = self.shut.iter().find(|(at, _)| *at == Arc::as_ptr(health));
             full |= match known {
                 Some((_, full)) => *full,
                 None => match health.admit(false) {
-                    Ok(leave) => return Some(Some((nth, leave))),
+                    Ok(leave) => return Some(Way::By(nth, leave)),
                     Err(refused) => {
                         let full = refused.is_full();
                         self.shut.push((Arc::as_ptr(health), full));
@@ -31,7 +31,7 @@ impl Round {
                 },
             };
         }
-        (!full).then_some(None)
+        (!full).then_some(Way::Shut)
     }
 }
 

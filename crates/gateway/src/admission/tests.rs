@@ -112,7 +112,7 @@ proptest! {
                     }
                     Step::Leave(nth) if nth < waiting.len() => drop(waiting.remove(nth)),
                     Step::End(nth) if nth < running.len() => drop(running.remove(nth)),
-                    Step::Judge(nth) if nth < running.len() => running[nth].leave = None,
+                    Step::Judge(nth) if nth < running.len() => running[nth].way = Way::Shut,
                     Step::Leave(_) | Step::End(_) | Step::Judge(_) => {}
                     Step::Pass(time) => advance(Duration::from_millis(time)).await,
                 }
@@ -157,7 +157,7 @@ async fn one_wake_goes_to_one_and_a_late_one_gives_it_on() {
     // It was called, and does not come.
     drop(first);
     let admitted = second.await.expect("its turn");
-    assert_eq!(admitted.leave.as_ref().map(|(nth, _)| *nth), Some(0));
+    assert!(matches!(admitted.way, Way::By(0, _)));
 }
 
 #[tokio::test(start_paused = true)]
@@ -165,7 +165,7 @@ async fn who_cannot_be_asked_for_another_reason_is_not_waited_for() {
     let bench = Bench::new();
     bench.deployments[1].drain(true);
     let admitted = bench.enter(0, &[1], None).await.expect("let in");
-    assert!(admitted.leave.is_none());
+    assert!(matches!(admitted.way, Way::Shut));
     // One that is only full is.
     let _running = [
         bench.enter(0, &[1, 0], None).await.expect("room"),

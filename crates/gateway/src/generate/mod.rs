@@ -28,7 +28,7 @@ use tokio::sync::broadcast;
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
-use crate::admission::{Admission, Admitted, Slot};
+use crate::admission::{Admission, Admitted, Slot, Way};
 use crate::clock::Clock;
 use crate::random;
 use crate::store_error;
@@ -106,9 +106,9 @@ impl Request {
         let came = Instant::now();
         let deployments = self.course.deployments();
         let admitted = admission.enter(&self.project, deployments, self.timeout);
-        let Admitted { slot, leave } = admitted.await?;
+        let Admitted { slot, way } = admitted.await?;
         self.slot = Some(slot);
-        if let Some((place, leave)) = leave {
+        if let Way::By(place, leave) = way {
             self.course.begin_with(place, leave);
         }
         let left = |timeout: Duration| timeout.saturating_sub(came.elapsed());

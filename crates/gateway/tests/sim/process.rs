@@ -133,7 +133,8 @@ impl Process {
             changes: broadcast::channel(16).0,
             tasks: TaskTracker::new(),
         };
-        let health = Health::new("sim/m".to_owned(), DeploymentSettings::default(), clock);
+        let settings = DeploymentSettings::default();
+        let health = Health::new("sim/m".to_owned(), settings, clock, Arc::default());
         drop(entered);
         Ok(Self {
             number,
@@ -331,6 +332,7 @@ fn request(
         retry_digest: None,
         on_disconnect,
         traceparent: None,
+        slot: None,
         headers: Vec::new(),
     })
 }

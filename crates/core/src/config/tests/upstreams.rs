@@ -146,3 +146,24 @@ fn mistakes_about_providers_say_what_to_do() {
     assert!(found[2].contains("aliases.fast: ") && found[2].contains("did you mean `groq`?"));
     assert_eq!(found.len(), 3);
 }
+
+#[test]
+fn what_adapts_has_two_ends() {
+    let entry = |text: &str| format!("[[upstreams]]\nprovider = 'groq'\napi_key = 'k'\n{text}");
+    let good = "min_concurrency = 2\nmax_concurrency = 2";
+    assert!(parse(&entry(good), &[]).is_ok());
+    assert_eq!(
+        mistakes(&entry("min_concurrency = 2"), &[]),
+        [
+            "everstream.toml:4:19: upstreams[0].min_concurrency: there is no max_concurrency, between \
+          which and this it adapts; add `max_concurrency`, such as 200"
+        ]
+    );
+    assert_eq!(
+        mistakes(&entry("min_concurrency = 3\nmax_concurrency = 2"), &[]),
+        [
+            "everstream.toml:4:19: upstreams[0].min_concurrency: 3 is larger than max_concurrency, \
+          which is 2"
+        ]
+    );
+}
