@@ -6,6 +6,7 @@
 //! Everstream's are.
 
 pub mod access;
+pub mod admission;
 pub mod app;
 mod catalog;
 pub mod cli;
@@ -16,7 +17,10 @@ pub mod generate;
 pub mod http;
 pub mod lifecycle;
 pub mod pipeline;
+#[cfg(not(feature = "sim"))]
 mod random;
+#[cfg(feature = "sim")]
+pub mod random;
 pub mod read;
 mod roots;
 mod secret_file;

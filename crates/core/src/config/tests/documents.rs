@@ -10,7 +10,10 @@ fn the_example_shows_the_defaults_and_holds_when_uncommented() {
         ("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE"),
         ("AWS_SECRET_ACCESS_KEY", "secret"),
         ("AWS_SESSION_TOKEN", "token"),
-        ("EVERSTREAM_MASTER_SECRET", "0123456789abcdef0123456789abcdef"),
+        (
+            "EVERSTREAM_MASTER_SECRET",
+            "0123456789abcdef0123456789abcdef",
+        ),
         ("DATABASE_URL", "sqlite:/tmp/catalog.db"),
     ];
     let all = parse(&uncommented(), &env).unwrap();
