@@ -157,10 +157,18 @@ pub const BATCH_BYTES: usize = 256 << 20;
 pub const READ_TOKEN: Duration = Duration::from_mins(10);
 /// See [`READ_TOKEN`].
 pub const READ_TOKEN_MAX: Duration = Duration::from_hours(24);
+/// How often it is looked whether the server's certificate changed.
+pub const TLS_RELOAD: Duration = Duration::from_secs(10);
+/// How long before its end a certificate is warned of.
+pub const TLS_EXPIRY_WARNING: Duration = Duration::from_hours(14 * 24);
+/// Largest file with a certificate or a key of the server: chains have some 10 KiB.
+pub const TLS_FILE_BYTES: u64 = 1 << 20;
 /// Idle upstream connections kept per host, and how long.
 pub const UPSTREAM_IDLE_CONNECTIONS: usize = 100;
 /// See [`UPSTREAM_IDLE_CONNECTIONS`].
 pub const UPSTREAM_IDLE_TIMEOUT: Duration = Duration::from_secs(90);
+/// Head of a proxy's answer to `CONNECT`.
+pub const PROXY_HEAD_BYTES: usize = 8 << 10;
 /// Connecting to an upstream, TLS included.
 pub const UPSTREAM_CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Silence of an upstream before its first event. Reasoning models think for minutes.

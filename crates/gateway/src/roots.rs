@@ -41,9 +41,14 @@ fn system_roots() -> RootCertStore {
 }
 
 fn add_file(roots: &mut RootCertStore, path: &Path) -> Result<(), String> {
-    let certificates = CertificateDer::pem_file_iter(path).map_err(|e| e.to_string())?;
+    let pem = std::fs::read(path).map_err(|e| e.to_string())?;
+    add_pem(roots, &pem)
+}
+
+/// Trusts the certificates in `pem`; one at least.
+pub(crate) fn add_pem(roots: &mut RootCertStore, pem: &[u8]) -> Result<(), String> {
     let mut added = 0;
-    for certificate in certificates {
+    for certificate in CertificateDer::pem_slice_iter(pem) {
         let certificate = certificate.map_err(|e| e.to_string())?;
         roots.add(certificate).map_err(|e| e.to_string())?;
         added += 1;

@@ -1,5 +1,8 @@
 //! The accept loop: sockets in, hyper connections out.
 
+mod certificates;
+mod tls;
+
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
@@ -21,6 +24,9 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{Sleep, sleep};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+
+pub use certificates::{CertificateError, Certificates};
+pub use tls::{TlsIo, TlsListener};
 
 /// `PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n` (RFC 9113, section 3.4): so many bytes are looked at before
 /// the version of HTTP is surely known.
@@ -90,6 +96,26 @@ impl Patience {
             head: config.limits.request_read_timeout,
             write_stall: config.streams.write_stall,
         }
+    }
+}
+
+/// Serves as [`serve`] does, with TLS where there is a certificate.
+pub async fn serve_tcp<S>(
+    listener: TcpListener,
+    certificates: Option<Arc<Certificates>>,
+    service: S,
+    patience: Patience,
+    shutdown: Shutdown,
+) where
+    S: Service<Request<Incoming>, Response = Response, Error = Infallible> + Clone + Send + 'static,
+    S::Future: Send,
+{
+    match certificates {
+        Some(certificates) => {
+            let listener = TlsListener::new(listener, certificates);
+            Box::pin(serve(listener, service, patience, shutdown)).await;
+        }
+        None => Box::pin(serve(listener, service, patience, shutdown)).await,
     }
 }
 
@@ -192,6 +218,14 @@ impl<I> Guarded<I> {
     ) -> Poll<io::Result<T>> {
         // Who is answered has spoken.
         self.opening = None;
+        self.bound(cx, result)
+    }
+
+    fn bound<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        result: Poll<io::Result<T>>,
+    ) -> Poll<io::Result<T>> {
         if result.is_ready() {
             self.stalled = None;
             return result;
@@ -252,10 +286,13 @@ impl<I: AsyncWrite + Unpin> AsyncWrite for Guarded<I> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_flush(cx)
+        // TLS holds back what the socket does not take.
+        let result = Pin::new(&mut self.io).poll_flush(cx);
+        self.bound(cx, result)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_shutdown(cx)
+        let result = Pin::new(&mut self.io).poll_shutdown(cx);
+        self.bound(cx, result)
     }
 }

@@ -46,6 +46,7 @@ pub(super) fn check(config: &mut Config, reader: &mut Reader<'_>) {
         ("limits.stream_bytes", config.limits.stream_bytes),
     );
     public_needs_keys(config, reader);
+    tls(config, reader);
     for (index, upstream) in config.upstreams.iter().enumerate() {
         concurrency(upstream, &format!("upstreams[{index}]"), reader);
     }
@@ -90,6 +91,32 @@ fn concurrency(upstream: &UpstreamConfig, section: &str, reader: &mut Reader<'_>
             .hint("add `max_concurrency`, such as 200"),
     };
     reader.note_at(&least, fault);
+}
+
+fn tls(config: &Config, reader: &mut Reader<'_>) {
+    let (certificate, key) = (config.tls.certificate.is_some(), config.tls.key.is_some());
+    let needs = [
+        ("tls.certificate", certificate, "tls.key", key),
+        ("tls.key", key, "tls.certificate", certificate),
+        (
+            "tls.client_ca",
+            config.tls.client_ca.is_some(),
+            "tls.certificate",
+            certificate,
+        ),
+        (
+            "tls.client_auth",
+            reader.is_written("tls.client_auth"),
+            "tls.client_ca",
+            config.tls.client_ca.is_some(),
+        ),
+    ];
+    for (field, is_set, needed, is_there) in needs {
+        if is_set && !is_there && !reader.doubtful(field) && !reader.doubtful(needed) {
+            let fault = Fault::from(format!("this is of no use without {needed}"));
+            reader.note_at(field, fault);
+        }
+    }
 }
 
 fn public_needs_keys(config: &Config, reader: &mut Reader<'_>) {

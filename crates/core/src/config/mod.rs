@@ -77,6 +77,8 @@ settings! {
         master_secret: Option<Secret> = values::master_secret()
             .example("${EVERSTREAM_MASTER_SECRET}")
             .optional();
+        /// The certificate that clients meet. Without one they are spoken to in the clear.
+        tls: TlsConfig = section();
         /// Where keys, budgets and the ledger are.
         database: DatabaseConfig = section();
         /// What the program says about itself.
@@ -105,6 +107,37 @@ settings! {
         /// `EVERSTREAM_API_KEYS`, separated by commas, each with a project of its own. Without any,
         /// the gateway is open to all programs on this machine, and to nobody else.
         keys: Vec<KeyConfig> = sections();
+    }
+}
+
+settings! {
+    /// `[tls]`: TLS 1.2 and 1.3 for clients, with HTTP/2 and HTTP/1.1 inside. Files that change are
+    /// read again without a restart, within 10 s or at SIGHUP; if they are of no use, what was read
+    /// before stays.
+    pub struct TlsConfig {
+        /// The certificate and those between it and its authority's root: a file in PEM format, its
+        /// own first.
+        certificate: Option<PathBuf> = values::path()
+            .example("/etc/everstream/fullchain.pem")
+            .optional();
+        /// The private key of the certificate: a file in PEM format.
+        key: Option<PathBuf> = values::path().example("/etc/everstream/key.pem").optional();
+        /// Clients have to show a certificate of one of these authorities, beside their key: a file in
+        /// PEM format.
+        client_ca: Option<PathBuf> = values::path().example("/etc/everstream/clients.pem").optional();
+        /// With `client_ca`: whether clients without a certificate are let in. One of another
+        /// authority is refused in either case.
+        client_auth: ClientAuth = choice().or(ClientAuth::Required);
+    }
+}
+
+choices! {
+    /// Whether clients show certificates.
+    pub enum ClientAuth {
+        /// All do.
+        Required = "required",
+        /// Those that have one.
+        Optional = "optional",
     }
 }
 
@@ -328,6 +361,17 @@ settings! {
         include_usage: Option<bool> = flag().example(true).optional();
         /// Certificates to trust beside those of the system: a file in PEM format.
         ca_file: Option<PathBuf> = values::path().example("/etc/ssl/private-ca.pem").optional();
+        /// Whether the name in `base_url` may lead to private addresses, such as those of a company's
+        /// network, of containers or of this machine. An address that stands in `base_url` itself,
+        /// and `localhost`, need it not.
+        allow_private: bool = flag().or(false);
+        /// Whether `base_url` may lead to link-local addresses, among them those where clouds give
+        /// their machines credentials.
+        allow_link_local: bool = flag().or(false);
+        /// The most connections to it that are kept open while nobody needs them.
+        idle_connections: usize = whole(0..=10_000).or(limits::UPSTREAM_IDLE_CONNECTIONS);
+        /// How long such a connection is kept.
+        idle_timeout: Duration = duration(SECOND..=HOUR).or(limits::UPSTREAM_IDLE_TIMEOUT);
         /// The longest time for connecting, TLS included.
         connect_timeout: Duration = duration(MS..=HOUR).or(limits::UPSTREAM_CONNECT_TIMEOUT);
         /// The longest time to the head of an answer. Not bounded by itself if absent: some providers

@@ -6,9 +6,11 @@ use everstream_core::config::{Backend, Config, Env, SyncMode, UpstreamConfig};
 use everstream_core::units::{show_duration, show_size};
 
 use super::{ConfigArgs, Failure};
+use crate::server::Certificates;
 
 pub(super) fn run(args: &ConfigArgs, env: &Env, out: &mut dyn Write) -> Result<(), Failure> {
     let config = args.load(env)?;
+    Certificates::load(&config.tls).map_err(|error| Failure::Other(error.to_string()))?;
     writeln!(out, "ok")?;
     for (what, lines) in summary(&config) {
         for (index, line) in lines.iter().enumerate() {

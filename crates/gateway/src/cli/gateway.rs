@@ -10,7 +10,7 @@ use serde_json::Value;
 use tokio::time::timeout;
 
 use super::{Failure, GatewayArgs};
-use crate::upstream::{Body, Request, Response, SpecError, Upstream, UpstreamSpec};
+use crate::upstream::{Body, Reach, Request, Response, SpecError, Upstream, UpstreamSpec};
 
 /// A gateway, through the same client that gateways call providers with.
 pub(super) struct Gateway {
@@ -24,6 +24,8 @@ impl GatewayArgs {
         // SDKs are configured with the address of the API below it.
         let mut spec = UpstreamSpec::new("gateway", url.strip_suffix("/v1").unwrap_or(url));
         spec.api_key = (self.api_key.clone()).filter(|key| !key.expose().is_empty());
+        // Who runs the command says where the gateway is.
+        spec.reach = Reach::LinkLocal;
         let own = |&(name, value): &(&str, &str)| (name.to_owned(), value.to_owned());
         spec.headers = headers.iter().map(own).collect();
         let upstream = Upstream::new(spec).map_err(|error| {

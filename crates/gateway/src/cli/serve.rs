@@ -18,7 +18,7 @@ use super::farewell::Farewell;
 use super::{ConfigArgs, Failure};
 use crate::app::{self, App};
 use crate::control::{Control, Handles, Peers, Takeover};
-use crate::server::Shutdown;
+use crate::server::{Certificates, Shutdown};
 use crate::upstream::assemble::{Assembled, assemble};
 use crate::upstream::models::ModelDirectory;
 use crate::{Front, server, telemetry};
@@ -90,6 +90,7 @@ fn runtime() -> io::Result<Runtime> {
 
 async fn serve(config: Config, takeover: bool, env: &Env) -> Result<(), Failure> {
     let data_dir = (config.log.backend == Backend::Disk).then(|| app::data_dir(&config));
+    let certificates = Certificates::load(&config.tls).map_err(other)?;
     // First of all: a port that is taken is the likeliest mistake, and the cheapest to find.
     let Listening {
         listener,
@@ -111,7 +112,15 @@ async fn serve(config: Config, takeover: bool, env: &Env) -> Result<(), Failure>
         ..Shutdown::default()
     };
     let front = Front::new(Arc::clone(&app));
-    let serving = server::serve(listener, front, patience, shutdown.clone());
+    let scheme = if certificates.is_some() {
+        "https"
+    } else {
+        "http"
+    };
+    if let Some(certificates) = certificates.clone() {
+        (app.lifecycle).spawn(|stop| certificates.follow(stop));
+    }
+    let serving = server::serve_tcp(listener, certificates, front, patience, shutdown.clone());
     let serving = tokio::spawn(serving).map(drop).boxed().shared();
     let registry = Arc::clone(&app.generator.registry);
     let handles = Handles {
@@ -129,7 +138,7 @@ async fn serve(config: Config, takeover: bool, env: &Env) -> Result<(), Failure>
     // The readiness line that scripts wait for; it is not part of the log.
     writeln!(
         std::io::stderr(),
-        "everstream: listening on http://{listen}"
+        "everstream: listening on {scheme}://{listen}"
     )?;
     let why = tokio::select! {
         signal = signals.next() => signal,
@@ -219,6 +228,13 @@ fn announce(config: &Config, assembled: &Assembled) {
     if config.keys.is_empty() {
         tracing::warn!(
             "no API keys are configured: every program on this machine can call this gateway"
+        );
+    }
+    if !config.listen.ip().to_canonical().is_loopback() && config.tls.certificate.is_none() {
+        tracing::warn!(
+            "other machines can connect to {} without TLS, so that keys and answers can be read on the \
+             way: configure [tls], or have a proxy in front that speaks it",
+            config.listen
         );
     }
     if config.log.backend == Backend::Disk {

@@ -3,8 +3,9 @@
 //! 1. [`shield`]: the id is known before anything can fail, and is on every response; a bug costs one
 //!    request, and its client learns the id to report.
 //! 2. CORS, which answers preflights, where pages of other origins are allowed.
-//! 3. [`screen`]: without keys, what a stranger's web page sends goes no further; and while the
-//!    process is on its way out, each response is its connection's last.
+//! 3. [`screen`]: without keys, what a stranger's web page sends goes no further; while the process is
+//!    on its way out, each response is its connection's last; and browsers are told what not to do
+//!    with it.
 
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
@@ -81,18 +82,55 @@ where
     R: Future<Output = Response>,
 {
     let version = request.version();
-    let mut response = match pages::check(app, &request) {
+    let coding = coding(&request);
+    let is_odd = coding.is_err();
+    let mut response = match coding.and_then(|()| pages::check(app, &request)) {
         Ok(()) => run(request).await,
         Err(error) => Shape::of(request.uri().path())
             .failure(error)
             .into_response(),
     };
     let is_http = response.status() != StatusCode::SWITCHING_PROTOCOLS;
-    if app.lifecycle.is_leaving() && version < Version::HTTP_2 && is_http {
+    if (is_odd || app.lifecycle.is_leaving()) && version < Version::HTTP_2 && is_http {
         let close = HeaderValue::from_static("close");
         response.headers_mut().insert(header::CONNECTION, close);
     }
+    restrain(&mut response, app.config.tls.certificate.is_some());
     response
+}
+
+/// A body may be chunked, and nothing else that a proxy in front could undo and this server does not:
+/// the two would disagree about what it is, and where it ends.
+fn coding(request: &Request) -> Result<(), Error> {
+    let mut codings = request.headers().get_all(header::TRANSFER_ENCODING).iter();
+    let is_known = match (codings.next(), codings.next()) {
+        (None, _) => true,
+        (Some(coding), None) => coding.as_bytes().eq_ignore_ascii_case(b"chunked"),
+        (Some(_), Some(_)) => false,
+    };
+    if is_known {
+        return Ok(());
+    }
+    let message = "Transfer-Encoding can be `chunked`, once, and nothing else.";
+    Err(Error::new(ErrorCode::InvalidValue, message).param("Transfer-Encoding"))
+}
+
+/// Browsers take a response for nothing but what it says it is, run nothing in it, show it in no
+/// frame, and tell no other site of it.
+fn restrain(response: &mut Response, has_tls: bool) {
+    let headers = response.headers_mut();
+    let of = HeaderValue::from_static;
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, of("nosniff"));
+    if has_tls {
+        headers.insert(header::STRICT_TRANSPORT_SECURITY, of("max-age=31536000"));
+    }
+    let content_type = headers.get(header::CONTENT_TYPE);
+    // Which no browser shows as a page.
+    if content_type.is_none_or(|value| value != "text/event-stream") {
+        let policy = of("default-src 'none'; frame-ancestors 'none'");
+        headers.insert(header::CONTENT_SECURITY_POLICY, policy);
+        headers.insert(header::REFERRER_POLICY, of("no-referrer"));
+    }
 }
 
 fn panicked(shape: Shape, id: &HeaderValue) -> Response {

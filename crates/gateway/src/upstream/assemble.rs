@@ -8,7 +8,7 @@ use everstream_core::provider::Shape;
 
 use super::aws;
 use super::discovery::{Discovery, discover};
-use super::{SpecError, Upstream, UpstreamSpec};
+use super::{Proxies, Reach, SpecError, Upstream, UpstreamSpec};
 
 /// Where Google's libraries look for the host of the metadata server.
 const METADATA_HOST: &str = "GCE_METADATA_HOST";
@@ -48,7 +48,11 @@ pub async fn assemble(config: &Config, env: &Env) -> Result<Assembled, SpecError
     assembled.warnings = warnings;
     for found in upstreams {
         let source = found.source.clone();
-        match Upstream::new(found.into()) {
+        let spec = UpstreamSpec {
+            proxies: Proxies::of(env),
+            ..found.into()
+        };
+        match Upstream::new(spec) {
             Ok(upstream) => {
                 assembled.upstreams.push(Arc::new(upstream));
                 assembled.sources.push(source);
@@ -76,6 +80,10 @@ fn spec(config: &UpstreamConfig, env: &Env) -> Result<UpstreamSpec, SpecError> {
             .map(|(name, value)| (name.clone(), value.expose().to_owned()))
             .collect(),
         models: config.models.clone(),
+        reach: reach(config),
+        proxies: Proxies::of(env),
+        idle_connections: config.idle_connections,
+        idle_timeout: config.idle_timeout,
         connect_timeout: config.connect_timeout,
         ca_file: config.ca_file.clone(),
         include_usage: config.include_usage,
@@ -91,6 +99,16 @@ fn spec(config: &UpstreamConfig, env: &Env) -> Result<UpstreamSpec, SpecError> {
         aws::authorize(&mut spec, config, env)?;
     }
     Ok(spec)
+}
+
+fn reach(config: &UpstreamConfig) -> Reach {
+    if config.allow_link_local {
+        Reach::LinkLocal
+    } else if config.allow_private {
+        Reach::Private
+    } else {
+        Reach::Public
+    }
 }
 
 /// Azure's, for nobody else has such paths.

@@ -20,7 +20,7 @@ use tokio::time::Instant;
 use super::auth::Signer;
 use super::body::Body;
 use super::connection::{Connection, Io, Outgoing, Payload, Unwritten};
-use super::dial::{dial, unreachable};
+use super::dial::{Way, dial, unreachable};
 use super::pool::Pool;
 use super::standing::{secrets_of, standing_fields};
 use super::tls::Tls;
@@ -38,7 +38,7 @@ pub struct Upstream {
     fields: Vec<Fields>,
     signer: Signer,
     secrets: Arc<[Secret]>,
-    tls: Option<Tls>,
+    way: Way,
     transport: Option<Transport>,
     pool: Pool,
 }
@@ -110,16 +110,22 @@ impl Upstream {
                 reason,
             },
         })?;
+        let proxy = spec.proxies.on_the_way_to(&base);
+        let proxy = proxy.map_err(|reason| SpecError::Proxy {
+            name: name(),
+            reason,
+        })?;
+        let reach = spec.reach.as_written(base.host());
         Ok(Self {
             secrets: secrets_of(&spec),
             signer: Signer::new(&spec, &base)?,
             provider: spec.provider.or_else(|| provider::at(base.host())),
+            pool: Pool::new(spec.idle_connections, spec.idle_timeout),
             spec,
             base,
             fields,
-            tls,
+            way: Way { tls, proxy, reach },
             transport: None,
-            pool: Pool::default(),
         })
     }
 
@@ -309,7 +315,7 @@ impl Upstream {
         let limit = self.spec.connect_timeout;
         let dialling = async {
             let Some(transport) = &self.transport else {
-                return dial(&self.base, self.tls.as_ref(), Instant::now() + limit).await;
+                return dial(&self.base, &self.way, Instant::now() + limit).await;
             };
             let own = transport().await.map(Connection::Own);
             own.map_err(unreachable)

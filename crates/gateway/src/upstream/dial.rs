@@ -1,31 +1,73 @@
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
 use super::connection::Connection;
+use super::guard::Reach;
+use super::proxy::Proxy;
 use super::tls::Tls;
 use super::{BaseUrl, UpstreamErrorKind};
+
+/// How to get to an upstream on the network.
+pub(super) struct Way {
+    pub(super) tls: Option<Tls>,
+    pub(super) proxy: Option<Proxy>,
+    pub(super) reach: Reach,
+}
 
 /// Connects to an upstream on the network.
 pub(super) async fn dial(
     base: &BaseUrl,
-    tls: Option<&Tls>,
+    way: &Way,
     deadline: Instant,
 ) -> Result<Connection, UpstreamErrorKind> {
-    let addresses = tokio::net::lookup_host((base.host(), base.port())).await;
+    let via = way.proxy.as_ref().map_or(base, Proxy::address);
+    let addresses = tokio::net::lookup_host((via.host(), via.port())).await;
     let addresses: Vec<SocketAddr> = addresses.map_err(UpstreamErrorKind::Dns)?.collect();
-    let stream = first_reachable(&addresses, deadline).await?;
+    let addresses = match (&way.proxy, base.host().parse::<IpAddr>()) {
+        // Where a name leads is for the proxy to say, which is where the operator wants it.
+        (Some(_), Err(_)) => addresses,
+        (Some(_), Ok(address)) => {
+            within(way.reach, vec![SocketAddr::new(address, base.port())])?;
+            addresses
+        }
+        (None, _) => within(way.reach, addresses)?,
+    };
+    let mut stream = first_reachable(&addresses, deadline).await?;
     stream
         .set_nodelay(true)
         .map_err(UpstreamErrorKind::Connect)?;
-    let Some(tls) = tls.cloned() else {
+    if let Some(proxy) = &way.proxy {
+        let tunnel = proxy.tunnel(&mut stream, base).await;
+        tunnel.map_err(UpstreamErrorKind::Proxy)?;
+    }
+    let Some(tls) = way.tls.clone() else {
         return Ok(Connection::Plain(stream));
     };
     let stream = tls.connector.connect(tls.name, stream).await;
     let stream = stream.map_err(UpstreamErrorKind::Tls)?;
     Ok(Connection::Tls(Box::new(stream)))
+}
+
+/// The addresses that may be called.
+fn within(reach: Reach, addresses: Vec<SocketAddr>) -> Result<Vec<SocketAddr>, UpstreamErrorKind> {
+    let nearest = addresses
+        .iter()
+        .map(|address| Reach::to(address.ip()))
+        .min();
+    match nearest {
+        Some(needed) if needed > reach => {
+            tracing::warn!(?addresses, "an upstream is refused for its address");
+            Err(UpstreamErrorKind::OutOfReach(needed))
+        }
+        _ => {
+            let mut addresses = addresses;
+            addresses.retain(|address| Reach::to(address.ip()) <= reach);
+            Ok(addresses)
+        }
+    }
 }
 
 /// Connects to the first address that answers; each gets its share of the time that is left, so

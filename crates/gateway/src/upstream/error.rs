@@ -5,7 +5,7 @@ use std::time::Duration;
 use everstream_core::error::{Error, ErrorCode};
 use everstream_core::frame::http1::{Http1Error, RequestError};
 
-use super::UrlError;
+use super::{Reach, UrlError};
 
 /// Why an exchange with an upstream failed. The text names the upstream and what to look at, and
 /// never a key.
@@ -46,6 +46,8 @@ impl UpstreamError {
             | UpstreamErrorKind::Refused
             | UpstreamErrorKind::Connect(_)
             | UpstreamErrorKind::ConnectTimeout(_)
+            | UpstreamErrorKind::OutOfReach(_)
+            | UpstreamErrorKind::Proxy(_)
             | UpstreamErrorKind::Tls(_)
             | UpstreamErrorKind::Token(_) => ErrorCode::UpstreamUnreachable,
             UpstreamErrorKind::Write(_) if !self.sent => ErrorCode::UpstreamUnreachable,
@@ -81,6 +83,12 @@ pub enum UpstreamErrorKind {
     /// No connection within the time.
     #[error("no connection within {0:?} (connect_timeout)")]
     ConnectTimeout(Duration),
+    /// Its address is one that it may not have. Which is for the log, not for clients.
+    #[error("{}", out_of_reach(*.0))]
+    OutOfReach(Reach),
+    /// The proxy on the way did not connect to it.
+    #[error("the proxy on the way to it failed: {0}")]
+    Proxy(#[source] io::Error),
     /// TLS could not be agreed on, or a certificate is not trusted.
     #[error("TLS failed: {0}. For a private certificate authority set ca_file")]
     Tls(#[source] io::Error),
@@ -104,6 +112,18 @@ pub enum UpstreamErrorKind {
     Protocol(#[source] Http1Error),
 }
 
+fn out_of_reach(needed: Reach) -> &'static str {
+    match needed {
+        Reach::LinkLocal => {
+            "it has a link-local address, and there credentials of machines are: set \
+             allow_link_local if it is meant"
+        }
+        Reach::Private | Reach::Public => {
+            "its name leads to a private address: set allow_private if it is meant"
+        }
+    }
+}
+
 /// An upstream that cannot be set up as it is described.
 #[derive(Debug, thiserror::Error)]
 pub enum SpecError {
@@ -122,6 +142,14 @@ pub enum SpecError {
         name: String,
         /// What is wrong.
         error: RequestError,
+    },
+    /// The environment's proxy is of no use.
+    #[error("upstream {name}: {reason}")]
+    Proxy {
+        /// The upstream.
+        name: String,
+        /// What is wrong with which variable.
+        reason: String,
     },
     /// `ca_file` has no certificate that can be used.
     #[error("upstream {name}: ca_file {}: {reason}", path.display())]

@@ -24,7 +24,7 @@ use serde_json::json;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
-use super::{Request, SpecError, Upstream, UpstreamSpec};
+use super::{Proxies, Reach, Request, SpecError, Upstream, UpstreamSpec};
 
 const SCOPE: &str = "https://www.googleapis.com/auth/cloud-platform";
 const METADATA_HOST: &str = "metadata.google.internal";
@@ -72,8 +72,15 @@ impl Tokens {
             let host = spec.metadata_host.as_deref().unwrap_or(METADATA_HOST);
             format!("http://{host}{METADATA_PATH}")
         };
+        // The metadata server is of this machine, and behind no proxy.
+        let (reach, proxies) = match &account {
+            Some(_) => (spec.reach, spec.proxies.clone()),
+            None => (Reach::LinkLocal, Proxies::default()),
+        };
         let endpoint = Upstream::new(UpstreamSpec {
             auth: Some(Auth::None),
+            reach,
+            proxies,
             ca_file: spec.ca_file.clone(),
             connect_timeout: spec.connect_timeout,
             ..UpstreamSpec::new(format!("{} (tokens)", spec.name), address)

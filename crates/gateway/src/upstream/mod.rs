@@ -15,9 +15,11 @@ mod dial;
 pub mod discovery;
 mod error;
 mod google;
+mod guard;
 pub mod health;
 pub mod models;
 mod pool;
+mod proxy;
 mod routes;
 mod socket;
 mod standing;
@@ -42,7 +44,9 @@ pub use client::{Dialling, Request, Response, Transport, Upstream};
 pub use connection::Io;
 pub use discovery::{Discovery, FoundUpstream, discover};
 pub use error::{SpecError, UpstreamError, UpstreamErrorKind};
+pub use guard::Reach;
 pub use models::{ModelDirectory, ModelEntry, Route};
+pub use proxy::Proxies;
 pub use routes::{Deployment, Routed};
 pub use socket::{Socket, SocketError};
 pub use upload::{Source, Upload};
@@ -77,6 +81,14 @@ pub struct UpstreamSpec {
     pub headers: Vec<(String, String)>,
     /// Its models; without them the upstream is asked.
     pub models: Option<Vec<String>>,
+    /// How far its name may lead; an address that stands in `base_url` is meant.
+    pub reach: Reach,
+    /// The proxies, one of which may be on the way to it.
+    pub proxies: Proxies,
+    /// The most connections that are kept while nobody needs them.
+    pub idle_connections: usize,
+    /// How long such a one is kept.
+    pub idle_timeout: Duration,
     /// Longest time to resolve its name, connect and agree on TLS.
     pub connect_timeout: Duration,
     /// PEM file of certificates to trust for this upstream beside the system's.
@@ -114,6 +126,10 @@ impl UpstreamSpec {
             aws: None,
             headers: Vec::new(),
             models: None,
+            reach: Reach::default(),
+            proxies: Proxies::default(),
+            idle_connections: limits::UPSTREAM_IDLE_CONNECTIONS,
+            idle_timeout: limits::UPSTREAM_IDLE_TIMEOUT,
             connect_timeout: limits::UPSTREAM_CONNECT_TIMEOUT,
             ca_file: None,
             include_usage: None,

@@ -2,16 +2,16 @@ use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use everstream_core::limits::{UPSTREAM_IDLE_CONNECTIONS, UPSTREAM_IDLE_TIMEOUT};
 use tokio::time::Instant;
 
 use super::connection::Connection;
 
 /// The idle connections of one upstream. The one used last is used first, so that the others grow
 /// old and go.
-#[derive(Default)]
 pub(super) struct Pool {
     idle: Mutex<VecDeque<Idle>>,
+    most: usize,
+    longest: Duration,
 }
 
 struct Idle {
@@ -20,6 +20,15 @@ struct Idle {
 }
 
 impl Pool {
+    /// Room for `most` connections, which are kept for `longest`.
+    pub(super) fn new(most: usize, longest: Duration) -> Self {
+        Self {
+            idle: Mutex::default(),
+            most,
+            longest,
+        }
+    }
+
     /// A connection that is alive as far as can be known without using it.
     pub(super) fn take(&self) -> Option<Connection> {
         loop {
@@ -34,10 +43,10 @@ impl Pool {
     /// Keeps a connection whose last answer was read to its end. `promised` is how long the
     /// upstream says it will keep it open.
     pub(super) fn put(&self, connection: Connection, promised: Option<Duration>) {
-        let lifetime = promised.map_or(UPSTREAM_IDLE_TIMEOUT, |promised| {
+        let lifetime = promised.map_or(self.longest, |promised| {
             // A request that leaves in the last second may cross the upstream's close.
             let safe = promised.saturating_sub(Duration::from_secs(1));
-            safe.min(UPSTREAM_IDLE_TIMEOUT)
+            safe.min(self.longest)
         });
         let now = Instant::now();
         let mut idle = self.lock();
@@ -45,7 +54,7 @@ impl Pool {
             connection,
             expires: now + lifetime,
         });
-        let is_too_many = idle.len() > UPSTREAM_IDLE_CONNECTIONS;
+        let is_too_many = idle.len() > self.most;
         if is_too_many || idle.front().is_some_and(|oldest| oldest.expires <= now) {
             idle.pop_front();
         }

@@ -7,8 +7,7 @@ use std::time::Duration;
 
 use everstream::App;
 use everstream::http::Front;
-use everstream::server::Patience;
-use everstream::server::Shutdown;
+use everstream::server::{Certificates, Patience, Shutdown};
 use everstream::upstream::assemble::assemble;
 use everstream::upstream::models::ModelDirectory;
 use everstream_core::config::{Config, Env, Source};
@@ -148,8 +147,10 @@ impl Setup {
         let app = App::start_on(disk, config, Arc::new(models)).await.unwrap();
         let shutdown = Shutdown::default();
         let front = Front::new(Arc::clone(&app));
-        let serving = tokio::spawn(everstream::server::serve(
+        let certificates = Certificates::load(&app.config.tls).unwrap();
+        let serving = tokio::spawn(everstream::server::serve_tcp(
             listener,
+            certificates.clone(),
             front,
             patience,
             shutdown.clone(),
@@ -157,6 +158,7 @@ impl Setup {
         Gateway {
             addr,
             app,
+            certificates,
             shutdown,
             serving,
             dir,
@@ -170,6 +172,8 @@ pub struct Gateway {
     pub addr: SocketAddr,
     /// Its insides, for what cannot be seen from outside.
     pub app: Arc<App>,
+    /// What it speaks TLS with.
+    pub certificates: Option<Arc<Certificates>>,
     shutdown: Shutdown,
     serving: tokio::task::JoinHandle<()>,
     dir: TempDir,

@@ -23,11 +23,21 @@ pub struct Process {
 impl Process {
     /// Starts it with its state in `dir`, and waits until it listens.
     pub fn start(setup: &Setup, dir: &Path) -> Self {
+        Self::start_with(setup, dir, &[])
+    }
+
+    /// Starts one that takes over from the one that runs.
+    pub fn take_over(setup: &Setup, dir: &Path) -> Self {
+        Self::start_with(setup, dir, &["--takeover"])
+    }
+
+    fn start_with(setup: &Setup, dir: &Path, args: &[&str]) -> Self {
         let file = dir.join("everstream.toml");
         std::fs::write(&file, setup.toml(&dir.join("data"))).unwrap();
         let mut child = Command::new(env!("CARGO_BIN_EXE_everstream"))
             .args(["serve", "--config"])
             .arg(&file)
+            .args(args)
             .env_clear()
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -41,14 +51,15 @@ impl Process {
                 let _ = sender.send(line);
             }
         });
-        let ready = "everstream: listening on http://";
+        let ready = "everstream: listening on ";
         let mut process = Self {
             child,
             addr: SocketAddr::from(([127, 0, 0, 1], 0)),
             lines,
         };
         let line = process.line(ready);
-        process.addr = line.strip_prefix(ready).unwrap().parse().unwrap();
+        let (_, addr) = line.split_once("://").unwrap();
+        process.addr = addr.parse().unwrap();
         process
     }
 
@@ -77,9 +88,14 @@ impl Process {
 
     /// Sends SIGTERM.
     pub fn terminate(&self) {
+        self.signal("TERM");
+    }
+
+    /// Sends a signal.
+    pub fn signal(&self, name: &str) {
         let pid = self.child.id().to_string();
         let sent = Command::new("sh")
-            .args(["-c", "kill -TERM \"$0\"", &pid])
+            .args(["-c", "kill -\"$1\" \"$0\"", &pid, name])
             .status();
         assert!(sent.unwrap().success());
     }

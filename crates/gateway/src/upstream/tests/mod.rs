@@ -1,6 +1,7 @@
 mod client;
 mod tls;
 mod upload;
+mod way;
 
 use std::future::Future;
 use std::net::SocketAddr;

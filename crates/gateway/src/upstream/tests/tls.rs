@@ -29,7 +29,8 @@ impl Server {
         let mut ca_file = NamedTempFile::new().expect("a file");
         ca_file.write_all(ca.pem().as_bytes()).expect("written");
         let key = KeyPair::generate().expect("a key");
-        let leaf = CertificateParams::new(vec!["127.0.0.1".to_owned()]).expect("an address");
+        let names = ["127.0.0.1", "upstream.example"].map(str::to_owned);
+        let leaf = CertificateParams::new(names).expect("an address and a name");
         let leaf = leaf.signed_by(&key, &ca).expect("signed");
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let mut config = ServerConfig::builder_with_provider(provider)
@@ -57,12 +58,16 @@ impl Server {
 
     pub(super) async fn accept(&self) -> std::io::Result<TlsStream<TcpStream>> {
         let (stream, _) = self.listener.accept().await?;
+        self.speak(stream).await
+    }
+
+    pub(super) async fn speak(&self, stream: TcpStream) -> std::io::Result<TlsStream<TcpStream>> {
         self.acceptor.accept(stream).await
     }
 }
 
 /// Reads up to the end of a request whose body is `{}`.
-async fn request(stream: &mut TlsStream<TcpStream>) {
+pub(super) async fn request(stream: &mut TlsStream<TcpStream>) {
     let mut text = Vec::new();
     while !text.ends_with(b"\r\n\r\n{}") {
         let read = stream.read_buf(&mut text).await.expect("a request");
@@ -70,7 +75,7 @@ async fn request(stream: &mut TlsStream<TcpStream>) {
     }
 }
 
-async fn say(stream: &mut TlsStream<TcpStream>, text: &str) {
+pub(super) async fn say(stream: &mut TlsStream<TcpStream>, text: &str) {
     stream.write_all(text.as_bytes()).await.expect("written");
     stream.flush().await.expect("flushed");
 }
