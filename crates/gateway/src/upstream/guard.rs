@@ -70,14 +70,12 @@ fn of_v4(address: Ipv4Addr) -> Reach {
 
 fn of_v6(address: Ipv6Addr) -> Reach {
     // An address of version 4 inside of one of NAT64 or 6to4 is where it leads.
-    let [a, b, c, d, e, f, g, h] = address.segments();
-    let v4 = |high: u16, low: u16| {
-        let [[a, b], [c, d]] = [high, low].map(u16::to_be_bytes);
-        of_v4(Ipv4Addr::new(a, b, c, d))
-    };
+    let [a, b, middle @ .., high, low] = address.segments();
+    let v4 =
+        |high: u16, low: u16| of_v4(Ipv4Addr::from_bits(u32::from(high) << 16 | u32::from(low)));
     match (a, b) {
-        (0x64, 0xff9b) if [c, d, e, f] == [0; 4] => return v4(g, h),
-        (0x2002, _) => return v4(b, c),
+        (0x64, 0xff9b) if middle == [0; 4] => return v4(high, low),
+        (0x2002, _) => return v4(b, middle[0]),
         _ => {}
     }
     // The second one is AWS's.

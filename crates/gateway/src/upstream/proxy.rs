@@ -173,13 +173,11 @@ fn is_spared(base: &BaseUrl, list: &str) -> bool {
 }
 
 fn range(entry: &str) -> Option<(IpAddr, u8)> {
-    match entry.split_once('/') {
-        Some((address, bits)) => Some((address.parse().ok()?, bits.parse().ok()?)),
-        None => {
-            let address: IpAddr = entry.parse().ok()?;
-            Some((address, u8::MAX))
-        }
-    }
+    let (address, bits) = match entry.split_once('/') {
+        Some((address, bits)) => (address, bits.parse().ok()?),
+        None => (entry, u8::MAX),
+    };
+    Some((address.parse().ok()?, bits))
 }
 
 fn contains((range, bits): (IpAddr, u8), address: IpAddr) -> bool {
