@@ -32,7 +32,7 @@ mod traits;
 mod translate;
 mod wire;
 
-pub use affinity::affinity;
+pub use affinity::{Affinity, affinity};
 pub use continuation::{Prefix, abilities, continuation_body};
 pub use prepare::{continued_body, upstream_body};
 pub use redact::{hide, redact};

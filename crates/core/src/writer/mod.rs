@@ -19,7 +19,7 @@ use std::sync::Arc;
 
 use crate::dialect::hide;
 use crate::error::{Error, ErrorCode};
-use crate::event::{Event, Status};
+use crate::event::{Event, Mode, Status};
 use crate::frame::sse::SseEvent;
 use crate::id::{Seq, UnixMillis};
 use crate::policy::disconnect::OnDisconnect;
@@ -341,7 +341,7 @@ impl Writer {
                 if until <= now {
                     let since = match wait {
                         Wait::Head | Wait::End => self.asked_at,
-                        Wait::First | Wait::Next | Wait::Client => self.progress_at,
+                        Wait::First | Wait::Next | Wait::Client | Wait::Share => self.progress_at,
                     };
                     let outcome = self.answer.late(&self.plan, wait, until.since(since));
                     self.conclude(now, outcome, Vec::new(), outputs);
@@ -396,7 +396,15 @@ impl Writer {
             .filter(|_| self.phase == Phase::Asked)
             .map(|time| self.asked_at.plus(time));
         let end = leg.total_timeout.map(|time| self.asked_at.plus(time));
-        let others = [(client, Wait::Client), (head, Wait::Head), (end, Wait::End)];
+        // A body that comes as a whole says nothing before it is done, however well it goes.
+        let shared = waited_for && self.plan.mode == Mode::Stream;
+        let share = self.share().filter(|_| shared);
+        let others = [
+            (client, Wait::Client),
+            (share, Wait::Share),
+            (head, Wait::Head),
+            (end, Wait::End),
+        ];
         let others = others
             .into_iter()
             .filter_map(|(until, wait)| Some((until?, wait)));
@@ -427,6 +435,8 @@ enum Wait {
     End,
     /// Its first event, and no longer than the client says.
     Client,
+    /// Its first event, while there is time for others.
+    Share,
 }
 
 impl Status {

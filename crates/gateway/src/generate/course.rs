@@ -12,9 +12,11 @@ use everstream_core::policy::attempt::{AttemptPolicy, FailureKind};
 use everstream_core::policy::recovery::Abilities;
 use everstream_core::writer::{Advice, Breakage, Leg, Route};
 
+use tokio::sync::Semaphore;
+
 use crate::random;
 use crate::upstream::health::Leave;
-use crate::upstream::{Deployment, Routed, Upstream};
+use crate::upstream::{Deployment, Routed, Shadow, Upstream};
 
 /// A request, and who may be asked, in order.
 #[derive(Debug)]
@@ -23,6 +25,7 @@ pub struct Course {
     mode: Mode,
     first: Stop,
     others: Vec<Stop>,
+    shadows: Vec<Shadow>,
     pub(super) attempts: AttemptPolicy,
     /// W3C trace context to hand on.
     pub(super) traceparent: Option<String>,
@@ -55,7 +58,12 @@ impl Course {
     /// # Errors
     /// Why the first one cannot be asked, if none can.
     pub fn new(envelope: Envelope, mode: Mode, routed: Routed) -> Result<Self, Error> {
-        let Routed { first, others, .. } = routed;
+        let Routed {
+            first,
+            others,
+            attempts,
+            shadows,
+        } = routed;
         let mut refused = None;
         let mut stops = Vec::with_capacity(1 + others.len());
         for deployment in std::iter::once(first).chain(others) {
@@ -77,7 +85,8 @@ impl Course {
                 mode,
                 first,
                 others: stops.collect(),
-                attempts: routed.attempts,
+                shadows,
+                attempts,
                 traceparent: None,
                 headers: Vec::new(),
             }),
@@ -100,11 +109,39 @@ impl Course {
         }
     }
 
+    /// The courses of the copies that are due, and the room for them.
+    pub(super) fn shadows(&mut self) -> impl Iterator<Item = (Self, Arc<Semaphore>)> + '_ {
+        let shadows = std::mem::take(&mut self.shadows).into_iter();
+        shadows.map(|Shadow { deployment, room }| {
+            let first = Stop {
+                deployment,
+                body: None,
+                asked: false,
+            };
+            let course = Self {
+                envelope: self.envelope.clone(),
+                mode: self.mode,
+                first,
+                others: Vec::new(),
+                shadows: Vec::new(),
+                attempts: AttemptPolicy::ONE,
+                // Its calls are no part of the client's trace.
+                traceparent: None,
+                headers: self.headers.clone(),
+            };
+            (course, room)
+        })
+    }
+
     /// As the writer sees it.
     pub(super) fn route(&self) -> Route {
         let surface = self.envelope.surface();
         let leg = |stop: &Stop| leg(&stop.deployment, surface);
-        Route::new(leg(&self.first), self.others.iter().map(leg))
+        let refused = |stop: &Stop| stop.deployment.health.refused().is_some();
+        let stops = self.stops().enumerate();
+        let closed = stops.filter_map(|(place, stop)| refused(stop).then_some(place));
+        let closed = closed.collect();
+        Route::new(leg(&self.first), self.others.iter().map(leg)).closed(closed)
     }
 
     /// What is known after a failure of the deployment at `failed`. A retry is taken out of its

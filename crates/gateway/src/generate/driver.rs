@@ -19,7 +19,7 @@ use everstream_store::Lease;
 use tokio::time::{Sleep, sleep_until, timeout};
 
 use super::Generator;
-use super::course::Course;
+use super::course::{Call, Course};
 use super::live::{Ending, Live, News};
 use super::registry::Lost;
 use crate::clock::Clock;
@@ -56,7 +56,7 @@ type Sending = Pin<Box<dyn Future<Output = Result<upstream::Response, UpstreamEr
     clippy::large_enum_variant,
     reason = "one lives in each driver, nearly always as `Answering`"
 )]
-enum Connection {
+pub(super) enum Connection {
     None,
     Sending(Sending),
     Answering(upstream::Body),
@@ -236,18 +236,7 @@ impl Driver {
             Err(refused) => return Some(refused),
         };
         self.leave = Some(leave);
-        let sending = Box::pin(async move {
-            let headers = call.headers.iter();
-            let headers: Vec<_> = headers.map(|(name, value)| (*name, &**value)).collect();
-            let request = upstream::Request {
-                method: "POST",
-                path: &call.path,
-                headers: &headers,
-                body: Some(call.body),
-            };
-            call.upstream.send_with(call.key, request).await
-        });
-        self.connection = Connection::Sending(sending);
+        self.connection = dial(call);
         None
     }
 
@@ -265,9 +254,24 @@ impl Driver {
     }
 }
 
+/// Begins to ask.
+pub(super) fn dial(call: Call) -> Connection {
+    Connection::Sending(Box::pin(async move {
+        let headers = call.headers.iter();
+        let headers: Vec<_> = headers.map(|(name, value)| (*name, &**value)).collect();
+        let request = upstream::Request {
+            method: "POST",
+            path: &call.path,
+            headers: &headers,
+            body: Some(call.body),
+        };
+        call.upstream.send_with(call.key, request).await
+    }))
+}
+
 impl Connection {
     /// What the upstream does next; pending for ever without one.
-    async fn next(&mut self, clock: Clock) -> Input {
+    pub(super) async fn next(&mut self, clock: Clock) -> Input {
         match self {
             Self::None => std::future::pending().await,
             Self::Sending(sending) => match sending.await {
@@ -302,7 +306,7 @@ impl Connection {
 
     /// Waits a moment for the proper end of an answer that is whole, so that the connection goes
     /// back to the pool.
-    async fn drain(&mut self) {
+    pub(super) async fn drain(&mut self) {
         if let Self::Answering(body) = self {
             let end = async { while let Ok(Some(_)) = body.read().await {} };
             let _ = timeout(DRAIN, end).await;

@@ -5,6 +5,7 @@ mod driver;
 pub mod live;
 pub mod recover;
 pub mod registry;
+mod shadow;
 pub mod snapshot;
 
 use std::sync::Arc;
@@ -165,10 +166,12 @@ impl Generator {
         if let Some(digest) = request.retry_digest {
             self.registry.remember(digest, live, now, self.retry_window);
         }
-        let writer = Writer::new(self.plan(id, &request, now), now);
+        let plan = self.plan(id, &request, now);
         let mut course = request.course;
         course.traceparent = request.traceparent;
         course.headers = request.headers;
+        shadow::cast(self, &plan, &mut course);
+        let writer = Writer::new(plan, now);
         let driver = Driver::new(self.clone(), Arc::clone(live), lease, writer, course);
         self.tasks.spawn(driver.run());
     }

@@ -64,6 +64,7 @@ mod soak;
 mod socket;
 mod talk;
 mod token;
+mod ways;
 mod ways_keys;
 mod wire;
 mod ws;

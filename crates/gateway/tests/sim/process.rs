@@ -311,6 +311,7 @@ fn request(
         first,
         others: Vec::new(),
         attempts: AttemptPolicy::ONE,
+        shadows: Vec::new(),
     };
     Some(Request {
         project: project()?,
