@@ -24,7 +24,7 @@ use std::sync::Arc;
 
 use crate::dialect::hide;
 use crate::error::ErrorCode;
-use crate::event::Status;
+use crate::event::{Mode, Status};
 use crate::id::{Seq, UnixMillis};
 use crate::policy::disconnect::OnDisconnect;
 use crate::record::{End, Head, Record};
@@ -316,7 +316,7 @@ impl Writer {
                 if until <= now {
                     let since = match wait {
                         Wait::Head | Wait::End => self.asked_at,
-                        Wait::First | Wait::Next | Wait::Client => self.progress_at,
+                        Wait::First | Wait::Next | Wait::Client | Wait::Share => self.progress_at,
                     };
                     let outcome = self.answer.late(&self.plan, wait, until.since(since));
                     self.conclude(now, outcome, Vec::new(), outputs);
@@ -373,7 +373,15 @@ impl Writer {
             .filter(|_| self.phase == Phase::Asked && !self.attach.is_away())
             .map(|time| self.asked_at.plus(time));
         let end = leg.total_timeout.map(|time| self.asked_at.plus(time));
-        let others = [(client, Wait::Client), (head, Wait::Head), (end, Wait::End)];
+        // A body that comes as a whole says nothing before it is done, however well it goes.
+        let shared = waited_for && self.plan.mode == Mode::Stream;
+        let share = self.share().filter(|_| shared);
+        let others = [
+            (client, Wait::Client),
+            (share, Wait::Share),
+            (head, Wait::Head),
+            (end, Wait::End),
+        ];
         let others = others
             .into_iter()
             .filter_map(|(until, wait)| Some((until?, wait)));
@@ -407,6 +415,8 @@ enum Wait {
     End,
     /// Its first event, and no longer than the client says.
     Client,
+    /// Its first event, while there is time for others.
+    Share,
 }
 
 impl Status {

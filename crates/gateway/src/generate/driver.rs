@@ -59,7 +59,7 @@ type Sending = Pin<Box<dyn Future<Output = Result<upstream::Response, UpstreamEr
     clippy::large_enum_variant,
     reason = "one lives in each driver, nearly always as `Answering`"
 )]
-enum Connection {
+pub(super) enum Connection {
     None,
     Sending(Sending),
     Answering(upstream::Body),
@@ -285,7 +285,7 @@ impl Driver {
             let key = format!("everstream-{}-{}", self.live.id(), self.writer.attempt());
             call.headers.push(("idempotency-key", key));
         }
-        self.connection = Connection::Sending(Box::pin(call.send()));
+        self.connection = dial(call);
     }
 
     /// Moves the timer only when it would ring too late: most deadlines move away with each event,
@@ -302,9 +302,14 @@ impl Driver {
     }
 }
 
+/// Begins to ask.
+pub(super) fn dial(call: Call) -> Connection {
+    Connection::Sending(Box::pin(call.send()))
+}
+
 impl Connection {
     /// What the upstream does next; pending for ever without one.
-    async fn next(&mut self, clock: Clock) -> Input {
+    pub(super) async fn next(&mut self, clock: Clock) -> Input {
         match self {
             Self::None => std::future::pending().await,
             Self::Sending(sending) => match sending.await {
@@ -339,7 +344,7 @@ impl Connection {
 
     /// Waits a moment for the proper end of an answer that is whole, so that the connection goes
     /// back to the pool.
-    async fn drain(&mut self) {
+    pub(super) async fn drain(&mut self) {
         if let Self::Answering(body) = self {
             let end = async { while let Ok(Some(_)) = body.read().await {} };
             let _ = timeout(DRAIN, end).await;

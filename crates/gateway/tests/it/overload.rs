@@ -383,7 +383,7 @@ async fn an_adaptive_limit_falls_while_it_is_refused_and_rises_again() {
         let routed = gateway.app.models.deployments(
             "m",
             everstream_core::dialect::ProviderDialect::OpenAiChat,
-            || 0,
+            Affinity::default,
         );
         routed.unwrap().first.health.sight().limit
     };
