@@ -543,3 +543,45 @@ fn an_answer_of_several_runs_is_no_run_to_be_found() {
     assert!(bench.reattached.is_empty());
     assert_eq!(bench.cancelled, [Handle::Stream(ID)]);
 }
+
+#[test]
+fn a_body_that_is_cut_comes_again_under_its_key() {
+    let body = json!({"id": "c", "object": "chat.completion", "created": 7, "model": "m",
+        "choices": [{"index": 0, "message": {"role": "assistant", "content": "Wind"}, "finish_reason": "stop"}],
+        "usage": {"prompt_tokens": 5, "completion_tokens": 1, "total_tokens": 6}});
+    let body = body.to_string();
+    for keyed in [false, true] {
+        let mut bench = Bench::new(Plan {
+            route: Route::new(
+                Leg {
+                    keyed,
+                    ..leg("one")
+                },
+                [],
+            ),
+            ..plan(Mode::Unary)
+        });
+        bench.step(Input::Start);
+        let head = UpstreamHead {
+            status: 200,
+            content_type: Some("application/json".to_owned()),
+            handle: Some(Handle::Stream(ID)),
+            ..UpstreamHead::default()
+        };
+        bench.step(Input::Head(head.clone()));
+        bench.bytes(&body[..20]);
+        bench.is_cut();
+        if !keyed {
+            bench.ended(Status::Failed, ErrorCode::UpstreamCut);
+            continue;
+        }
+        assert_eq!(bench.reattached, [None]);
+        // Its head comes with the end of the answer.
+        assert!(bench.writer.wake_at() >= Some(bench.now.plus(Duration::from_mins(2))));
+        bench.step(Input::Head(head));
+        bench.bytes(&body);
+        bench.step(Input::Ended);
+        assert_eq!(bench.events(), [&*body]);
+        assert_eq!(bench.end().status, Status::Completed);
+    }
+}
