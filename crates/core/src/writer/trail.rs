@@ -45,9 +45,9 @@ impl Trail {
             legs.position(|leg| leg.upstream == latest.upstream && leg.model == latest.model)?;
         plan.route.turn_to(place);
         let handle = match head {
-            Some(head) => Some(head.handle.clone().filter(|_| plan.mode == Mode::Stream)?),
-            None if plan.leg().keyed => None,
-            None => return None,
+            Some(head) if plan.mode == Mode::Stream => Some(head.handle.clone()?),
+            _ if plan.leg().keyed => None,
+            _ => return None,
         };
         Some(Self {
             plan,
