@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use everstream_core::dialect::Affinity;
 use everstream_core::error::ErrorCode;
 use everstream_testkit::client::RawClient;
 use everstream_testkit::provider::{Cut, FakeProvider, Gate, Script};
