@@ -115,6 +115,24 @@ impl FailureKind {
         matches!(self, Self::ContentFilter | Self::BadRequest)
     }
 
+    /// How much it says to the client, against what others said to the same request: whether that is at
+    /// fault, and if not, whether it is worth sending again. What is the operator's to mend, such as a
+    /// key that one of several deployments refuses, says least.
+    pub const fn tells(self) -> u8 {
+        match self {
+            Self::ContentFilter | Self::BadRequest => 4,
+            Self::Unreachable
+            | Self::RateLimited
+            | Self::Overloaded
+            | Self::ServerError
+            | Self::Silent
+            | Self::Broken => 3,
+            Self::ContextLength => 2,
+            Self::Invalid => 1,
+            Self::KeyRefused | Self::ModelMissing => 0,
+        }
+    }
+
     /// Whether the same deployment may be asked once more at all.
     const fn may_pass(self) -> bool {
         match self {

@@ -22,8 +22,8 @@ pub(super) struct Attempts {
     may_have_run: bool,
     /// Records that go out with the next one: of audits, and the last events of an answer that was cut.
     pub(super) audit: Vec<Record>,
-    /// What the client is told if nobody answers.
-    worst: Option<Failed>,
+    /// What the client is told if nobody answers: of all failures the one that says most to it.
+    told: Option<Failed>,
     /// What the driver is consulted about.
     pub(super) latest: Option<Failed>,
 }
@@ -44,7 +44,7 @@ impl Default for Attempts {
             asked: vec![0],
             may_have_run: false,
             audit: Vec::new(),
-            worst: None,
+            told: None,
             latest: None,
         }
     }
@@ -54,6 +54,14 @@ impl Attempts {
     /// How many there are so far.
     pub(super) const fn made(&self) -> u32 {
         self.made
+    }
+
+    /// Of those that failed alike the first one, which was asked because it should have answered.
+    fn most_telling(&mut self, latest: Failed) -> Failed {
+        let says = |failed: &Failed| failed.failure.kind.tells();
+        let before = self.told.take();
+        let before = before.filter(|before| says(before) >= says(&latest));
+        before.unwrap_or(latest)
     }
 
     /// As many as the log knows of, at these places, were made before.
@@ -218,16 +226,12 @@ impl Writer {
         self.abandon(&failed);
         self.attempts.may_have_run |= !failed.failure.nothing_ran;
         self.attempts.made += 1;
-        // The first one was asked because it should have answered: what the others say comes second.
-        self.attempts.worst.get_or_insert(failed);
+        self.attempts.told = Some(self.attempts.most_telling(failed));
     }
 
     fn give_up(&mut self, now: UnixMillis, latest: Failed, outputs: &mut Vec<Output>) {
         let none_ran = self.none_ran() && latest.failure.nothing_ran;
-        let mut told = match self.attempts.worst.take() {
-            Some(worst) if !latest.failure.kind.blames_request() => worst,
-            _ => latest,
-        };
+        let mut told = self.attempts.most_telling(latest);
         self.plan.route.turn_to(told.place);
         told.outcome.nothing_ran = none_ran;
         told.outcome.hang_up = false;

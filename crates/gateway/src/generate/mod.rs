@@ -1,6 +1,7 @@
 //! Generations: what starts one, runs it to its end, and shows it to readers while it runs.
 
 mod attach;
+mod batch;
 mod course;
 mod driver;
 pub mod live;

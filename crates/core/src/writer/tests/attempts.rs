@@ -344,3 +344,34 @@ fn a_translated_preamble_commits_nothing_either() {
     bench.answer();
     assert_eq!(bench.events(), [HELLO, STOP, "[DONE]"]);
 }
+
+#[test]
+fn the_failure_is_told_that_says_most_to_the_client() {
+    let key = (
+        401,
+        r#"{"error":{"message":"wrong key","code":"invalid_api_key"}}"#,
+    );
+    let missing = (404, r#"{"error":{"message":"no such model"}}"#);
+    let limited = (429, LIMITED);
+    let busy = (503, r#"{"error":{"message":"busy"}}"#);
+    let bad = (400, r#"{"error":{"message":"wrong field"}}"#);
+    for (refusals, told) in [
+        (vec![busy, key, key], 503),
+        (vec![limited, missing, key], 429),
+        (vec![key, missing, busy], 503),
+        (vec![missing, limited, busy], 429),
+        (vec![key, missing], 401),
+        (vec![busy, bad], 400),
+    ] {
+        let names = &["one", "two", "three"][..refusals.len()];
+        let mut bench = routed(names);
+        // Nobody is asked twice.
+        bench.advice.in_budget = false;
+        for (status, body) in &refusals {
+            bench.refuse(*status, body);
+        }
+        let at = refusals.iter().position(|(status, _)| *status == told);
+        assert_eq!(bench.end().http_status, Some(told), "{refusals:?}");
+        assert_eq!(bench.end().upstream.as_deref(), Some(names[at.unwrap()]));
+    }
+}

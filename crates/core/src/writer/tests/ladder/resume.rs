@@ -80,12 +80,16 @@ fn forget(value: &mut Value) {
 }
 
 /// The log knows them by their names.
-pub(super) fn named<const N: usize>(mut legs: [Leg; N]) -> [Leg; N] {
+fn named<const N: usize>(mut legs: [Leg; N]) -> [Leg; N] {
+    name(&mut legs);
+    legs
+}
+
+pub(super) fn name(legs: &mut [Leg]) {
     for (place, leg) in legs.iter_mut().enumerate() {
         leg.upstream = format!("up{place}");
         leg.model = format!("m{place}");
     }
-    legs
 }
 
 fn twins(surface: Surface, first: ProviderDialect, second: ProviderDialect) -> [Bench; 2] {
