@@ -7,6 +7,7 @@ use super::read::Reader;
 use super::spec::sections;
 use super::{Config, values};
 use crate::policy::attempt::AttemptPolicy;
+use crate::policy::hedge::HedgeAfter;
 use crate::policy::select::Strategy;
 
 settings! {
@@ -25,6 +26,11 @@ settings! {
         /// Requests may run twice: one that may have run is asked once more of the same deployment,
         /// too.
         idempotent: bool = flag().or(false);
+        /// For streamed answers: another deployment is asked too when the first content is so late. That
+        /// is a time, or a percentile of what the first deployment took of late. Whoever has content
+        /// first is the answer; the other is dropped, and may cost. Counts as one of the `attempts`, and
+        /// as a retry of the deployment that is asked. Absent: never.
+        hedge_after: Option<HedgeAfter> = values::hedge_after().example("p95").optional();
         /// Who can answer.
         deployments: Vec<DeploymentConfig> = sections();
     }

@@ -7,6 +7,7 @@ use crate::id::UnixMillis;
 use crate::policy::attempt::FailureKind;
 use crate::policy::backoff::{RetryBudget, RetryBudgetSettings};
 use crate::policy::breaker::{Breaker, BreakerSettings, BreakerState, Permit, Verdict};
+use crate::policy::hedge::{HedgeAfter, LatencySketch};
 use crate::policy::overload::{Capacity, Ceiling, Load};
 use crate::policy::select::PeakEwma;
 
@@ -42,6 +43,7 @@ pub struct DeploymentState {
     capacity: Capacity,
     retries: RetryBudget,
     latency: PeakEwma,
+    first_contents: LatencySketch,
     heeds_limits: bool,
     /// It wants to be left alone until then.
     limited_until: UnixMillis,
@@ -81,6 +83,8 @@ pub struct Report {
     pub retry_after: Option<Duration>,
     /// How long it took to say something.
     pub first_content: Option<Duration>,
+    /// The answer was to be streamed; else its first content is all of it.
+    pub streamed: bool,
 }
 
 /// What became of all attempts since the start.
@@ -126,6 +130,7 @@ impl DeploymentState {
             capacity: Capacity::new(settings.ceiling),
             retries: RetryBudget::new(settings.retries, now),
             latency: PeakEwma::default(),
+            first_contents: LatencySketch::default(),
             heeds_limits: settings.heeds_limits,
             limited_until: UnixMillis(0),
             drained: false,
@@ -170,6 +175,12 @@ impl DeploymentState {
         self.retries.withdraw(now)
     }
 
+    /// How long its first content may take before another deployment is asked beside; `None` while too
+    /// little is known of it.
+    pub fn hedge_after(&mut self, now: UnixMillis, after: HedgeAfter) -> Option<Duration> {
+        after.time(&mut self.first_contents, now)
+    }
+
     /// An attempt is over.
     #[expect(
         clippy::needless_pass_by_value,
@@ -187,6 +198,9 @@ impl DeploymentState {
         self.capacity.leave(now, load);
         if let Some(took) = report.first_content {
             self.latency.observe(now, took);
+            if report.streamed {
+                self.first_contents.observe(now, took);
+            }
         }
         let alone = match report.failure {
             Some(FailureKind::RateLimited) => Some(report.retry_after.unwrap_or(LIMITED_FOR)),
@@ -247,6 +261,7 @@ mod tests {
             failure: Some(kind),
             retry_after: None,
             first_content: None,
+            streamed: true,
         }
     }
 
@@ -255,6 +270,7 @@ mod tests {
         failure: None,
         retry_after: None,
         first_content: Some(Duration::from_millis(80)),
+        streamed: true,
     };
 
     fn state(ceiling: Ceiling) -> DeploymentState {
@@ -327,6 +343,25 @@ mod tests {
         assert_eq!(state.admit(NOW, false).unwrap_err(), Closed::Full);
         state.finish(NOW, admitted, SERVED);
         assert_eq!(state.closed(NOW), None);
+    }
+
+    #[test]
+    fn only_what_is_streamed_says_when_a_first_content_is_late() {
+        let p90 = HedgeAfter::Percentile(90);
+        let mut state = state(Ceiling::None);
+        for _ in 0..20 {
+            ask(&mut state, NOW, SERVED);
+        }
+        for _ in 0..20 {
+            let whole = Report {
+                first_content: Some(Duration::from_secs(9)),
+                streamed: false,
+                ..SERVED
+            };
+            ask(&mut state, NOW, whole);
+        }
+        let late = state.hedge_after(NOW, p90);
+        assert_eq!(late, Some(Duration::from_millis(88)));
     }
 
     #[test]

@@ -14,6 +14,8 @@ use super::{Advice, Output, Phase, Writer};
 pub(super) struct Attempts {
     /// Their number so far.
     made: u32,
+    /// The number of the one that leads.
+    number: u32,
     /// Those to the deployment that is asked.
     made_here: u32,
     /// The places of the route that were asked.
@@ -34,12 +36,14 @@ pub(super) struct Failed {
     pub(super) outcome: Outcome,
     pub(super) failure: Failure,
     pub(super) place: usize,
+    pub(super) attempt: u32,
 }
 
 impl Default for Attempts {
     fn default() -> Self {
         Self {
             made: 1,
+            number: 1,
             made_here: 1,
             asked: vec![0],
             may_have_run: false,
@@ -56,6 +60,48 @@ impl Attempts {
         self.made
     }
 
+    /// Which of them leads.
+    pub(super) const fn number(&self) -> u32 {
+        self.number
+    }
+
+    /// Whether nobody at this place was asked.
+    pub(super) fn is_new(&self, place: usize) -> bool {
+        !self.asked.contains(&place)
+    }
+
+    /// Another one begins beside, at this place of the route. Gives its number.
+    pub(super) fn add(&mut self, place: usize) -> u32 {
+        self.made += 1;
+        self.asked.push(place);
+        self.made
+    }
+
+    /// Another one leads.
+    pub(super) const fn swap(&mut self, number: &mut u32, made_here: &mut u32) {
+        std::mem::swap(&mut self.number, number);
+        std::mem::swap(&mut self.made_here, made_here);
+    }
+
+    /// One came to nothing, and another one goes on.
+    pub(super) fn remember(&mut self, failed: Failed) {
+        self.may_have_run |= !failed.failure.nothing_ran;
+        self.worst = Some(self.worst_of(failed));
+    }
+
+    /// One was dropped.
+    pub(super) const fn drop_one(&mut self) {
+        self.may_have_run = true;
+    }
+
+    /// The first one was asked because it should have answered: what the others say comes second.
+    fn worst_of(&mut self, failed: Failed) -> Failed {
+        match self.worst.take() {
+            Some(worst) if worst.attempt < failed.attempt => worst,
+            _ => failed,
+        }
+    }
+
     /// Another one begins, at this place of the route.
     pub(super) fn turn_to(&mut self, place: usize) {
         self.made += 1;
@@ -70,14 +116,20 @@ impl Writer {
     /// The next attempt, as the log takes it before it is made.
     pub(super) fn dial(&mut self, outputs: &mut Vec<Output>) {
         self.phase = Phase::Dialling;
+        self.attempts.number = self.attempts.made;
         let mut records = std::mem::take(&mut self.attempts.audit);
+        records.push(self.dialled(self.attempts.number));
+        outputs.push(Output::Append(records));
+    }
+
+    /// The record of an attempt that is about to be made.
+    pub(super) fn dialled(&self, attempt: u32) -> Record {
         let leg = self.plan.leg();
-        records.push(Record::Dialled(Dialled {
-            attempt: self.attempts.made,
+        Record::Dialled(Dialled {
+            attempt,
             upstream: leg.upstream.clone(),
             model: leg.model.clone(),
-        }));
-        outputs.push(Output::Append(records));
+        })
     }
 
     /// Ends the generation, unless its upstream failed and somebody else may answer, or go on with what
@@ -92,9 +144,13 @@ impl Writer {
         if self.is_over() {
             return;
         }
+        let Some(outcome) = self.fall_back(outcome, &mut records, outputs) else {
+            return;
+        };
+        self.settle(now, outputs);
         if self.was_asked() {
             let took = self.content_at.map(|at| at.since(self.asked_at));
-            outputs.push(Output::Judge(outcome.report(took)));
+            outputs.push(Output::Judge(outcome.report(&self.plan, took)));
         }
         let may_pass = !self.answer.is_delivered() || self.plan.is_recovering();
         let failure = outcome.failure().filter(|_| may_pass);
@@ -110,6 +166,7 @@ impl Writer {
             outcome,
             failure,
             place: self.plan.route.at(),
+            attempt: self.attempts.number,
         });
         self.phase = Phase::Consulting;
         outputs.push(Output::Consult);
@@ -177,23 +234,22 @@ impl Writer {
     /// The record of an attempt that nobody heard of.
     pub(super) fn abandon(&mut self, failed: &Failed) {
         let upstream = &self.plan.leg().upstream;
-        let record = failed.outcome.abandoned(self.attempts.made, upstream);
+        let record = failed.outcome.abandoned(failed.attempt, upstream);
         self.attempts.audit.push(Record::Abandoned(record));
     }
 
     fn move_on(&mut self, failed: Failed) {
         self.abandon(&failed);
-        self.attempts.may_have_run |= !failed.failure.nothing_ran;
         self.attempts.made += 1;
-        // The first one was asked because it should have answered: what the others say comes second.
-        self.attempts.worst.get_or_insert(failed);
+        self.attempts.remember(failed);
     }
 
     fn give_up(&mut self, now: UnixMillis, latest: Failed, outputs: &mut Vec<Output>) {
         let none_ran = self.none_ran() && latest.failure.nothing_ran;
-        let mut told = match self.attempts.worst.take() {
-            Some(worst) if !latest.failure.kind.blames_request() => worst,
-            _ => latest,
+        let mut told = if latest.failure.kind.blames_request() {
+            latest
+        } else {
+            self.attempts.worst_of(latest)
         };
         self.plan.route.turn_to(told.place);
         told.outcome.nothing_ran = none_ran;

@@ -8,6 +8,7 @@
 
 mod answer;
 mod attempts;
+mod hedge;
 mod ladder;
 mod outcome;
 mod signals;
@@ -26,9 +27,11 @@ use crate::policy::disconnect::OnDisconnect;
 use crate::record::{End, Head, Record};
 use answer::{Answer, Step};
 use attempts::Attempts;
+use hedge::Hedging;
 use ladder::Ladder;
 use outcome::Outcome;
 
+pub use hedge::HEDGE_LOST;
 pub use signals::{Advice, Breakage, Input, Leg, Output, Plan, Route, UpstreamHead};
 
 /// The state machine.
@@ -44,6 +47,7 @@ pub struct Writer {
     answer: Answer,
     attempts: Attempts,
     ladder: Ladder,
+    hedging: Hedging,
     /// When the upstream was asked.
     asked_at: UnixMillis,
     /// When it first said something that counts.
@@ -87,6 +91,7 @@ impl Writer {
             plan,
             attempts: Attempts::default(),
             ladder: Ladder::default(),
+            hedging: Hedging::default(),
             asked_at: now,
             content_at: None,
             phase: Phase::Idle,
@@ -106,7 +111,11 @@ impl Writer {
         let silence = match self.phase {
             Phase::Idle | Phase::Consulting | Phase::Ending | Phase::Over => return None,
             Phase::Dialling => None,
-            Phase::Asked | Phase::Answering => Some(self.patience().0),
+            Phase::Asked | Phase::Answering => {
+                let (until, _) = self.patience(&self.waiting());
+                let hedge = self.hedge_wakes_at();
+                Some(hedge.map_or(until, |hedge| until.min(hedge)))
+            }
             Phase::Pausing { until } => Some(until),
         };
         silence.into_iter().chain(self.unread_until).min()
@@ -127,10 +136,7 @@ impl Writer {
             Input::Head(head) => self.on_head(now, head, outputs),
             Input::Bytes(bytes) => self.on_bytes(now, &bytes, outputs),
             Input::Ended => self.on_ended(now, outputs),
-            Input::Broken(breakage) => {
-                let step = self.answer.broken(&self.plan, breakage);
-                self.apply(now, step, outputs);
-            }
+            Input::Broken(breakage) => self.on_broken(now, breakage, outputs),
             Input::Appended => self.on_appended(now, outputs),
             Input::AppendFailed(code) => self.on_append_failed(now, code, outputs),
             Input::Tick => self.on_tick(now, outputs),
@@ -141,6 +147,8 @@ impl Writer {
             }
             Input::Readers(count) => self.on_readers(now, count, outputs),
             Input::Advice(advice) => self.on_advice(now, &advice, outputs),
+            Input::HedgeFound(place) => self.on_hedge_found(now, place, outputs),
+            Input::Hedge(input) => self.on_hedge(now, *input, outputs),
         }
     }
 
@@ -188,6 +196,11 @@ impl Writer {
         self.apply(now, step, outputs);
     }
 
+    fn on_broken(&mut self, now: UnixMillis, breakage: Breakage, outputs: &mut Vec<Output>) {
+        let step = self.answer.broken(&self.plan, breakage);
+        self.apply(now, step, outputs);
+    }
+
     fn apply(&mut self, now: UnixMillis, step: Step, outputs: &mut Vec<Output>) {
         if step.progress {
             self.progress_at = now;
@@ -197,6 +210,9 @@ impl Writer {
         }
         let mut records = Vec::new();
         let mut outcome = step.outcome;
+        if !step.events.is_empty() {
+            self.settle(now, outputs);
+        }
         for event in step.events {
             match self.event(now, event) {
                 Ok(event) => {
@@ -254,9 +270,7 @@ impl Writer {
         if outcome.hang_up {
             outputs.push(Output::HangUp);
         }
-        if records.is_empty() {
-            records.append(&mut self.answer.pending);
-        }
+        records.append(&mut self.answer.pending);
         if let Some(SseEvent { name, data }) =
             outcome.event(&self.plan, || self.answer.place(&self.plan, self.seq))
         {
@@ -279,6 +293,9 @@ impl Writer {
 
     fn on_appended(&mut self, now: UnixMillis, outputs: &mut Vec<Output>) {
         self.acknowledged = self.seq;
+        if self.on_hedge_dialled(now, outputs) {
+            return;
+        }
         match self.phase {
             Phase::Dialling if let Some(code) = self.stop_wanted => {
                 // Nothing was sent yet, so nothing can have been charged.
@@ -290,6 +307,7 @@ impl Writer {
                 self.progress_at = now;
                 self.asked_at = now;
                 self.content_at = None;
+                self.expect_content(now);
                 let call = self.call();
                 outputs.push(call);
             }
@@ -321,6 +339,7 @@ impl Writer {
         let message = "The stream log could not be written, so the answer was stopped.";
         let mut outcome = Outcome::failed(Error::new(code, message));
         outcome.nothing_ran = self.phase == Phase::Dialling && self.none_ran();
+        self.settle(now, outputs);
         // An end that was under way did not happen.
         self.phase = Phase::Answering;
         self.end_with(now, &outcome, Vec::new(), outputs);
@@ -337,19 +356,26 @@ impl Writer {
         }
         match self.phase {
             Phase::Asked | Phase::Answering => {
-                let (until, wait) = self.patience();
-                if until <= now {
-                    let since = match wait {
-                        Wait::Head | Wait::End => self.asked_at,
-                        Wait::First | Wait::Next | Wait::Client => self.progress_at,
-                    };
-                    let outcome = self.answer.late(&self.plan, wait, until.since(since));
-                    self.conclude(now, outcome, Vec::new(), outputs);
-                }
+                self.check_patience(now, outputs);
+                self.tick_hedge(now, outputs);
             }
             Phase::Pausing { until } if until <= now => self.dial(outputs),
             _ => {}
         }
+    }
+
+    /// Gives up who took too long.
+    fn check_patience(&mut self, now: UnixMillis, outputs: &mut Vec<Output>) {
+        let (until, wait) = self.patience(&self.waiting());
+        if until > now {
+            return;
+        }
+        let since = match wait {
+            Wait::Head | Wait::End => self.asked_at,
+            Wait::First | Wait::Next | Wait::Client => self.progress_at,
+        };
+        let outcome = self.answer.late(&self.plan, wait, until.since(since));
+        self.conclude(now, outcome, Vec::new(), outputs);
     }
 
     fn on_stop(&mut self, now: UnixMillis, code: ErrorCode, outputs: &mut Vec<Output>) {
@@ -380,22 +406,23 @@ impl Writer {
     }
 
     /// When the upstream is given up if it says nothing more, and what was waited for then.
-    fn patience(&self) -> (UnixMillis, Wait) {
-        let leg = self.plan.leg();
-        let heard = self.answer.has_content();
+    fn patience(&self, waiting: &Waiting<'_>) -> (UnixMillis, Wait) {
+        let leg = &self.plan.route.legs()[waiting.place];
+        let heard = waiting.answer.has_content();
+        let progress_at = waiting.progress_at;
         let silence = if heard {
-            (self.progress_at.plus(leg.event_timeout), Wait::Next)
+            (progress_at.plus(leg.event_timeout), Wait::Next)
         } else {
-            (self.progress_at.plus(leg.first_event_timeout), Wait::First)
+            (progress_at.plus(leg.first_event_timeout), Wait::First)
         };
         // Who is to go on with an answer that was heard has all its time.
-        let waited_for = !heard && !self.answer.is_delivered();
+        let waited_for = !heard && !waiting.answer.is_delivered();
         let client = self.plan.deadline.filter(|_| waited_for);
         let head = leg
             .head_timeout
-            .filter(|_| self.phase == Phase::Asked)
-            .map(|time| self.asked_at.plus(time));
-        let end = leg.total_timeout.map(|time| self.asked_at.plus(time));
+            .filter(|_| waiting.phase == Phase::Asked)
+            .map(|time| waiting.asked_at.plus(time));
+        let end = leg.total_timeout.map(|time| waiting.asked_at.plus(time));
         let others = [(client, Wait::Client), (head, Wait::Head), (end, Wait::End)];
         let others = others
             .into_iter()
@@ -408,10 +435,30 @@ impl Writer {
         )
     }
 
+    /// What is waited for of the attempt that leads.
+    const fn waiting(&self) -> Waiting<'_> {
+        Waiting {
+            place: self.plan.route.at(),
+            phase: self.phase,
+            answer: &self.answer,
+            asked_at: self.asked_at,
+            progress_at: self.progress_at,
+        }
+    }
+
     /// Whether an upstream has the request.
     const fn was_asked(&self) -> bool {
         matches!(self.phase, Phase::Asked | Phase::Answering)
     }
+}
+
+/// Where an attempt stands that is waited for.
+struct Waiting<'a> {
+    place: usize,
+    phase: Phase,
+    answer: &'a Answer,
+    asked_at: UnixMillis,
+    progress_at: UnixMillis,
 }
 
 /// What an upstream is waited for.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::Plan;
 use crate::dialect::{ClientDialect, Place, ProviderDialect, hide};
 use crate::error::{Error, ErrorCode};
-use crate::event::{Status, Usage};
+use crate::event::{Mode, Status, Usage};
 use crate::fault::Fault;
 use crate::frame::event::EventError;
 use crate::frame::sse::SseEvent;
@@ -140,6 +140,8 @@ impl Outcome {
             reason: self.reason(),
             http_status: self.http_status.or(code.map(ErrorCode::status)),
             nothing_ran: self.nothing_ran,
+            usage: None,
+            instead: None,
         }
     }
 
@@ -149,7 +151,7 @@ impl Outcome {
     }
 
     /// What it says of the deployment, which took so long to say something.
-    pub(super) fn report(&self, first_content: Option<Duration>) -> Report {
+    pub(super) fn report(&self, plan: &Plan, first_content: Option<Duration>) -> Report {
         let failure = self.failure();
         Report {
             verdict: match failure {
@@ -160,6 +162,7 @@ impl Outcome {
             failure: failure.map(|failure| failure.kind),
             retry_after: failure.and_then(|failure| failure.retry_after),
             first_content,
+            streamed: plan.mode == Mode::Stream,
         }
     }
 

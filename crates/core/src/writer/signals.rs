@@ -122,6 +122,8 @@ pub struct Leg {
     pub context_window: Option<u64>,
     /// What it can do for an answer that was cut.
     pub abilities: Abilities,
+    /// When its first content is so late that another one is asked beside.
+    pub hedge_after: Option<Duration>,
 }
 
 impl Plan {
@@ -164,6 +166,12 @@ pub enum Input {
     Readers(usize),
     /// What is known of the route after a failure: the answer to [`Output::Consult`].
     Advice(Advice),
+    /// The place of the route that can be asked beside, if there is one: the answer to
+    /// [`Output::FindHedge`].
+    HedgeFound(Option<usize>),
+    /// A [`Head`](Self::Head), [`Bytes`](Self::Bytes), [`Ended`](Self::Ended) or
+    /// [`Broken`](Self::Broken) of the one that was asked beside.
+    Hedge(Box<Self>),
 }
 
 /// What the driver knows of a route.
@@ -223,6 +231,16 @@ pub enum Output {
     Consult,
     /// Drop the connection to the upstream: its answer is not wanted any more.
     HangUp,
+    /// The first content is late: feed [`Input::HedgeFound`].
+    FindHedge,
+    /// Send the request to this place of the route too. What comes from there is [`Input::Hedge`].
+    Hedge(usize),
+    /// The one that was asked beside is over, and this is what it says of its deployment: drop its
+    /// connection.
+    HedgeLost(Report),
+    /// The one that was asked first is over, and this is what it says of its deployment: drop its
+    /// connection. From now on there is only the other one, and it takes its place.
+    HedgeLeads(Report),
     /// It is over. `None` when the log refused the terminal record.
     Done(Option<Arc<End>>),
 }

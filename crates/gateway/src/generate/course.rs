@@ -9,6 +9,7 @@ use everstream_core::dialect::{Prefix, ProviderDialect, Target, continuation_bod
 use everstream_core::error::Error;
 use everstream_core::event::{Mode, Surface};
 use everstream_core::policy::attempt::AttemptPolicy;
+use everstream_core::policy::hedge::HedgeAfter;
 use everstream_core::policy::recovery::Abilities;
 use everstream_core::writer::{Advice, Breakage, Leg, Route};
 
@@ -101,7 +102,8 @@ impl Course {
     /// As the writer sees it.
     pub(super) fn route(&self) -> Route {
         let surface = self.envelope.surface();
-        let leg = |stop: &Stop| leg(&stop.deployment, surface);
+        let after = self.attempts.hedge_after;
+        let leg = |stop: &Stop| leg(&stop.deployment, surface, after);
         Route::new(leg(&self.first), self.others.iter().map(leg))
     }
 
@@ -125,6 +127,19 @@ impl Course {
             rest: rest.map(|refused| refused.rest()).unwrap_or_default(),
             random: random::u64().unwrap_or_default(),
         }
+    }
+
+    /// The first place that was not asked, takes requests and has a retry in its budget, which is taken
+    /// out: what is asked beside another one must not multiply an outage.
+    pub(super) fn hedge(&mut self) -> Option<usize> {
+        let stops = std::iter::once(&mut self.first).chain(&mut self.others);
+        let mut stops = stops.enumerate();
+        let (place, stop) = stops.find(|(_, stop)| {
+            let health = &stop.deployment.health;
+            !stop.asked && health.refused().is_none() && health.may_retry()
+        })?;
+        stop.asked = true;
+        Some(place)
     }
 
     /// What the deployment at `place` is asked, if it may be: for an answer, or to go on from `prefix`.
@@ -248,7 +263,7 @@ fn unsent(error: Error) -> Breakage {
     }
 }
 
-fn leg(deployment: &Deployment, surface: Surface) -> Leg {
+fn leg(deployment: &Deployment, surface: Surface, hedge_after: Option<HedgeAfter>) -> Leg {
     let upstream = &deployment.upstream;
     let spec = upstream.spec();
     Leg {
@@ -262,5 +277,6 @@ fn leg(deployment: &Deployment, surface: Surface) -> Leg {
         total_timeout: spec.total_timeout,
         context_window: deployment.context_window,
         abilities: Abilities::default(),
+        hedge_after: hedge_after.and_then(|after| deployment.health.hedge_after(after)),
     }
 }

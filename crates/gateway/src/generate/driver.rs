@@ -12,13 +12,14 @@ use everstream_core::error::{Error, ErrorCode};
 use everstream_core::frame::http1::ResponseHead;
 use everstream_core::id::{Epoch, Seq, UnixMillis};
 use everstream_core::policy::retry_after::retry_after;
-use everstream_core::record::Record;
+use everstream_core::record::{Abandoned, Record};
 use everstream_core::writer::{Breakage, Input, Output, UpstreamHead, Writer};
 use everstream_store::Lease;
 use tokio::time::{Sleep, sleep_until, timeout};
 
 use super::Generator;
 use super::course::Course;
+use super::hedge::{self, Hedge};
 use super::live::{Ending, Live, News};
 use super::registry::Lost;
 use crate::clock::Clock;
@@ -40,9 +41,11 @@ pub(super) struct Driver {
     /// Who may be asked; `None` as soon as somebody has answered.
     course: Option<Box<Course>>,
     /// The place on it that is asked, and the leave to do so.
-    place: usize,
-    leave: Option<Leave>,
-    connection: Connection,
+    pub(super) place: usize,
+    pub(super) leave: Option<Leave>,
+    pub(super) connection: Connection,
+    /// Who is asked beside.
+    pub(super) hedge: Option<Box<Hedge>>,
     /// The error of the last append, for readers if the log takes nothing any more.
     append_error: Option<Error>,
 }
@@ -53,7 +56,7 @@ type Sending = Pin<Box<dyn Future<Output = Result<upstream::Response, UpstreamEr
     clippy::large_enum_variant,
     reason = "one lives in each driver, nearly always as `Answering`"
 )]
-enum Connection {
+pub(super) enum Connection {
     None,
     Sending(Sending),
     Answering(upstream::Body),
@@ -76,6 +79,7 @@ impl Driver {
             place: 0,
             leave: None,
             connection: Connection::None,
+            hedge: None,
             append_error: None,
         }
     }
@@ -114,6 +118,7 @@ impl Driver {
                     News { readers, .. } => Input::Readers(readers),
                 },
                 input = self.connection.next(self.generator.clock) => input,
+                input = hedge::next(&mut self.hedge, self.generator.clock), if self.hedge.is_some() => input,
                 () = alarm.as_mut(), if alarm_at.is_some() => {
                     alarm_at = None;
                     Input::Tick
@@ -155,6 +160,18 @@ impl Driver {
                     self.writer.step(self.generator.clock.now(), input, outputs);
                 }
                 Output::HangUp => self.connection = Connection::None,
+                Output::FindHedge => {
+                    let place = self.course.as_mut().and_then(|c| c.hedge());
+                    let input = Input::HedgeFound(place);
+                    self.writer.step(self.generator.clock.now(), input, outputs);
+                }
+                Output::Hedge(place) => {
+                    if let Some(input) = self.hedge(place) {
+                        self.writer.step(self.generator.clock.now(), input, outputs);
+                    }
+                }
+                Output::HedgeLost(report) => self.hedge_lost(report),
+                Output::HedgeLeads(report) => self.hedge_leads(report),
                 Output::Done(end) => {
                     if end.is_none() {
                         let error = self.append_error.take().unwrap_or_else(|| {
@@ -190,6 +207,10 @@ impl Driver {
                     match record {
                         Record::Event(event) => events.push(event),
                         Record::Dialled(dialled) => self.live.asked(dialled.upstream),
+                        Record::Abandoned(Abandoned {
+                            instead: Some(upstream),
+                            ..
+                        }) => self.live.asked(upstream),
                         Record::End(end) => ending = Some(Ending::Logged(end)),
                         _ => {}
                     }
@@ -222,12 +243,25 @@ impl Driver {
     /// go on with the one that begins so.
     fn dial(&mut self, place: usize, prefix: Option<&Prefix>) -> Option<Breakage> {
         self.place = place;
-        let course = self.course.as_mut()?;
-        let (leave, call) = match course.call(place, prefix) {
+        match self.request(place, prefix)? {
+            Ok((leave, connection)) => {
+                (self.leave, self.connection) = (Some(leave), connection);
+                None
+            }
+            Err(refused) => Some(refused),
+        }
+    }
+
+    /// A request that is about to be sent. `None` when nobody may be asked any more.
+    pub(super) fn request(
+        &mut self,
+        place: usize,
+        prefix: Option<&Prefix>,
+    ) -> Option<Result<(Leave, Connection), Breakage>> {
+        let (leave, call) = match self.course.as_mut()?.call(place, prefix) {
             Ok(called) => called,
-            Err(refused) => return Some(refused),
+            Err(refused) => return Some(Err(refused)),
         };
-        self.leave = Some(leave);
         let sending = Box::pin(async move {
             let headers = call.headers.iter();
             let headers: Vec<_> = headers.map(|(name, value)| (*name, &**value)).collect();
@@ -239,8 +273,7 @@ impl Driver {
             };
             call.upstream.send(request).await
         });
-        self.connection = Connection::Sending(sending);
-        None
+        Some(Ok((leave, Connection::Sending(sending))))
     }
 
     /// Moves the timer only when it would ring too late: most deadlines move away with each event,
@@ -259,7 +292,7 @@ impl Driver {
 
 impl Connection {
     /// What the upstream does next; pending for ever without one.
-    async fn next(&mut self, clock: Clock) -> Input {
+    pub(super) async fn next(&mut self, clock: Clock) -> Input {
         match self {
             Self::None => std::future::pending().await,
             Self::Sending(sending) => match sending.await {

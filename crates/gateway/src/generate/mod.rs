@@ -2,6 +2,7 @@
 
 mod course;
 mod driver;
+mod hedge;
 pub mod live;
 pub mod recover;
 pub mod registry;

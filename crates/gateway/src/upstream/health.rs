@@ -11,6 +11,7 @@ use everstream_core::policy::breaker::{BreakerState, Verdict};
 use everstream_core::policy::deployment::{
     Admitted, Closed, DeploymentSettings, DeploymentState, Report, Sight,
 };
+use everstream_core::policy::hedge::HedgeAfter;
 use everstream_core::writer::Breakage;
 
 use crate::clock::Clock;
@@ -81,6 +82,12 @@ impl Health {
         self.lock().may_retry(now)
     }
 
+    /// How long its first content may take before another deployment is asked beside.
+    pub fn hedge_after(&self, after: HedgeAfter) -> Option<Duration> {
+        let now = self.clock.now();
+        self.lock().hedge_after(now, after)
+    }
+
     /// Takes it out, or back in. What is under way goes on.
     pub fn drain(&self, drained: bool) {
         self.lock().drain(drained);
@@ -119,6 +126,7 @@ impl Drop for Leave {
             failure: None,
             retry_after: None,
             first_content: None,
+            streamed: false,
         });
     }
 }
@@ -251,6 +259,7 @@ mod tests {
             failure: Some(kind),
             retry_after: Some(Duration::from_mins(1)),
             first_content: None,
+            streamed: false,
         });
         let refused = health.refused().expect("it wants to be left alone");
         let told = refused.breakage("u");

@@ -121,6 +121,7 @@ impl ConfiguredRoute {
             attempts: AttemptPolicy {
                 attempts: config.attempts,
                 idempotent: config.idempotent,
+                hedge_after: config.hedge_after,
                 ..AttemptPolicy::default()
             },
             places: places.collect(),

@@ -1,4 +1,5 @@
 use super::*;
+use crate::policy::hedge::HedgeAfter;
 use crate::policy::select::Strategy;
 
 const UPSTREAMS: &str = "[[upstreams]]\nname = \"one\"\nbase_url = \"http://localhost:1/v1\"\n\
@@ -32,6 +33,7 @@ model = "n"
 strategy = "sticky"
 attempts = 2
 idempotent = true
+hedge_after = "p95"
 [[routes.deployments]]
 upstream = "two"
 "#,
@@ -43,6 +45,10 @@ upstream = "two"
     assert_eq!(
         (first.strategy, first.attempts, first.idempotent),
         (Strategy::Priority, 4, false)
+    );
+    assert_eq!(
+        (first.hedge_after, second.hedge_after),
+        (None, Some(HedgeAfter::Percentile(95)))
     );
     let [one, two] = &first.deployments[..] else {
         panic!("{first:?}")
@@ -92,6 +98,11 @@ fn a_route_that_leads_nowhere_is_refused_with_its_line() {
             "[[routes]]\nmodel = \"m\"\nstrategy = \"randomly\"",
             at + 2,
             "no such choice",
+        ),
+        (
+            "[[routes]]\nmodel = \"m\"\nhedge_after = \"p100\"",
+            at + 2,
+            "a percentile from `p50` to `p99`",
         ),
         (
             "[[routes]]\nmodel = \"m\"\n[[routes.deployments]]\nupstream = \"one\"\nweigth = 1",
