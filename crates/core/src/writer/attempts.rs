@@ -1,5 +1,7 @@
 //! What becomes of a generation whose upstream failed before anybody heard of its answer.
 
+use std::cmp::Reverse;
+
 use crate::id::UnixMillis;
 use crate::policy::attempt::{Failure, Next, Standing};
 use crate::policy::backoff::Backoff;
@@ -24,10 +26,10 @@ pub(super) struct Attempts {
     may_have_run: bool,
     /// Records that go out with the next one: of audits, and the last events of an answer that was cut.
     pub(super) audit: Vec<Record>,
-    /// What the client is told if nobody answers.
-    worst: Option<Failed>,
+    /// What the client is told if nobody answers: of all failures the one that says most to it.
+    told: Option<Failed>,
     /// What the driver is consulted about.
-    latest: Option<Failed>,
+    pub(super) latest: Option<Failed>,
 }
 
 /// An attempt that came to nothing.
@@ -48,7 +50,7 @@ impl Default for Attempts {
             asked: vec![0],
             may_have_run: false,
             audit: Vec::new(),
-            worst: None,
+            told: None,
             latest: None,
         }
     }
@@ -86,7 +88,7 @@ impl Attempts {
     /// One came to nothing, and another one goes on.
     pub(super) fn remember(&mut self, failed: Failed) {
         self.may_have_run |= !failed.failure.nothing_ran;
-        self.worst = Some(self.worst_of(failed));
+        self.told = Some(self.most_telling(failed));
     }
 
     /// One was dropped.
@@ -94,12 +96,19 @@ impl Attempts {
         self.may_have_run = true;
     }
 
-    /// The first one was asked because it should have answered: what the others say comes second.
-    fn worst_of(&mut self, failed: Failed) -> Failed {
-        match self.worst.take() {
-            Some(worst) if worst.attempt < failed.attempt => worst,
-            _ => failed,
-        }
+    /// Of those that failed alike the first one, which was asked because it should have answered.
+    fn most_telling(&mut self, latest: Failed) -> Failed {
+        let says = |failed: &Failed| (failed.failure.kind.tells(), Reverse(failed.attempt));
+        let before = self.told.take();
+        let before = before.filter(|before| says(before) > says(&latest));
+        before.unwrap_or(latest)
+    }
+
+    /// As many as the log knows of, at these places, were made before; of them this one leads.
+    pub(super) fn reread(&mut self, made: u32, number: u32, asked: Vec<usize>) {
+        (self.made, self.number) = (made, number);
+        self.asked = asked;
+        self.may_have_run = true;
     }
 
     /// Another one begins, at this place of the route.
@@ -116,6 +125,7 @@ impl Writer {
     /// The next attempt, as the log takes it before it is made.
     pub(super) fn dial(&mut self, outputs: &mut Vec<Output>) {
         self.phase = Phase::Dialling;
+        self.cancel_run(outputs);
         self.attempts.number = self.attempts.made;
         let mut records = std::mem::take(&mut self.attempts.audit);
         records.push(self.dialled(self.attempts.number));
@@ -144,14 +154,39 @@ impl Writer {
         if self.is_over() {
             return;
         }
+        if self.attach.is_away() {
+            return self.still_away(now, &outcome, outputs);
+        }
         let Some(outcome) = self.fall_back(outcome, &mut records, outputs) else {
             return;
         };
         self.settle(now, outputs);
+        if self.can_reattach(&outcome) {
+            return self.reattach(now, outcome, records, outputs);
+        }
+        if outcome.is_told() {
+            self.attach.is_over();
+        }
+        self.lose(now, outcome, records, outputs);
+    }
+
+    /// The attempt under way is over, with this outcome.
+    pub(super) fn judge(&self, outcome: &Outcome, outputs: &mut Vec<Output>) {
         if self.was_asked() {
             let took = self.content_at.map(|at| at.since(self.asked_at));
             outputs.push(Output::Judge(outcome.report(&self.plan, took)));
         }
+    }
+
+    /// The same as [`Self::conclude`], where the answer is not found again.
+    pub(super) fn lose(
+        &mut self,
+        now: UnixMillis,
+        outcome: Outcome,
+        mut records: Vec<Record>,
+        outputs: &mut Vec<Output>,
+    ) {
+        self.judge(&outcome, outputs);
         let may_pass = !self.answer.is_delivered() || self.plan.is_recovering();
         let failure = outcome.failure().filter(|_| may_pass);
         let Some(failure) = failure else {
@@ -198,6 +233,7 @@ impl Writer {
             made_here: self.attempts.made_here,
             others: other.is_some(),
             larger: larger.is_some(),
+            other_key: advice.other_key,
             in_budget: advice.in_budget,
             backoff: Backoff::default()
                 .pause(self.attempts.made_here, advice.random)
@@ -211,13 +247,18 @@ impl Writer {
                 self.plan.route.turn_to(place);
                 self.attempts.asked.push(place);
                 self.attempts.made_here = 1;
-                self.answer = Answer::new(&self.plan, now);
+                self.answer = Answer::new(&self.plan);
+                self.dial(outputs);
+            }
+            (Next::OtherKey, _, _) => {
+                self.move_on(failed);
+                self.answer = Answer::new(&self.plan);
                 self.dial(outputs);
             }
             (Next::Again(pause), _, _) => {
                 self.move_on(failed);
                 self.attempts.made_here += 1;
-                self.answer = Answer::new(&self.plan, now);
+                self.answer = Answer::new(&self.plan);
                 self.phase = Phase::Pausing {
                     until: now.plus(pause),
                 };
@@ -246,11 +287,7 @@ impl Writer {
 
     fn give_up(&mut self, now: UnixMillis, latest: Failed, outputs: &mut Vec<Output>) {
         let none_ran = self.none_ran() && latest.failure.nothing_ran;
-        let mut told = if latest.failure.kind.blames_request() {
-            latest
-        } else {
-            self.attempts.worst_of(latest)
-        };
+        let mut told = self.attempts.most_telling(latest);
         self.plan.route.turn_to(told.place);
         told.outcome.nothing_ran = none_ran;
         told.outcome.hang_up = false;

@@ -13,9 +13,11 @@ use crate::policy::deployment::Report;
 use crate::record::{Abandoned, Record};
 
 use super::answer::Answer;
+use super::attach::Attach;
 use super::attempts::Failed;
 use super::outcome::Outcome;
-use super::{Input, Output, Phase, Waiting, Writer};
+use super::patience::Waiting;
+use super::{Input, Output, Phase, Writer};
 
 /// Why an attempt was dropped whose answer nobody needed any more, as its record has it.
 pub const HEDGE_LOST: &str = "hedge_lost";
@@ -42,6 +44,7 @@ pub(super) struct Other {
     made_here: u32,
     phase: Phase,
     answer: Answer,
+    attach: Attach,
     asked_at: UnixMillis,
     content_at: Option<UnixMillis>,
     progress_at: UnixMillis,
@@ -55,6 +58,11 @@ impl Writer {
         let wanted = self.plan.mode == Mode::Stream && !self.answer.is_delivered();
         let after = self.plan.leg().hedge_after.filter(|_| wanted);
         self.hedging = after.map_or(Hedging::Off, |after| Hedging::Due(now.plus(after)));
+    }
+
+    /// Whether two are asked at once.
+    pub(super) const fn is_hedged(&self) -> bool {
+        matches!(self.hedging, Hedging::On(_))
     }
 
     /// When something is to be done here.
@@ -111,7 +119,8 @@ impl Writer {
             number,
             made_here: 1,
             phase: Phase::Dialling,
-            answer: Answer::new(&self.plan, now),
+            answer: Answer::new(&self.plan),
+            attach: Attach::default(),
             asked_at: now,
             content_at: None,
             progress_at: now,
@@ -131,7 +140,7 @@ impl Writer {
         }
         other.phase = Phase::Asked;
         (other.asked_at, other.progress_at) = (now, now);
-        outputs.push(Output::Hedge(other.place));
+        outputs.push(Output::Hedge(other.place, other.number));
         true
     }
 
@@ -185,10 +194,11 @@ impl Writer {
             instead: Some(self.plan.leg().upstream.clone()),
         };
         self.note(other.answer.pending, lost);
+        let run = other.attach.into_run();
         outputs.push(if other.led {
-            Output::HedgeLeads(report)
+            Output::HedgeLeads(report, run)
         } else {
-            Output::HedgeLost(report)
+            Output::HedgeLost(report, run)
         });
     }
 
@@ -201,9 +211,12 @@ impl Writer {
         outputs: &mut Vec<Output>,
     ) -> Option<Outcome> {
         let failure = outcome.failure().filter(|f| !f.kind.blames_request());
-        let Some(failure) = failure.filter(|_| matches!(self.hedging, Hedging::On(_))) else {
+        let Some(failure) = failure.filter(|_| self.is_hedged()) else {
             return Some(outcome);
         };
+        if outcome.is_told() {
+            self.attach.is_over();
+        }
         let report = outcome.report(&self.plan, None);
         let mut pending = take(records);
         pending.append(&mut self.answer.pending);
@@ -222,12 +235,15 @@ impl Writer {
         };
         record.instead = Some(self.plan.leg().upstream.clone());
         self.note(pending, record);
+        let run = gone.attach.into_run();
         // It has just come to lead, or it did before.
         outputs.push(if gone.led {
-            Output::HedgeLeads(report)
+            Output::HedgeLeads(report, run)
         } else {
-            Output::HedgeLost(report)
+            Output::HedgeLost(report, run)
         });
+        // The next process must not look for the one that failed.
+        outputs.push(Output::Append(take(&mut self.answer.pending)));
         None
     }
 
@@ -256,6 +272,7 @@ impl Writer {
         self.attempts.swap(&mut other.number, &mut other.made_here);
         swap(&mut self.phase, &mut other.phase);
         swap(&mut self.answer, &mut other.answer);
+        swap(&mut self.attach, &mut other.attach);
         swap(&mut self.asked_at, &mut other.asked_at);
         swap(&mut self.content_at, &mut other.content_at);
         swap(&mut self.progress_at, &mut other.progress_at);
@@ -270,6 +287,7 @@ impl Other {
             answer: &self.answer,
             asked_at: self.asked_at,
             progress_at: self.progress_at,
+            away: None,
         }
     }
 }

@@ -7,11 +7,18 @@
 //! [`Input::Appended`] or [`Input::AppendFailed`].
 
 mod answer;
+mod attach;
 mod attempts;
+mod calls;
 mod hedge;
 mod ladder;
 mod outcome;
+mod patience;
+mod resume;
 mod signals;
+mod tail;
+mod trail;
+
 #[cfg(test)]
 mod tests;
 
@@ -19,20 +26,23 @@ use bytes::Bytes;
 use std::sync::Arc;
 
 use crate::dialect::hide;
-use crate::error::{Error, ErrorCode};
-use crate::event::{Event, Status};
-use crate::frame::sse::SseEvent;
+use crate::error::ErrorCode;
+use crate::event::Status;
 use crate::id::{Seq, UnixMillis};
 use crate::policy::disconnect::OnDisconnect;
 use crate::record::{End, Head, Record};
 use answer::{Answer, Step};
+use attach::Attach;
 use attempts::Attempts;
 use hedge::Hedging;
 use ladder::Ladder;
 use outcome::Outcome;
+use patience::Wait;
 
 pub use hedge::HEDGE_LOST;
+pub use resume::Resumption;
 pub use signals::{Advice, Breakage, Input, Leg, Output, Plan, Route, UpstreamHead};
+pub use trail::Trail;
 
 /// The state machine.
 #[derive(Debug)]
@@ -46,6 +56,7 @@ pub struct Writer {
     bytes: u64,
     answer: Answer,
     attempts: Attempts,
+    attach: Attach,
     ladder: Ladder,
     hedging: Hedging,
     /// When the upstream was asked.
@@ -78,6 +89,10 @@ enum Phase {
     Pausing {
         until: UnixMillis,
     },
+    /// The provider's own stream of the answer is looked for, later.
+    Away {
+        until: UnixMillis,
+    },
     /// The terminal record is being appended.
     Ending,
     Over,
@@ -87,9 +102,10 @@ impl Writer {
     /// A writer that waits for [`Input::Start`].
     pub fn new(plan: Plan, now: UnixMillis) -> Self {
         Self {
-            answer: Answer::new(&plan, now),
+            answer: Answer::new(&plan),
             plan,
             attempts: Attempts::default(),
+            attach: Attach::default(),
             ladder: Ladder::default(),
             hedging: Hedging::default(),
             asked_at: now,
@@ -117,8 +133,19 @@ impl Writer {
                 Some(hedge.map_or(until, |hedge| until.min(hedge)))
             }
             Phase::Pausing { until } => Some(until),
+            Phase::Away { until } => Some(until.min(self.patience(&self.waiting()).0)),
         };
         silence.into_iter().chain(self.unread_until).min()
+    }
+
+    /// The place of the route that is asked, or was asked last.
+    pub fn place(&self) -> usize {
+        self.plan.route.at()
+    }
+
+    /// The number of the attempt under way, from 1.
+    pub const fn attempt(&self) -> u32 {
+        self.attempts.number()
     }
 
     /// Whether the terminal record is on its way or written.
@@ -132,7 +159,7 @@ impl Writer {
             return;
         }
         match input {
-            Input::Start => self.on_start(outputs),
+            Input::Start => self.on_start(now, outputs),
             Input::Head(head) => self.on_head(now, head, outputs),
             Input::Bytes(bytes) => self.on_bytes(now, &bytes, outputs),
             Input::Ended => self.on_ended(now, outputs),
@@ -152,9 +179,16 @@ impl Writer {
         }
     }
 
-    fn on_start(&mut self, outputs: &mut Vec<Output>) {
+    fn on_start(&mut self, now: UnixMillis, outputs: &mut Vec<Output>) {
         if self.phase != Phase::Idle {
             return;
+        }
+        if self.attach.is_away() {
+            return self.set_out(now, Vec::new(), outputs);
+        }
+        if self.attempts.latest.is_some() {
+            self.phase = Phase::Consulting;
+            return outputs.push(Output::Consult);
         }
         self.dial(outputs);
     }
@@ -164,20 +198,34 @@ impl Writer {
             return;
         }
         self.phase = Phase::Answering;
+        if self.attach.is_away() {
+            return self.on_head_again(now, head, outputs);
+        }
         self.progress_at = now;
+        let record = self.head_record(&head);
+        let handle = head.handle.clone();
+        match self.answer.head(&self.plan, head) {
+            // It goes out with the first events: nobody waits for it, and it saves a write.
+            Ok(()) => {
+                self.answer.pending.push(record);
+                if let Some(handle) = handle {
+                    self.found(&handle, outputs);
+                }
+            }
+            Err(outcome) => self.conclude(now, *outcome, vec![record], outputs),
+        }
+    }
+
+    fn head_record(&self, head: &UpstreamHead) -> Record {
         let shown = |id: &String| {
             let id = hide(id.clone().into(), &self.plan.leg().secrets);
             String::from_utf8_lossy(&id).into_owned()
         };
-        let record = Record::Head(Head {
+        Record::Head(Head {
             status: head.status,
             request_id: head.request_id.as_ref().map(shown),
-        });
-        match self.answer.head(&self.plan, head) {
-            // It goes out with the first events: nobody waits for it, and it saves a write.
-            Ok(()) => self.answer.pending.push(record),
-            Err(outcome) => self.conclude(now, *outcome, vec![record], outputs),
-        }
+            handle: None,
+        })
     }
 
     fn on_bytes(&mut self, now: UnixMillis, bytes: &Bytes, outputs: &mut Vec<Output>) {
@@ -202,6 +250,12 @@ impl Writer {
     }
 
     fn apply(&mut self, now: UnixMillis, step: Step, outputs: &mut Vec<Output>) {
+        let Some(step) = self.catch_up(now, step, outputs) else {
+            return;
+        };
+        if let Some(handle) = self.answer.handle.clone() {
+            self.found(&handle, outputs);
+        }
         if step.progress {
             self.progress_at = now;
         }
@@ -234,63 +288,6 @@ impl Writer {
         }
     }
 
-    /// Numbers an event, or says which bound it would break.
-    fn event(&mut self, now: UnixMillis, event: SseEvent) -> Result<Event, Box<Outcome>> {
-        let SseEvent { name, data } = event;
-        let limits = &self.plan.limits;
-        let bytes = self.bytes + data.len() as u64;
-        if bytes > limits.stream_bytes {
-            return Err(Outcome::too_large("limits.stream_bytes", limits.stream_bytes).into());
-        }
-        if self.seq.get() >= limits.stream_events {
-            return Err(Outcome::too_large("limits.stream_events", limits.stream_events).into());
-        }
-        self.bytes = bytes;
-        self.seq = self.seq.next();
-        Ok(Event {
-            seq: self.seq,
-            time: now,
-            name,
-            data,
-        })
-    }
-
-    /// Appends what is left, the dialect's error event if there is an error, and the terminal
-    /// record, all at once.
-    fn end_with(
-        &mut self,
-        now: UnixMillis,
-        outcome: &Outcome,
-        mut records: Vec<Record>,
-        outputs: &mut Vec<Output>,
-    ) {
-        if self.is_over() {
-            return;
-        }
-        if outcome.hang_up {
-            outputs.push(Output::HangUp);
-        }
-        records.append(&mut self.answer.pending);
-        if let Some(SseEvent { name, data }) =
-            outcome.event(&self.plan, || self.answer.place(&self.plan, self.seq))
-        {
-            self.seq = self.seq.next();
-            records.push(Record::Event(Event {
-                seq: self.seq,
-                time: now,
-                name,
-                data,
-            }));
-        }
-        let usage = self.answer.usage(&self.plan, outcome.nothing_ran);
-        let usage = self.spent().plus(&usage);
-        let end = Arc::new(outcome.end(&self.plan, usage, now));
-        records.push(Record::End(Arc::clone(&end)));
-        self.end = Some(end);
-        self.phase = Phase::Ending;
-        outputs.push(Output::Append(records));
-    }
-
     fn on_appended(&mut self, now: UnixMillis, outputs: &mut Vec<Output>) {
         self.acknowledged = self.seq;
         if self.on_hedge_dialled(now, outputs) {
@@ -315,34 +312,15 @@ impl Writer {
                 self.phase = Phase::Over;
                 outputs.push(Output::Done(self.end.clone()));
             }
+            Phase::Away { until } if until <= now => self.look_for_it(now, outputs),
             Phase::Idle
             | Phase::Asked
             | Phase::Answering
             | Phase::Consulting
             | Phase::Pausing { .. }
+            | Phase::Away { .. }
             | Phase::Over => {}
         }
-    }
-
-    /// A failed append left nothing behind, so its numbers are free. One more append is tried, for
-    /// the error and the terminal record; if the log refuses that too, the next start finds an
-    /// orphan and resolves it, and the driver tells the readers.
-    fn on_append_failed(&mut self, now: UnixMillis, code: ErrorCode, outputs: &mut Vec<Output>) {
-        if self.append_failed || self.phase == Phase::Over {
-            self.phase = Phase::Over;
-            outputs.push(Output::Done(None));
-            return;
-        }
-        self.append_failed = true;
-        self.seq = self.acknowledged;
-        self.answer.pending.clear();
-        let message = "The stream log could not be written, so the answer was stopped.";
-        let mut outcome = Outcome::failed(Error::new(code, message));
-        outcome.nothing_ran = self.phase == Phase::Dialling && self.none_ran();
-        self.settle(now, outputs);
-        // An end that was under way did not happen.
-        self.phase = Phase::Answering;
-        self.end_with(now, &outcome, Vec::new(), outputs);
     }
 
     fn on_tick(&mut self, now: UnixMillis, outputs: &mut Vec<Output>) {
@@ -355,7 +333,8 @@ impl Writer {
             return;
         }
         match self.phase {
-            Phase::Asked | Phase::Answering => {
+            Phase::Away { until } if until <= now => self.look_for_it(now, outputs),
+            Phase::Asked | Phase::Answering | Phase::Away { .. } => {
                 self.check_patience(now, outputs);
                 self.tick_hedge(now, outputs);
             }
@@ -364,24 +343,10 @@ impl Writer {
         }
     }
 
-    /// Gives up who took too long.
-    fn check_patience(&mut self, now: UnixMillis, outputs: &mut Vec<Output>) {
-        let (until, wait) = self.patience(&self.waiting());
-        if until > now {
-            return;
-        }
-        let since = match wait {
-            Wait::Head | Wait::End => self.asked_at,
-            Wait::First | Wait::Next | Wait::Client => self.progress_at,
-        };
-        let outcome = self.answer.late(&self.plan, wait, until.since(since));
-        self.conclude(now, outcome, Vec::new(), outputs);
-    }
-
     fn on_stop(&mut self, now: UnixMillis, code: ErrorCode, outputs: &mut Vec<Output>) {
         match self.phase {
             Phase::Idle | Phase::Dialling => self.stop_wanted = Some(code),
-            Phase::Asked | Phase::Answering => {
+            Phase::Asked | Phase::Answering | Phase::Away { .. } => {
                 let outcome = Outcome::stopped(code, false);
                 self.conclude(now, outcome, Vec::new(), outputs);
             }
@@ -405,75 +370,13 @@ impl Writer {
         }
     }
 
-    /// When the upstream is given up if it says nothing more, and what was waited for then.
-    fn patience(&self, waiting: &Waiting<'_>) -> (UnixMillis, Wait) {
-        let leg = &self.plan.route.legs()[waiting.place];
-        let heard = waiting.answer.has_content();
-        let progress_at = waiting.progress_at;
-        let silence = if heard {
-            (progress_at.plus(leg.event_timeout), Wait::Next)
-        } else {
-            (progress_at.plus(leg.first_event_timeout), Wait::First)
-        };
-        // Who is to go on with an answer that was heard has all its time.
-        let waited_for = !heard && !waiting.answer.is_delivered();
-        let client = self.plan.deadline.filter(|_| waited_for);
-        let head = leg
-            .head_timeout
-            .filter(|_| waiting.phase == Phase::Asked)
-            .map(|time| waiting.asked_at.plus(time));
-        let end = leg.total_timeout.map(|time| waiting.asked_at.plus(time));
-        let others = [(client, Wait::Client), (head, Wait::Head), (end, Wait::End)];
-        let others = others
-            .into_iter()
-            .filter_map(|(until, wait)| Some((until?, wait)));
-        others.fold(
-            silence,
-            |soonest, other| {
-                if other.0 < soonest.0 { other } else { soonest }
-            },
-        )
-    }
-
-    /// What is waited for of the attempt that leads.
-    const fn waiting(&self) -> Waiting<'_> {
-        Waiting {
-            place: self.plan.route.at(),
-            phase: self.phase,
-            answer: &self.answer,
-            asked_at: self.asked_at,
-            progress_at: self.progress_at,
-        }
-    }
-
     /// Whether an upstream has the request.
     const fn was_asked(&self) -> bool {
-        matches!(self.phase, Phase::Asked | Phase::Answering)
+        matches!(
+            self.phase,
+            Phase::Asked | Phase::Answering | Phase::Away { .. }
+        )
     }
-}
-
-/// Where an attempt stands that is waited for.
-struct Waiting<'a> {
-    place: usize,
-    phase: Phase,
-    answer: &'a Answer,
-    asked_at: UnixMillis,
-    progress_at: UnixMillis,
-}
-
-/// What an upstream is waited for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Wait {
-    /// The head of its answer.
-    Head,
-    /// Its first event.
-    First,
-    /// The next one.
-    Next,
-    /// The end of its answer.
-    End,
-    /// Its first event, and no longer than the client says.
-    Client,
 }
 
 impl Status {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::dialect::{Prefix, ProviderDialect, ReplyHead};
+use crate::dialect::{Handle, Prefix, ProviderDialect, ReplyHead};
 use crate::error::ErrorCode;
 use crate::event::{Mode, Surface};
 use crate::id::{StreamId, UnixMillis};
@@ -14,7 +14,7 @@ use crate::policy::attempt::AttemptPolicy;
 use crate::policy::deployment::Report;
 use crate::policy::disconnect::OnDisconnect;
 use crate::policy::recovery::{Abilities, OnCut};
-use crate::record::{End, Record};
+use crate::record::{Dialled, End, Record};
 use crate::secret::Secret;
 
 /// What a writer needs to know before it starts.
@@ -22,6 +22,8 @@ use crate::secret::Secret;
 pub struct Plan {
     /// The stream it writes.
     pub stream: StreamId,
+    /// When it was accepted.
+    pub created_at: UnixMillis,
     /// The dialect.
     pub surface: Surface,
     /// Streamed or one body.
@@ -58,11 +60,10 @@ impl Plan {
 
     /// Whether an answer that is cut may go on.
     pub(super) fn is_recovering(&self) -> bool {
-        let able = |leg: &Leg| leg.abilities.continues || leg.abilities.deterministic;
         self.on_cut == OnCut::Recover
             && self.mode == Mode::Stream
             && self.choices <= 1
-            && self.route.legs.iter().any(able)
+            && self.route.legs.iter().any(|leg| leg.abilities.any())
     }
 }
 
@@ -89,6 +90,12 @@ impl Route {
     /// All of them.
     pub fn legs(&self) -> &[Leg] {
         &self.legs
+    }
+
+    /// Where the deployment is that was asked so, if it is still there.
+    pub(super) fn place_of(&self, asked: &Dialled) -> Option<usize> {
+        let is_it = |leg: &Leg| leg.upstream == asked.upstream && leg.model == asked.model;
+        self.legs.iter().position(is_it)
     }
 
     /// Goes on to another one. Places that are not there change nothing.
@@ -124,15 +131,17 @@ pub struct Leg {
     pub abilities: Abilities,
     /// When its first content is so late that another one is asked beside.
     pub hedge_after: Option<Duration>,
+    /// It runs the same request under the same `Idempotency-Key` once.
+    pub keyed: bool,
 }
 
 impl Plan {
-    /// What the gateway knows of an answer that begins at `now`.
-    pub(super) fn head(&self, now: UnixMillis) -> ReplyHead {
+    /// What the gateway knows of the answer.
+    pub(super) fn head(&self) -> ReplyHead {
         ReplyHead {
             id: self.stream.to_string(),
             model: self.leg().model.clone(),
-            created: now.0 / 1000,
+            created: self.created_at.0 / 1000,
             show_usage: self.show_usage,
             echo: self.echo.clone(),
         }
@@ -181,6 +190,8 @@ pub struct Advice {
     pub open: Vec<usize>,
     /// The retry budget of the one that failed has one left.
     pub in_budget: bool,
+    /// The one that failed has another key, which does not rest.
+    pub other_key: bool,
     /// How long the one that failed takes no request.
     pub rest: Duration,
     /// A random number, for the pause.
@@ -200,6 +211,8 @@ pub struct UpstreamHead {
     pub retry_after: Option<Duration>,
     /// The provider's id of the request.
     pub request_id: Option<String>,
+    /// By what its stream is found again, if the head says so.
+    pub handle: Option<Handle>,
 }
 
 /// Why there is no (more of an) answer.
@@ -225,6 +238,11 @@ pub enum Output {
     /// Send it to this place of the route with the beginning of its answer, as
     /// [`continuation_body`](crate::dialect::continuation_body) has it.
     Continue(usize, Arc<Prefix>),
+    /// Ask the upstream at this place for its own stream of the answer, from the start; without a handle
+    /// by the same request under the same `Idempotency-Key`.
+    Reattach(usize, Option<Handle>),
+    /// Stop the run that goes on at the upstream that was asked last, as far as that can be done.
+    Cancel(Handle),
     /// The attempt is over, and this is what it says of the deployment.
     Judge(Report),
     /// It failed, and somebody else may answer or go on: feed [`Input::Advice`].
@@ -233,14 +251,16 @@ pub enum Output {
     HangUp,
     /// The first content is late: feed [`Input::HedgeFound`].
     FindHedge,
-    /// Send the request to this place of the route too. What comes from there is [`Input::Hedge`].
-    Hedge(usize),
+    /// Send the request to this place of the route too, as the attempt of this number. What comes from
+    /// there is [`Input::Hedge`].
+    Hedge(usize, u32),
     /// The one that was asked beside is over, and this is what it says of its deployment: drop its
-    /// connection.
-    HedgeLost(Report),
+    /// connection, and stop its run if that goes on without.
+    HedgeLost(Report, Option<Handle>),
     /// The one that was asked first is over, and this is what it says of its deployment: drop its
-    /// connection. From now on there is only the other one, and it takes its place.
-    HedgeLeads(Report),
+    /// connection, and stop its run if that goes on without. From now on there is only the other one,
+    /// and it takes its place.
+    HedgeLeads(Report, Option<Handle>),
     /// It is over. `None` when the log refused the terminal record.
     Done(Option<Arc<End>>),
 }

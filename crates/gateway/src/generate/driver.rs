@@ -7,10 +7,11 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
-use everstream_core::dialect::Prefix;
+use everstream_core::dialect::{Handle, Prefix};
 use everstream_core::error::{Error, ErrorCode};
 use everstream_core::frame::http1::ResponseHead;
 use everstream_core::id::{Epoch, Seq, UnixMillis};
+use everstream_core::policy::attempt::FailureKind;
 use everstream_core::policy::retry_after::retry_after;
 use everstream_core::record::{Abandoned, Record};
 use everstream_core::writer::{Breakage, Input, Output, UpstreamHead, Writer};
@@ -18,6 +19,7 @@ use everstream_store::Lease;
 use tokio::time::{Sleep, sleep_until, timeout};
 
 use super::Generator;
+use super::attach::{self, Asked, Call};
 use super::course::Course;
 use super::hedge::{self, Hedge};
 use super::live::{Ending, Live, News};
@@ -38,11 +40,15 @@ pub(super) struct Driver {
     live: Arc<Live>,
     lease: Lease,
     writer: Writer,
-    /// Who may be asked; `None` as soon as somebody has answered.
-    course: Option<Box<Course>>,
+    /// Who may be asked; `None` as soon as nobody else may be.
+    pub(super) course: Option<Box<Course>>,
     /// The place on it that is asked, and the leave to do so.
     pub(super) place: usize,
     pub(super) leave: Option<Leave>,
+    /// What failed last.
+    failure: Option<FailureKind>,
+    /// The upstream that was asked last.
+    pub(super) asked: Option<Asked>,
     pub(super) connection: Connection,
     /// Who is asked beside.
     pub(super) hedge: Option<Box<Hedge>>,
@@ -71,13 +77,15 @@ impl Driver {
         course: Course,
     ) -> Self {
         Self {
+            place: writer.place(),
             generator,
             live,
             lease,
             writer,
             course: Some(Box::new(course)),
-            place: 0,
             leave: None,
+            failure: None,
+            asked: None,
             connection: Connection::None,
             hedge: None,
             append_error: None,
@@ -149,13 +157,23 @@ impl Driver {
                         self.writer.step(self.generator.clock.now(), input, outputs);
                     }
                 }
+                Output::Reattach(place, handle) => {
+                    if let Some(lost) = self.reattach(place, handle.as_ref()) {
+                        let input = Input::Broken(lost);
+                        self.writer.step(self.generator.clock.now(), input, outputs);
+                    }
+                }
+                Output::Cancel(run) => self.cancel(self.upstream(), Some(run)),
                 Output::Judge(report) => {
+                    self.failure = report.failure;
                     if let Some(leave) = self.leave.take() {
                         leave.finish(report);
                     }
                 }
                 Output::Consult => {
-                    let advice = self.course.as_ref().map(|c| c.advice(self.place));
+                    let advice = self.course.as_ref();
+                    let began = self.lease.tail.seq >= FIRST;
+                    let advice = advice.map(|c| c.advice(self.place, self.failure, began));
                     let input = Input::Advice(advice.unwrap_or_default());
                     self.writer.step(self.generator.clock.now(), input, outputs);
                 }
@@ -165,13 +183,13 @@ impl Driver {
                     let input = Input::HedgeFound(place);
                     self.writer.step(self.generator.clock.now(), input, outputs);
                 }
-                Output::Hedge(place) => {
-                    if let Some(input) = self.hedge(place) {
+                Output::Hedge(place, attempt) => {
+                    if let Some(input) = self.hedge(place, attempt) {
                         self.writer.step(self.generator.clock.now(), input, outputs);
                     }
                 }
-                Output::HedgeLost(report) => self.hedge_lost(report),
-                Output::HedgeLeads(report) => self.hedge_leads(report),
+                Output::HedgeLost(report, run) => self.hedge_lost(report, run),
+                Output::HedgeLeads(report, run) => self.hedge_leads(report, run),
                 Output::Done(end) => {
                     if end.is_none() {
                         let error = self.append_error.take().unwrap_or_else(|| {
@@ -216,7 +234,7 @@ impl Driver {
                     }
                 }
                 let began = events.first().is_some_and(|e| e.seq == FIRST);
-                if began {
+                if !events.is_empty() && self.course.is_some() && !self.writer.may_go_on() {
                     // An answer may stream for minutes; its request need not live as long.
                     self.course = None;
                 }
@@ -243,37 +261,59 @@ impl Driver {
     /// go on with the one that begins so.
     fn dial(&mut self, place: usize, prefix: Option<&Prefix>) -> Option<Breakage> {
         self.place = place;
-        match self.request(place, prefix)? {
-            Ok((leave, connection)) => {
-                (self.leave, self.connection) = (Some(leave), connection);
+        match self.course.as_mut()?.call(place, prefix) {
+            Ok((leave, call)) => {
+                self.leave = Some(leave);
+                self.send(call);
                 None
             }
             Err(refused) => Some(refused),
         }
     }
 
-    /// A request that is about to be sent. `None` when nobody may be asked any more.
-    pub(super) fn request(
-        &mut self,
-        place: usize,
-        prefix: Option<&Prefix>,
-    ) -> Option<Result<(Leave, Connection), Breakage>> {
-        let (leave, call) = match self.course.as_mut()?.call(place, prefix) {
-            Ok(called) => called,
-            Err(refused) => return Some(Err(refused)),
+    /// Asks the upstream that was asked last for its own stream of the answer, or for the answer to the
+    /// same request once more under the same key.
+    fn reattach(&mut self, place: usize, handle: Option<&Handle>) -> Option<Breakage> {
+        self.place = place;
+        let call = match (handle, self.upstream()) {
+            (Some(handle), Some(upstream)) => attach::call(upstream, handle.read()),
+            (None, asked) if let Some(course) = &mut self.course => {
+                match course.repeat(place, asked.map_or(0, |(_, key)| key)) {
+                    Ok(call) => call,
+                    Err(unsent) => return Some(unsent),
+                }
+            }
+            _ => return Some(attach::nobody()),
         };
-        let sending = Box::pin(async move {
-            let headers = call.headers.iter();
-            let headers: Vec<_> = headers.map(|(name, value)| (*name, &**value)).collect();
-            let request = upstream::Request {
-                method: "POST",
-                path: &call.path,
-                headers: &headers,
-                body: Some(call.body),
-            };
-            call.upstream.send(request).await
-        });
-        Some(Ok((leave, Connection::Sending(sending))))
+        self.send(call);
+        None
+    }
+
+    /// The one that was asked last, by this process or the one before.
+    fn upstream(&self) -> Option<Asked> {
+        let before = || Some((self.course.as_ref()?.upstream(self.place)?, 0));
+        self.asked.clone().or_else(before)
+    }
+
+    fn send(&mut self, call: Call) {
+        self.asked = Some(call.asked());
+        self.connection = self.connect(call, self.writer.attempt());
+    }
+
+    /// Sends what is asked in the attempt of this number.
+    pub(super) fn connect(&self, mut call: Call, attempt: u32) -> Connection {
+        if call.keyed {
+            let key = format!("everstream-{}-{attempt}", self.live.id());
+            call.headers.push(("idempotency-key", key));
+        }
+        Connection::Sending(Box::pin(call.send()))
+    }
+
+    /// Stops a run that goes on at an upstream without its connection.
+    pub(super) fn cancel(&self, upstream: Option<Asked>, run: Option<Handle>) {
+        if let (Some(upstream), Some(run)) = (upstream, run) {
+            self.generator.tasks.spawn(attach::cancel(upstream, run));
+        }
     }
 
     /// Moves the timer only when it would ring too late: most deadlines move away with each event,
@@ -370,5 +410,6 @@ fn upstream_head(head: &ResponseHead, now: UnixMillis) -> UpstreamHead {
             .get_str("x-request-id")
             .or_else(|| head.get_str("x-amzn-requestid"))
             .map(|id| id.chars().take(128).collect()),
+        handle: attach::handle(head),
     }
 }

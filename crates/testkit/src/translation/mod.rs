@@ -169,9 +169,11 @@ fn plan(surface: Surface, provider: ProviderDialect) -> Plan {
         context_window: None,
         abilities: Abilities::default(),
         hedge_after: None,
+        keyed: false,
     };
     Plan {
         stream: StreamId::from_bits(7),
+        created_at: UnixMillis(0),
         surface,
         mode: Mode::Stream,
         show_usage: true,

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use proptest::prelude::*;
 
 use super::*;
-use crate::dialect::ProviderDialect;
+use crate::dialect::{Handle, ProviderDialect};
 use crate::event::{Mode, Surface};
 use crate::id::StreamId;
 use crate::limits::StreamLimits;
@@ -23,6 +23,7 @@ const NOW: UnixMillis = UnixMillis(1_000_000);
 fn plan(mode: Mode) -> Plan {
     Plan {
         stream: StreamId::from_bits(7),
+        created_at: NOW,
         surface: Surface::ChatCompletions,
         mode,
         show_usage: false,
@@ -56,6 +57,7 @@ fn leg(upstream: &str) -> Leg {
         context_window: None,
         abilities: Abilities::default(),
         hedge_after: None,
+        keyed: false,
     }
 }
 
@@ -81,6 +83,9 @@ struct Bench {
     /// Which of those that were dialled, from 0, leads, and which is asked beside.
     lanes: [Option<usize>; 2],
     hung_up: bool,
+    /// By what the provider's own stream was asked for, and what was stopped.
+    reattached: Vec<Option<Handle>>,
+    cancelled: Vec<Handle>,
     done: Option<Ending>,
     /// The appends (counted from 0) that fail.
     failing: Vec<usize>,
@@ -99,6 +104,9 @@ impl Bench {
             created_at: NOW,
             claim: None,
             include_usage: false,
+            deadline: None,
+            session: None,
+            on_cut: None,
             headers: Vec::new(),
             request: Bytes::new(),
         }));
@@ -116,6 +124,8 @@ impl Bench {
             spare: None,
             lanes: [None; 2],
             hung_up: false,
+            reattached: Vec::new(),
+            cancelled: Vec::new(),
             done: None,
             failing: Vec::new(),
             appends: 0,
@@ -144,10 +154,11 @@ impl Bench {
                     };
                     self.writer.step(self.now, answer, &mut outputs);
                 }
-                Output::Dial(_) | Output::Continue(..) | Output::Hedge(_) => {
+                Output::Dial(_) | Output::Continue(..) | Output::Hedge(..) => {
                     assert_eq!(self.lanes[1], None, "more than two at once");
                     let (place, prefix) = match &outputs[next] {
-                        Output::Hedge(place) => {
+                        Output::Hedge(place, attempt) => {
+                            assert_eq!(*attempt as usize, self.dialled.len() + 1);
                             self.lanes[1] = Some(self.dialled.len());
                             (*place, None)
                         }
@@ -178,14 +189,20 @@ impl Bench {
                     let advice = Input::Advice(self.advice.clone());
                     self.writer.step(self.now, advice, &mut outputs);
                 }
+                Output::Reattach(place, handle) => {
+                    assert_eq!(place, self.writer.plan.route.at());
+                    self.reattached.push(handle);
+                }
+                Output::Cancel(handle) => self.cancelled.push(handle),
                 Output::HangUp => self.hung_up = true,
                 Output::FindHedge => {
                     let found = Input::HedgeFound(self.spare.take());
                     self.writer.step(self.now, found, &mut outputs);
                 }
-                Output::HedgeLost(report) | Output::HedgeLeads(report) => {
+                Output::HedgeLost(report, run) | Output::HedgeLeads(report, run) => {
+                    self.cancelled.extend(run);
                     let beside = self.lanes[1].take().expect("nobody is asked beside");
-                    if matches!(outputs[next], Output::HedgeLeads(_)) {
+                    if matches!(outputs[next], Output::HedgeLeads(..)) {
                         self.lanes[0] = Some(beside);
                     }
                     self.judged.push(report);

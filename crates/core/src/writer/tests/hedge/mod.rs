@@ -24,8 +24,8 @@ fn hedging(plan: Plan) -> Bench {
     bench.advice = Advice {
         open: (0..bench.writer.plan.route.legs().len()).collect(),
         in_budget: true,
-        rest: Duration::ZERO,
         random: u64::MAX,
+        ..Advice::default()
     };
     bench.spare = Some(1);
     bench.step(Input::Start);
