@@ -1,3 +1,4 @@
+mod runs;
 mod schedules;
 
 use super::attempts::LIMITED;

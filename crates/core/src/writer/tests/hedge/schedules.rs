@@ -1,5 +1,6 @@
 use std::collections::BTreeSet;
 
+use super::runs::runs;
 use super::*;
 
 /// What one attempt does, in steps. Its text says whose it is.
@@ -31,8 +32,19 @@ fn script(attempt: usize, kind: u8) -> Vec<Input> {
         10 => vec![ok(), says(&[ROLE, "[DONE]"])],
         11 => refused(400),
         12 => refused(429),
+        14 => vec![
+            runs(run(attempt)),
+            says(&[ROLE]),
+            says(&[&hello, STOP, "[DONE]"]),
+        ],
+        15 => vec![runs(run(attempt)), says(&[ROLE])],
         _ => refused(503),
     }
+}
+
+/// By what the run of an attempt is found.
+fn run(attempt: usize) -> Handle {
+    Handle::Stream(StreamId::from_bits(100 + attempt as u64))
 }
 
 proptest! {
@@ -42,7 +54,7 @@ proptest! {
     /// answer, or there is an honest end, and of each call there is a record what became of it.
     #[test]
     fn any_two_lanes_give_one_answer(
-        kinds in proptest::collection::vec(prop_oneof![Just(0u8), Just(6), 0..14u8], 8),
+        kinds in proptest::collection::vec(prop_oneof![Just(0u8), Just(6), Just(14), 0..16u8], 8),
         late: bool,
         order in proptest::collection::vec(0..4u8, 0..40),
         spares in proptest::collection::vec(proptest::option::weighted(0.8, 0..5usize), 4),
@@ -67,6 +79,7 @@ proptest! {
         // At the end all scripts are played, and whoever still says nothing is given up.
         let rest = [0, 1, 0, 1, 0, 1, 0, 1, 0, 1, 2].repeat(8);
         let mut spares = spares.into_iter().cycle();
+        let mut running = BTreeSet::new();
         let first = late.then_some(2);
         for turn in first.into_iter().chain(order).chain(rest) {
             if bench.done.is_some() {
@@ -77,7 +90,12 @@ proptest! {
             if lane > 1 {
                 bench.now = bench.writer.wake_at().map_or(bench.now, |at| bench.now.max(at));
                 bench.step(Input::Tick);
-            } else if let Some(input) = bench.lanes[lane].and_then(|at| scripts[at].next()) {
+            } else if let Some(at) = bench.lanes[lane]
+                && let Some(input) = scripts[at].next()
+            {
+                if kinds[at] > 13 {
+                    running.insert(at);
+                }
                 if lane == 0 {
                     bench.step(input);
                 } else {
@@ -101,6 +119,12 @@ proptest! {
         } else {
             prop_assert!(last.contains("\"error\""), "{:?}", events);
             prop_assert!(!events.iter().any(|data| data == "[DONE]"));
+        }
+        for at in running {
+            let is_whole = end.status == Status::Completed
+                && whose.iter().any(|data| data.contains(&format!("of {at}")));
+            let stopped = bench.cancelled.iter().filter(|gone| **gone == run(at)).count();
+            prop_assert_eq!(stopped, usize::from(!is_whole), "{}", at);
         }
         if bench.failures == 0 {
             prop_assert_eq!(bench.judged.len(), bench.dialled.len());

@@ -4,7 +4,7 @@ use crate::policy::breaker::Verdict;
 
 impl Bench {
     /// The process dies, and another one makes of the log what it can. False if it can do nothing.
-    pub(super) fn dies(&mut self) -> bool {
+    pub(in crate::writer::tests) fn dies(&mut self) -> bool {
         let plan = self.writer.plan.clone();
         let (events, audit): (Vec<_>, Vec<_>) = self
             .records
