@@ -32,8 +32,11 @@ pub const QUEUE_TIMEOUT: Duration = Duration::from_secs(10);
 pub const QUEUE_RETRY_AFTER: Duration = Duration::from_secs(30);
 
 /// Most deployments whose state is kept: beyond it those that are not in use are forgotten. Clients
-/// may make up names of models; each costs some 500 bytes.
+/// may make up names of models; each costs some 900 bytes.
 pub const DEPLOYMENTS: usize = 1_024;
+/// The shortest time after which a second deployment is asked beside the first, where a percentile says
+/// when: below that a second request costs more than it wins.
+pub const HEDGE_FLOOR: Duration = Duration::from_millis(50);
 /// The shortest time that a client may give an upstream for its first event.
 pub const LEAST_TIMEOUT: Duration = Duration::from_millis(1);
 /// Most choices of one answer that is translated; the APIs that have `n` take no more.

@@ -8,6 +8,7 @@ use super::spec::sections;
 use super::{Config, values};
 use crate::dialect::takes_prefix;
 use crate::policy::attempt::AttemptPolicy;
+use crate::policy::hedge::HedgeAfter;
 use crate::policy::recovery::OnCut;
 use crate::policy::select::Strategy;
 
@@ -27,6 +28,11 @@ settings! {
         /// Requests may run twice: one that may have run is asked once more of the same deployment,
         /// too.
         idempotent: bool = flag().or(false);
+        /// For streamed answers: another deployment is asked too when the first content is so late. That
+        /// is a time, or a percentile of what the first deployment took of late. Whoever has content
+        /// first is the answer; the other is dropped, and may cost. Counts as one of the `attempts`, and
+        /// as a retry of the deployment that is asked. Absent: never.
+        hedge_after: Option<HedgeAfter> = values::hedge_after().example("p95").optional();
         /// What becomes of an answer that was cut after some of it was delivered: it goes on at a
         /// deployment that is able to (`recover`), which is charged as two requests, or the failure
         /// is told (`fail`). A request says otherwise with `Everstream-On-Cut`.

@@ -13,6 +13,7 @@ use super::mistake::{Fault, did_you_mean, nearest};
 use super::spec::Scalar;
 use crate::id::ProjectId;
 use crate::policy::disconnect::OnDisconnect;
+use crate::policy::hedge::HedgeAfter;
 use crate::provider::{self, PROVIDERS, Provider};
 use crate::record::Digest;
 use crate::secret::Secret;
@@ -368,5 +369,13 @@ pub(super) fn level() -> Scalar<String> {
 pub(super) fn on_disconnect() -> Scalar<OnDisconnect> {
     text("`continue`, `cancel` or `linger:<duration>`", |text| {
         text.parse().map_err(|_| "no such policy".into())
+    })
+}
+
+/// When a second deployment is asked.
+pub(super) fn hedge_after() -> Scalar<HedgeAfter> {
+    let allowed = "a duration, or a percentile from `p50` to `p99`";
+    text(allowed, |text| {
+        text.parse().map_err(|_| "neither of these".into())
     })
 }

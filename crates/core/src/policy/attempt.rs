@@ -9,6 +9,7 @@ use std::time::Duration;
 use crate::fault::{Fault, FaultKind};
 use crate::id::UnixMillis;
 use crate::policy::breaker::Verdict;
+use crate::policy::hedge::HedgeAfter;
 
 /// What went wrong, as far as it matters for what comes next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -179,6 +180,8 @@ pub struct AttemptPolicy {
     pub idempotent: bool,
     /// The longest pause that is waited for.
     pub longest_pause: Duration,
+    /// When another deployment is asked beside the first, if ever.
+    pub hedge_after: Option<HedgeAfter>,
 }
 
 impl Default for AttemptPolicy {
@@ -188,6 +191,7 @@ impl Default for AttemptPolicy {
             attempts_each: 3,
             idempotent: false,
             longest_pause: Duration::from_secs(20),
+            hedge_after: None,
         }
     }
 }
@@ -236,6 +240,7 @@ impl AttemptPolicy {
         attempts_each: 1,
         idempotent: false,
         longest_pause: Duration::ZERO,
+        hedge_after: None,
     };
 
     /// Until when a deployment that was asked at `asked_at` is waited for, so that one of the

@@ -7,6 +7,7 @@ use crate::id::UnixMillis;
 use crate::policy::attempt::FailureKind;
 use crate::policy::backoff::{RetryBudget, RetryBudgetSettings};
 use crate::policy::breaker::{Breaker, BreakerSettings, BreakerState, Permit, Verdict};
+use crate::policy::hedge::{HedgeAfter, LatencySketch};
 use crate::policy::keys::Keys;
 use crate::policy::overload::{Capacity, Ceiling, Load};
 use crate::policy::select::PeakEwma;
@@ -46,6 +47,7 @@ pub struct DeploymentState {
     capacity: Capacity,
     retries: RetryBudget,
     latency: PeakEwma,
+    first_contents: LatencySketch,
     keys: Keys,
     heeds_limits: bool,
     /// It wants to be left alone until then.
@@ -94,6 +96,8 @@ pub struct Report {
     pub retry_after: Option<Duration>,
     /// How long it took to say something.
     pub first_content: Option<Duration>,
+    /// The answer was to be streamed; else its first content is all of it.
+    pub streamed: bool,
 }
 
 /// What became of all attempts since the start.
@@ -141,6 +145,7 @@ impl DeploymentState {
             capacity: Capacity::new(settings.ceiling),
             retries: RetryBudget::new(settings.retries, now),
             latency: PeakEwma::default(),
+            first_contents: LatencySketch::default(),
             keys: Keys::new(settings.keys),
             heeds_limits: settings.heeds_limits,
             limited_until: UnixMillis(0),
@@ -190,6 +195,12 @@ impl DeploymentState {
         self.retries.withdraw(now)
     }
 
+    /// How long its first content may take before another deployment is asked beside; `None` while too
+    /// little is known of it.
+    pub fn hedge_after(&mut self, now: UnixMillis, after: HedgeAfter) -> Option<Duration> {
+        after.time(&mut self.first_contents, now)
+    }
+
     /// An attempt is over.
     #[expect(
         clippy::needless_pass_by_value,
@@ -215,6 +226,9 @@ impl DeploymentState {
         self.capacity.leave(now, load);
         if let Some(took) = report.first_content {
             self.latency.observe(now, took);
+            if report.streamed {
+                self.first_contents.observe(now, took);
+            }
         }
         if report.failure == Some(FailureKind::Overloaded)
             && self.heeds_limits

@@ -13,8 +13,10 @@ use crate::policy::reattach::{self, HEAD_TIMEOUT};
 use crate::record::{Record, Seam, SeamKind};
 
 use super::answer::{Answer, Step};
+use super::hedge::Hedging;
 use super::outcome::Outcome;
-use super::{Output, Phase, UpstreamHead, Wait, Writer};
+use super::patience::Wait;
+use super::{Output, Phase, UpstreamHead, Writer};
 
 /// The way back to the provider's stream of the attempt under way.
 #[derive(Debug, Default)]
@@ -61,6 +63,11 @@ impl Attach {
     pub(super) fn is_over(&mut self) {
         self.handle = None;
     }
+
+    /// The run that goes on at the provider without its connection, if there is one.
+    pub(super) fn into_run(self) -> Option<Handle> {
+        self.handle
+    }
 }
 
 impl Writer {
@@ -76,7 +83,8 @@ impl Writer {
             }
         }
         self.attach.handle = Some(handle.clone());
-        if !self.answer.pending.is_empty() {
+        // A head says not whose it is: beside another attempt it waits until that came to nothing.
+        if !self.answer.pending.is_empty() && !self.is_hedged() {
             outputs.push(Output::Append(std::mem::take(&mut self.answer.pending)));
         }
     }
@@ -105,6 +113,7 @@ impl Writer {
         mut records: Vec<Record>,
         outputs: &mut Vec<Output>,
     ) {
+        self.hedging = Hedging::Off;
         outputs.push(Output::HangUp);
         records.append(&mut self.answer.pending);
         let handle = self.attach.handle.take();
@@ -148,7 +157,7 @@ impl Writer {
     ) {
         let cut = self.attach.away.as_ref().map(|away| away.cut.reason());
         records.push(Record::Seam(Seam {
-            attempt: self.attempts.made(),
+            attempt: self.attempts.number(),
             upstream: self.plan.leg().upstream.clone(),
             reason: cut.unwrap_or_default(),
             kind: SeamKind::Reattached,
@@ -267,8 +276,7 @@ impl Writer {
 
     /// Stops a run that goes on without its connection.
     pub(super) fn cancel_run(&mut self, outputs: &mut Vec<Output>) {
-        let attach = std::mem::take(&mut self.attach);
-        if let Some(handle) = attach.handle {
+        if let Some(handle) = std::mem::take(&mut self.attach).into_run() {
             outputs.push(Output::Cancel(handle));
         }
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::Plan;
 use crate::dialect::{ClientDialect, Place, ProviderDialect, hide};
 use crate::error::{Error, ErrorCode};
-use crate::event::{Status, Usage};
+use crate::event::{Mode, Status, Usage};
 use crate::fault::Fault;
 use crate::frame::event::EventError;
 use crate::frame::sse::SseEvent;
@@ -156,6 +156,8 @@ impl Outcome {
             reason: self.reason(),
             http_status: self.http_status.or(code.map(ErrorCode::status)),
             nothing_ran: self.nothing_ran,
+            usage: None,
+            instead: None,
         }
     }
 
@@ -169,7 +171,7 @@ impl Outcome {
     }
 
     /// What it says of the deployment, which took so long to say something.
-    pub(super) fn report(&self, first_content: Option<Duration>) -> Report {
+    pub(super) fn report(&self, plan: &Plan, first_content: Option<Duration>) -> Report {
         let failure = self.failure().filter(|_| !self.hurried);
         Report {
             verdict: match failure {
@@ -180,6 +182,7 @@ impl Outcome {
             failure: failure.map(|failure| failure.kind),
             retry_after: failure.and_then(|failure| failure.retry_after),
             first_content,
+            streamed: plan.mode == Mode::Stream,
         }
     }
 

@@ -14,7 +14,7 @@ use crate::policy::attempt::AttemptPolicy;
 use crate::policy::deployment::Report;
 use crate::policy::disconnect::OnDisconnect;
 use crate::policy::recovery::{Abilities, OnCut};
-use crate::record::{End, Record};
+use crate::record::{Dialled, End, Record};
 use crate::secret::Secret;
 
 /// What a writer needs to know before it starts.
@@ -109,6 +109,12 @@ impl Route {
         &self.legs
     }
 
+    /// Where the deployment is that was asked so, if it is still there.
+    pub(super) fn place_of(&self, asked: &Dialled) -> Option<usize> {
+        let is_it = |leg: &Leg| leg.upstream == asked.upstream && leg.model == asked.model;
+        self.legs.iter().position(is_it)
+    }
+
     /// Goes on to another one. Places that are not there change nothing.
     pub(super) fn turn_to(&mut self, place: usize) {
         if place < self.legs.len() {
@@ -140,6 +146,8 @@ pub struct Leg {
     pub context_window: Option<u64>,
     /// What it can do for an answer that was cut.
     pub abilities: Abilities,
+    /// When its first content is so late that another one is asked beside.
+    pub hedge_after: Option<Duration>,
     /// It runs the same request under the same `Idempotency-Key` once.
     pub keyed: bool,
 }
@@ -184,6 +192,12 @@ pub enum Input {
     Readers(usize),
     /// What is known of the route after a failure: the answer to [`Output::Consult`].
     Advice(Advice),
+    /// The place of the route that can be asked beside, if there is one: the answer to
+    /// [`Output::FindHedge`].
+    HedgeFound(Option<usize>),
+    /// A [`Head`](Self::Head), [`Bytes`](Self::Bytes), [`Ended`](Self::Ended) or
+    /// [`Broken`](Self::Broken) of the one that was asked beside.
+    Hedge(Box<Self>),
 }
 
 /// What the driver knows of a route.
@@ -252,6 +266,18 @@ pub enum Output {
     Consult,
     /// Drop the connection to the upstream: its answer is not wanted any more.
     HangUp,
+    /// The first content is late: feed [`Input::HedgeFound`].
+    FindHedge,
+    /// Send the request to this place of the route too, as the attempt of this number. What comes from
+    /// there is [`Input::Hedge`].
+    Hedge(usize, u32),
+    /// The one that was asked beside is over, and this is what it says of its deployment: drop its
+    /// connection, and stop its run if that goes on without.
+    HedgeLost(Report, Option<Handle>),
+    /// The one that was asked first is over, and this is what it says of its deployment: drop its
+    /// connection, and stop its run if that goes on without. From now on there is only the other one,
+    /// and it takes its place.
+    HedgeLeads(Report, Option<Handle>),
     /// It is over. `None` when the log refused the terminal record.
     Done(Option<Arc<End>>),
 }

@@ -11,6 +11,7 @@ use everstream_core::error::Error;
 use everstream_core::event::{Mode, Surface};
 use everstream_core::limits;
 use everstream_core::policy::attempt::{AttemptPolicy, FailureKind};
+use everstream_core::policy::hedge::HedgeAfter;
 use everstream_core::policy::recovery::{Abilities, OnCut};
 use everstream_core::writer::{Advice, Breakage, Leg, Route};
 
@@ -159,7 +160,8 @@ impl Course {
     /// As the writer sees it.
     pub(super) fn route(&self) -> Route {
         let surface = self.envelope.surface();
-        let leg = |stop: &Stop| leg(stop, surface);
+        let after = self.attempts.hedge_after;
+        let leg = |stop: &Stop| leg(stop, surface, after);
         let refused = |stop: &Stop| stop.deployment.health.refused().is_some();
         let stops = self.stops().enumerate();
         let closed = stops.filter_map(|(place, stop)| refused(stop).then_some(place));
@@ -192,6 +194,19 @@ impl Course {
             rest: rest.map(|refused| refused.rest()).unwrap_or_default(),
             random: random::u64().unwrap_or_default(),
         }
+    }
+
+    /// The first place that was not asked, takes requests and has a retry in its budget, which is taken
+    /// out: what is asked beside another one must not multiply an outage.
+    pub(super) fn hedge(&mut self) -> Option<usize> {
+        let stops = std::iter::once(&mut self.first).chain(&mut self.others);
+        let mut stops = stops.enumerate();
+        let (place, stop) = stops.find(|(_, stop)| {
+            let health = &stop.deployment.health;
+            !stop.asked && health.refused().is_none() && health.may_retry()
+        })?;
+        stop.asked = true;
+        Some(place)
     }
 
     /// What the deployment at `place` is asked, if it may be: for an answer, or to go on from `prefix`.
@@ -372,7 +387,7 @@ fn unsent(error: Error) -> Breakage {
     }
 }
 
-fn leg(stop: &Stop, surface: Surface) -> Leg {
+fn leg(stop: &Stop, surface: Surface, hedge_after: Option<HedgeAfter>) -> Leg {
     let deployment = &stop.deployment;
     let upstream = &deployment.upstream;
     let spec = upstream.spec();
@@ -387,6 +402,7 @@ fn leg(stop: &Stop, surface: Surface) -> Leg {
         total_timeout: spec.total_timeout,
         context_window: deployment.context_window,
         abilities: stop.abilities,
+        hedge_after: hedge_after.and_then(|after| deployment.health.hedge_after(after)),
         keyed: upstream.traits(&deployment.model).keyed,
     }
 }

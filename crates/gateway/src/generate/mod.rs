@@ -4,6 +4,7 @@ mod attach;
 mod batch;
 mod course;
 mod driver;
+mod hedge;
 pub mod live;
 pub mod recover;
 pub mod registry;

@@ -147,6 +147,9 @@ impl Shadow {
                     None
                 }
                 Output::Consult => Some(Input::Advice(Advice::default())),
+                // Nobody is asked beside it.
+                Output::FindHedge => Some(Input::HedgeFound(None)),
+                Output::Hedge(..) | Output::HedgeLost(..) | Output::HedgeLeads(..) => None,
                 Output::HangUp => {
                     self.connection = Connection::None;
                     None

@@ -12,6 +12,7 @@ use everstream_core::policy::breaker::{BreakerState, Verdict};
 use everstream_core::policy::deployment::{
     Admitted, Closed, DeploymentSettings, DeploymentState, Report, Sight,
 };
+use everstream_core::policy::hedge::HedgeAfter;
 use everstream_core::writer::Breakage;
 
 use crate::clock::Clock;
@@ -96,6 +97,12 @@ impl Health {
         self.lock().may_retry(now)
     }
 
+    /// How long its first content may take before another deployment is asked beside.
+    pub fn hedge_after(&self, after: HedgeAfter) -> Option<Duration> {
+        let now = self.clock.now();
+        self.lock().hedge_after(now, after)
+    }
+
     /// Whether it has several keys, of which one can be used just now.
     pub fn has_another_key(&self) -> bool {
         let now = self.clock.now();
@@ -176,6 +183,7 @@ impl Drop for Leave {
             failure: None,
             retry_after: None,
             first_content: None,
+            streamed: false,
         });
     }
 }
@@ -316,6 +324,7 @@ mod tests {
             failure: Some(kind),
             retry_after: Some(Duration::from_mins(1)),
             first_content: None,
+            streamed: false,
         });
         let refused = health.refused().expect("it wants to be left alone");
         let told = refused.breakage("u");

@@ -166,6 +166,7 @@ impl ConfiguredRoute {
             attempts: AttemptPolicy {
                 attempts: config.attempts,
                 idempotent: config.idempotent,
+                hedge_after: config.hedge_after,
                 ..AttemptPolicy::default()
             },
             on_cut: config.on_cut,

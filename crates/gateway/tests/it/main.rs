@@ -34,6 +34,7 @@ mod gemini_faults;
 mod gemini_life;
 mod golden;
 mod harness;
+mod hedging;
 mod http2;
 mod identity;
 mod key_life;

@@ -8,6 +8,7 @@ fn failed(kind: FailureKind) -> Report {
         failure: Some(kind),
         retry_after: None,
         first_content: None,
+        streamed: true,
     }
 }
 
@@ -16,6 +17,7 @@ const SERVED: Report = Report {
     failure: None,
     retry_after: None,
     first_content: Some(Duration::from_millis(80)),
+    streamed: true,
 };
 
 fn state(ceiling: Ceiling) -> DeploymentState {
@@ -126,6 +128,25 @@ fn it_is_full_until_one_leaves() {
     assert_eq!(state.admit(NOW, false).unwrap_err(), Closed::Full);
     state.finish(NOW, admitted, SERVED);
     assert_eq!(state.closed(NOW), None);
+}
+
+#[test]
+fn only_what_is_streamed_says_when_a_first_content_is_late() {
+    let p90 = HedgeAfter::Percentile(90);
+    let mut state = state(Ceiling::None);
+    for _ in 0..20 {
+        ask(&mut state, NOW, SERVED);
+    }
+    for _ in 0..20 {
+        let whole = Report {
+            first_content: Some(Duration::from_secs(9)),
+            streamed: false,
+            ..SERVED
+        };
+        ask(&mut state, NOW, whole);
+    }
+    let late = state.hedge_after(NOW, p90);
+    assert_eq!(late, Some(Duration::from_millis(88)));
 }
 
 #[test]

@@ -352,6 +352,12 @@ impl Answer {
         }
     }
 
+    /// What an attempt has cost of which nobody heard: the provider's figures, or an estimate.
+    pub(super) fn cost(&self, plan: &Plan) -> Usage {
+        let usage = self.usage.clone();
+        usage.unwrap_or_else(|| estimate(plan, self.content_events))
+    }
+
     fn take_events(
         &mut self,
         plan: &Plan,

@@ -2,7 +2,8 @@ use super::*;
 use crate::policy::attempt::FailureKind;
 use crate::policy::breaker::Verdict;
 
-const LIMITED: &str = r#"{"error":{"message":"slow down","code":"rate_limit_exceeded"}}"#;
+pub(super) const LIMITED: &str =
+    r#"{"error":{"message":"slow down","code":"rate_limit_exceeded"}}"#;
 
 fn routed(names: &[&str]) -> Bench {
     let others = names[1..].iter().map(|name| leg(name));
@@ -21,7 +22,7 @@ fn routed(names: &[&str]) -> Bench {
 }
 
 impl Bench {
-    fn head(&mut self, status: u16, content_type: &str) {
+    pub(super) fn head(&mut self, status: u16, content_type: &str) {
         self.step(Input::Head(UpstreamHead {
             status,
             content_type: Some(content_type.to_owned()),
@@ -29,18 +30,18 @@ impl Bench {
         }));
     }
 
-    fn refuse(&mut self, status: u16, body: &str) {
+    pub(super) fn refuse(&mut self, status: u16, body: &str) {
         self.head(status, "application/json");
         self.bytes(body);
         self.step(Input::Ended);
     }
 
-    fn answer(&mut self) {
+    pub(super) fn answer(&mut self) {
         self.head(200, "text/event-stream");
         self.bytes(&sse(&[HELLO, STOP, USAGE, "[DONE]"]));
     }
 
-    fn audit(&self) -> Vec<String> {
+    pub(super) fn audit(&self) -> Vec<String> {
         let shown = |record: &Record| match record {
             Record::Dialled(dialled) => Some(format!("{} {}", dialled.attempt, dialled.upstream)),
             Record::Abandoned(gone) => Some(format!("{} {}", gone.attempt, gone.reason)),
@@ -50,7 +51,7 @@ impl Bench {
         self.records.iter().filter_map(shown).collect()
     }
 
-    fn verdicts(&self) -> Vec<Verdict> {
+    pub(super) fn verdicts(&self) -> Vec<Verdict> {
         self.judged.iter().map(|judged| judged.verdict).collect()
     }
 }
