@@ -48,6 +48,7 @@ pub struct DeploymentState {
     /// An operator took it out.
     drained: bool,
     outcomes: Outcomes,
+    last_failure: Option<(FailureKind, UnixMillis)>,
 }
 
 /// Leave to ask a deployment once.
@@ -113,6 +114,8 @@ pub struct Sight {
     pub recent: (u32, u32),
     /// What became of all attempts.
     pub outcomes: Outcomes,
+    /// What failed last, and when.
+    pub last_failure: Option<(FailureKind, UnixMillis)>,
 }
 
 /// Left alone for so long when a rate limit names no time.
@@ -130,6 +133,7 @@ impl DeploymentState {
             limited_until: UnixMillis(0),
             drained: false,
             outcomes: Outcomes::default(),
+            last_failure: None,
         }
     }
 
@@ -197,6 +201,20 @@ impl DeploymentState {
             self.limited_until = self.limited_until.max(now.plus(alone));
         }
         self.outcomes.count(&report);
+        self.last_failure = report.failure.map(|kind| (kind, now)).or(self.last_failure);
+    }
+
+    /// Takes what came of asking whether it is there, without a request of anybody's. An answer to
+    /// that is no proof while requests go through, and may end a time of trying.
+    pub fn probed(&mut self, now: UnixMillis, answered: bool) {
+        let verdict = match (answered, self.breaker.state(now)) {
+            (false, _) => Verdict::Failure,
+            (true, BreakerState::HalfOpen) => Verdict::Success,
+            (true, BreakerState::Closed | BreakerState::Open) => return,
+        };
+        if let Ok(permit) = self.breaker.admit(now) {
+            self.breaker.report(now, permit, verdict);
+        }
     }
 
     /// Takes it out, or back in. What is under way goes on.
@@ -215,6 +233,7 @@ impl DeploymentState {
             share: self.breaker.share(now),
             recent: self.breaker.recent(now),
             outcomes: self.outcomes,
+            last_failure: self.last_failure,
         }
     }
 }
@@ -316,6 +335,7 @@ mod tests {
             (1, 80_000)
         );
         assert_eq!(sight.outcomes.failed.iter().sum::<u64>(), 5);
+        assert_eq!(sight.last_failure, Some((FailureKind::Overloaded, NOW)));
         assert!(matches!(state.admit(NOW, false), Err(Closed::Broken(_))));
         assert!(state.admit(until, false).is_ok());
     }
@@ -327,6 +347,33 @@ mod tests {
         assert_eq!(state.admit(NOW, false).unwrap_err(), Closed::Full);
         state.finish(NOW, admitted, SERVED);
         assert_eq!(state.closed(NOW), None);
+    }
+
+    #[test]
+    fn probes_open_it_and_close_it_again_and_count_as_no_attempt() {
+        let mut state = state(Ceiling::Fixed(1));
+        for _ in 0..4 {
+            state.probed(NOW, false);
+            state.probed(NOW, true);
+        }
+        assert_eq!(state.sight(NOW).breaker, BreakerState::Closed);
+        state.probed(NOW, false);
+        assert_eq!(state.sight(NOW).breaker, BreakerState::Open);
+        state.probed(NOW, true);
+        let later = NOW.plus(Duration::from_secs(1));
+        assert_eq!(state.sight(later).breaker, BreakerState::HalfOpen);
+        state.probed(later, false);
+        assert_eq!(state.sight(later).breaker, BreakerState::Open);
+        let later = later.plus(Duration::from_secs(2));
+        state.probed(later, true);
+        assert_eq!(state.sight(later).breaker, BreakerState::HalfOpen);
+        state.probed(later, true);
+        let sight = state.sight(later);
+        assert_eq!(
+            (sight.breaker, sight.share, sight.in_flight),
+            (BreakerState::Closed, 100, 0)
+        );
+        assert_eq!((sight.outcomes, sight.last_failure), Default::default());
     }
 
     #[test]
