@@ -190,7 +190,11 @@ impl Driver {
                     match record {
                         Record::Event(event) => events.push(event),
                         Record::Dialled(dialled) => self.live.asked(dialled.upstream),
-                        Record::End(end) => ending = Some(Ending::Logged(end)),
+                        Record::Abandoned(at) => self.generator.registry.metrics().abandoned(&at),
+                        Record::End(end) => {
+                            self.generator.registry.metrics().ended(&end);
+                            ending = Some(Ending::Logged(end));
+                        }
                         _ => {}
                     }
                 }

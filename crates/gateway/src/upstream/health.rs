@@ -1,6 +1,6 @@
 //! What is known of each deployment, a model of an upstream, for all who ask it at once.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -14,11 +14,13 @@ use everstream_core::policy::deployment::{
 use everstream_core::writer::Breakage;
 
 use crate::clock::Clock;
+use crate::telemetry::metrics::{DeploymentMetrics, UpstreamMetrics};
 
 /// The state of one deployment.
 #[derive(Debug)]
 pub struct Health {
     state: Mutex<DeploymentState>,
+    metrics: DeploymentMetrics,
     clock: Clock,
 }
 
@@ -45,9 +47,19 @@ const DRAINED_FOR: Duration = Duration::from_secs(30);
 impl Health {
     /// A deployment of which nothing is known.
     pub fn new(settings: DeploymentSettings, clock: Clock) -> Arc<Self> {
+        Self::counted(settings, DeploymentMetrics::default(), clock)
+    }
+
+    /// The same, with counters that somebody can look at.
+    fn counted(
+        settings: DeploymentSettings,
+        metrics: DeploymentMetrics,
+        clock: Clock,
+    ) -> Arc<Self> {
         let state = DeploymentState::new(settings, clock.now());
         Arc::new(Self {
             state: Mutex::new(state),
+            metrics,
             clock,
         })
     }
@@ -61,6 +73,9 @@ impl Health {
         let mut state = self.lock();
         let admitted = state.admit(now, again);
         let admitted = admitted.map_err(|why| Refused::new(why, &mut state, now))?;
+        if again {
+            self.metrics.retried();
+        }
         Ok(Leave {
             health: Arc::clone(self),
             admitted: Some(admitted),
@@ -79,6 +94,12 @@ impl Health {
     pub fn may_retry(&self) -> bool {
         let now = self.clock.now();
         self.lock().may_retry(now)
+    }
+
+    /// Takes what came of asking whether it is there.
+    pub fn probed(&self, answered: bool) {
+        let now = self.clock.now();
+        self.lock().probed(now, answered);
     }
 
     /// Takes it out, or back in. What is under way goes on.
@@ -107,6 +128,7 @@ impl Leave {
     fn give_back(&mut self, report: Report) {
         if let Some(admitted) = self.admitted.take() {
             let now = self.health.clock.now();
+            self.health.metrics.finished(&report);
             self.health.lock().finish(now, admitted, report);
         }
     }
@@ -172,15 +194,76 @@ impl Refused {
 #[derive(Debug)]
 pub(super) struct Healths {
     clock: Clock,
-    known: Mutex<HashMap<(String, String), Arc<Health>>>,
+    metrics: UpstreamMetrics,
+    inner: Mutex<Inner>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    known: HashMap<(String, String), Arc<Health>>,
+    /// Upstreams that an operator took out, with the models that nobody has asked for yet.
+    drained: HashSet<String>,
 }
 
 impl Healths {
     pub(super) fn new() -> Self {
         Self {
             clock: Clock::start(),
-            known: Mutex::default(),
+            metrics: UpstreamMetrics::default(),
+            inner: Mutex::default(),
         }
+    }
+
+    /// What is counted of them.
+    pub(super) fn metrics(&self) -> &UpstreamMetrics {
+        &self.metrics
+    }
+
+    /// Takes a model of an upstream out, or back in; all of them, if none is named. False if nothing
+    /// is known of it.
+    pub(super) fn drain(&self, upstream: &str, model: Option<&str>, drained: bool) -> bool {
+        let mut inner = self.lock();
+        if model.is_none() {
+            if drained {
+                inner.drained.insert(upstream.to_owned());
+            } else {
+                inner.drained.remove(upstream);
+            }
+        }
+        let mut known = false;
+        for ((of, name), health) in &inner.known {
+            if of == upstream && model.is_none_or(|model| model == name) {
+                health.drain(drained);
+                known = true;
+            }
+        }
+        known || model.is_none()
+    }
+
+    /// Takes what came of asking an upstream whether it is there.
+    pub(super) fn probed(&self, upstream: &str, answered: bool) {
+        let inner = self.lock();
+        let known = inner.known.iter().filter(|((of, _), _)| of == upstream);
+        known.for_each(|(_, health)| health.probed(answered));
+    }
+
+    /// Whether all of an upstream was taken out.
+    pub(super) fn is_drained(&self, upstream: &str) -> bool {
+        self.lock().drained.contains(upstream)
+    }
+
+    /// What is known of each model of an upstream, by name. The one without a name stands for those
+    /// that are too many.
+    pub(super) fn sights(&self, upstream: &str) -> BTreeMap<String, Sight> {
+        let inner = self.lock();
+        let of = |((of, model), health): (&(String, String), &Arc<Health>)| {
+            (of == upstream).then(|| (model.clone(), health.sight()))
+        };
+        inner.known.iter().filter_map(of).collect()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The state of a model of an upstream. Clients may name models that do not exist: when there
@@ -192,7 +275,8 @@ impl Healths {
         model: &str,
         settings: DeploymentSettings,
     ) -> Arc<Health> {
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut inner = self.lock();
+        let Inner { known, drained } = &mut *inner;
         let mut key = (upstream.to_owned(), model.to_owned());
         if let Some(health) = known.get(&key) {
             return Arc::clone(health);
@@ -203,10 +287,16 @@ impl Healths {
         if known.len() >= DEPLOYMENTS {
             key.1.clear();
         }
-        let health = known
-            .entry(key)
-            .or_insert_with(|| Health::new(settings, self.clock));
-        Arc::clone(health)
+        if let Some(health) = known.get(&key) {
+            return Arc::clone(health);
+        }
+        let metrics = self.metrics.deployment(&key.0, &key.1);
+        let health = Health::counted(settings, metrics, self.clock);
+        if drained.contains(&key.0) {
+            health.drain(true);
+        }
+        known.insert(key, Arc::clone(&health));
+        health
     }
 }
 
@@ -267,7 +357,7 @@ mod tests {
         for name in 0..3 * DEPLOYMENTS {
             healths.of("u", &name.to_string(), settings);
         }
-        assert!(healths.known.lock().expect("whole").len() <= DEPLOYMENTS);
+        assert!(healths.lock().known.len() <= DEPLOYMENTS);
         assert!(Arc::ptr_eq(&kept, &healths.of("u", "kept", settings)));
     }
 }

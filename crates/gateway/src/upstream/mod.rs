@@ -16,8 +16,11 @@ pub mod discovery;
 mod error;
 mod google;
 pub mod health;
+mod link;
 pub mod models;
+mod overview;
 mod pool;
+mod probe;
 mod routes;
 mod socket;
 mod standing;
@@ -42,7 +45,9 @@ pub use client::{Request, Response, Transport, Upstream};
 pub use connection::Io;
 pub use discovery::{Discovery, FoundUpstream, discover};
 pub use error::{SpecError, UpstreamError, UpstreamErrorKind};
+pub use link::LinkSight;
 pub use models::{ModelDirectory, ModelEntry, Route};
+pub use overview::{DeploymentSight, UpstreamSight};
 pub use routes::{Deployment, Routed};
 pub use socket::{Socket, SocketError};
 pub use upload::{Source, Upload};
@@ -91,6 +96,10 @@ pub struct UpstreamSpec {
     pub total_timeout: Option<Duration>,
     /// The most requests for one of its models under way at once.
     pub max_concurrency: Option<u32>,
+    /// How often it is asked whether it is there, beside what the traffic shows.
+    pub probe_interval: Option<Duration>,
+    /// What it is asked for then; the list of models if absent.
+    pub probe_path: Option<String>,
 }
 
 impl UpstreamSpec {
@@ -117,6 +126,8 @@ impl UpstreamSpec {
             event_timeout: limits::UPSTREAM_EVENT_TIMEOUT,
             total_timeout: None,
             max_concurrency: None,
+            probe_interval: None,
+            probe_path: None,
         }
     }
 }

@@ -127,6 +127,12 @@ impl ConfiguredRoute {
         }
     }
 
+    /// Whether a model of an upstream is on it.
+    pub(super) fn leads_to(&self, upstream: &str, model: &str) -> bool {
+        let mut deployments = self.places.iter().map(|place| &place.deployment);
+        deployments.any(|at| at.upstream.name() == upstream && at.model == model)
+    }
+
     /// Who is asked, in order. `key` is what sticky requests have in common.
     pub(super) fn order(&self, key: impl FnOnce() -> u64) -> Option<Routed> {
         let key = match self.strategy {

@@ -15,6 +15,7 @@
     reason = "what the modules here share is public to them"
 )]
 
+mod admin;
 mod bad_client;
 mod bad_upstream;
 mod bedrock;
@@ -42,6 +43,7 @@ mod messages;
 mod messages_life;
 mod million;
 mod pages;
+mod probes;
 mod process;
 mod providers;
 mod proxy;
