@@ -6,7 +6,9 @@ use super::mistake::{Fault, did_you_mean, nearest};
 use super::read::Reader;
 use super::spec::sections;
 use super::{Config, values};
+use crate::dialect::takes_prefix;
 use crate::policy::attempt::AttemptPolicy;
+use crate::policy::recovery::OnCut;
 use crate::policy::select::Strategy;
 
 settings! {
@@ -25,6 +27,10 @@ settings! {
         /// Requests may run twice: one that may have run is asked once more of the same deployment,
         /// too.
         idempotent: bool = flag().or(false);
+        /// What becomes of an answer that was cut after some of it was delivered: it goes on at a
+        /// deployment that is able to (`recover`), which is charged as two requests, or the failure
+        /// is told (`fail`). A request says otherwise with `Everstream-On-Cut`.
+        on_cut: OnCut = choice().or(OnCut::Fail);
         /// Who can answer.
         deployments: Vec<DeploymentConfig> = sections();
     }
@@ -47,6 +53,28 @@ settings! {
         /// How many tokens the model takes. A request that is too long for one deployment goes to
         /// one with more.
         context_window: Option<u64> = whole(1..=1_000_000_000).example(128_000).optional();
+        /// It goes on from the beginning of an answer that another one, or itself, was cut in. Only
+        /// for providers that have words for it: docs/recovery.md names them.
+        continues: bool = flag().or(false);
+        /// It says the same to the same request each time, if that has `temperature` 0 and a `seed`:
+        /// its engine is batch-invariant. Then an answer that was cut is run again.
+        deterministic: bool = flag().or(false);
+        /// A canary: this percentage of the requests asks it first, whatever its priority; all
+        /// others ask it only after all others of the route. A session (`Everstream-Session`, or
+        /// else what the body has as `prompt_cache_key`, `user` or the like) stays on its side.
+        canary: Option<u32> = whole(0..=100).example(5).optional();
+        /// Shadow traffic: a copy of this percentage of the requests goes to it. Clients never hear
+        /// of it, or wait for it: its answer is read and dropped, and what became of it is logged
+        /// and counted. It costs what its provider takes. It is no part of the order of the route.
+        shadow: u32 = whole(0..=100).or(0);
+    }
+}
+
+impl Choice for OnCut {
+    const ALL: &'static [Self] = Self::ALL;
+
+    fn word(self) -> &'static str {
+        self.as_str()
     }
 }
 
@@ -66,19 +94,40 @@ pub(super) fn check(config: &Config, reader: &mut Reader<'_>) {
     }
     for (index, route) in config.routes.iter().enumerate() {
         let section = format!("routes[{index}]");
-        if route.deployments.is_empty() {
-            let fault = Fault::from("the route leads nowhere")
-                .hint("add `[[routes.deployments]]` with an `upstream`");
+        if route.deployments.iter().all(|at| at.shadow > 0) {
+            let fault = Fault::from("the route leads nowhere").hint(
+                "add `[[routes.deployments]]` with an `upstream`, and not only with `shadow`",
+            );
             reader.note_at(&section, fault);
         }
         if config.aliases.contains_key(&route.model) {
             let fault = Fault::from("there is an alias of the same name, which goes before");
             reader.note_at(&format!("{section}.model"), fault);
         }
+        trials(route, &section, reader);
         for (place, deployment) in route.deployments.iter().enumerate() {
             let section = format!("{section}.deployments[{place}]");
             upstream_exists(&deployment.upstream, &section, reader);
             twice(route, place, &section, reader);
+            continues(config, route, place, &section, reader);
+        }
+    }
+}
+
+/// Canaries share the requests, and shadows are given none.
+fn trials(route: &RouteConfig, section: &str, reader: &mut Reader<'_>) {
+    let mut sum = 0;
+    for (place, at) in route.deployments.iter().enumerate() {
+        let field = format!("{section}.deployments[{place}].canary");
+        let Some(share) = at.canary else { continue };
+        if at.shadow > 0 {
+            let fault = Fault::from("it is a `shadow`, too");
+            reader.note_at(&field, fault.hint("an upstream is the one or the other"));
+        }
+        sum += share;
+        if sum > 100 {
+            let fault = Fault::from("the canaries of the route have more than 100 percent");
+            reader.note_at(&field, fault);
         }
     }
 }
@@ -97,6 +146,31 @@ fn upstream_exists(upstream: &str, section: &str, reader: &mut Reader<'_>) {
     };
     let fault = Fault::from("there is no upstream of this name").hint(hint);
     reader.note_at(&format!("{section}.upstream"), fault);
+}
+
+/// An upstream that takes no beginning of an answer would refuse each of them.
+fn continues(
+    config: &Config,
+    route: &RouteConfig,
+    place: usize,
+    section: &str,
+    reader: &mut Reader<'_>,
+) {
+    let deployment = &route.deployments[place];
+    let mut upstreams = config.upstreams.iter();
+    let Some(upstream) = upstreams.find(|one| one.name() == deployment.upstream) else {
+        return;
+    };
+    if !deployment.continues || reader.doubtful("upstreams") {
+        return;
+    }
+    let model = deployment.model.as_ref().unwrap_or(&route.model);
+    if takes_prefix(upstream.dialect(), &upstream.traits(model)) {
+        return;
+    }
+    let fault = Fault::from("this model's provider has no words to go on from a beginning")
+        .hint("leave it out; docs/recovery.md names the providers that have");
+    reader.note_at(&format!("{section}.continues"), fault);
 }
 
 fn twice(route: &RouteConfig, place: usize, section: &str, reader: &mut Reader<'_>) {

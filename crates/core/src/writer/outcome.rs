@@ -39,6 +39,8 @@ pub(super) struct Outcome {
     pub(super) hang_up: bool,
     /// What of the upstream's failed. `None` where another one would not do better.
     pub(super) failure: Option<FailureKind>,
+    /// It was given up for the client's sake, which says nothing about the upstream.
+    hurried: bool,
 }
 
 impl Outcome {
@@ -50,6 +52,7 @@ impl Outcome {
             nothing_ran: false,
             hang_up: false,
             failure: None,
+            hurried: false,
         }
     }
 
@@ -66,6 +69,14 @@ impl Outcome {
         Self {
             failure: Some(failure),
             ..Self::failed(error)
+        }
+    }
+
+    /// The upstream was silent for longer than others can wait.
+    pub(super) fn hurried(error: Error) -> Self {
+        Self {
+            hurried: true,
+            ..Self::upstream_failed(error, FailureKind::Silent)
         }
     }
 
@@ -131,6 +142,11 @@ impl Outcome {
         self.error.is_none()
     }
 
+    /// Whether the upstream itself said that it failed.
+    pub(super) fn is_told(&self) -> bool {
+        self.told.is_some()
+    }
+
     /// The failure as it goes into the log when another attempt is made.
     pub(super) fn abandoned(&self, attempt: u32, upstream: &str) -> Abandoned {
         let code = self.error.as_ref().map(|error| error.code);
@@ -145,12 +161,16 @@ impl Outcome {
 
     /// What failed, as audit records have it.
     pub(super) fn reason(&self) -> String {
+        let code = self.error.as_ref().map(|error| error.code);
+        if let Some(ErrorCode::GatewayRestarted | ErrorCode::OutcomeUnknown) = code {
+            return ErrorCode::GatewayRestarted.as_str().to_owned();
+        }
         self.failure.map_or("", FailureKind::as_str).to_owned()
     }
 
     /// What it says of the deployment, which took so long to say something.
     pub(super) fn report(&self, first_content: Option<Duration>) -> Report {
-        let failure = self.failure();
+        let failure = self.failure().filter(|_| !self.hurried);
         Report {
             verdict: match failure {
                 Some(failure) => failure.kind.verdict(),

@@ -7,10 +7,11 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
-use everstream_core::dialect::Prefix;
+use everstream_core::dialect::{Handle, Prefix};
 use everstream_core::error::{Error, ErrorCode};
 use everstream_core::frame::http1::ResponseHead;
 use everstream_core::id::{Epoch, Seq, UnixMillis};
+use everstream_core::policy::attempt::FailureKind;
 use everstream_core::policy::retry_after::retry_after;
 use everstream_core::record::Record;
 use everstream_core::writer::{Breakage, Input, Output, UpstreamHead, Writer};
@@ -18,6 +19,7 @@ use everstream_store::Lease;
 use tokio::time::{Sleep, sleep_until, timeout};
 
 use super::Generator;
+use super::attach::{self, Asked, Call};
 use super::course::Course;
 use super::live::{Ending, Live, News};
 use super::registry::Lost;
@@ -37,11 +39,15 @@ pub(super) struct Driver {
     live: Arc<Live>,
     lease: Lease,
     writer: Writer,
-    /// Who may be asked; `None` as soon as somebody has answered.
+    /// Who may be asked; `None` as soon as nobody else may be.
     course: Option<Box<Course>>,
     /// The place on it that is asked, and the leave to do so.
     place: usize,
     leave: Option<Leave>,
+    /// What failed last.
+    failure: Option<FailureKind>,
+    /// The upstream that was asked last.
+    asked: Option<Asked>,
     connection: Connection,
     /// The error of the last append, for readers if the log takes nothing any more.
     append_error: Option<Error>,
@@ -53,7 +59,7 @@ type Sending = Pin<Box<dyn Future<Output = Result<upstream::Response, UpstreamEr
     clippy::large_enum_variant,
     reason = "one lives in each driver, nearly always as `Answering`"
 )]
-enum Connection {
+pub(super) enum Connection {
     None,
     Sending(Sending),
     Answering(upstream::Body),
@@ -68,13 +74,15 @@ impl Driver {
         course: Course,
     ) -> Self {
         Self {
+            place: writer.place(),
             generator,
             live,
             lease,
             writer,
             course: Some(Box::new(course)),
-            place: 0,
             leave: None,
+            failure: None,
+            asked: None,
             connection: Connection::None,
             append_error: None,
         }
@@ -144,13 +152,28 @@ impl Driver {
                         self.writer.step(self.generator.clock.now(), input, outputs);
                     }
                 }
+                Output::Reattach(place, handle) => {
+                    if let Some(lost) = self.reattach(place, handle.as_ref()) {
+                        let input = Input::Broken(lost);
+                        self.writer.step(self.generator.clock.now(), input, outputs);
+                    }
+                }
+                Output::Cancel(handle) => {
+                    if let Some(upstream) = self.upstream() {
+                        let cancelling = attach::cancel(upstream, handle);
+                        self.generator.tasks.spawn(cancelling);
+                    }
+                }
                 Output::Judge(report) => {
+                    self.failure = report.failure;
                     if let Some(leave) = self.leave.take() {
                         leave.finish(report);
                     }
                 }
                 Output::Consult => {
-                    let advice = self.course.as_ref().map(|c| c.advice(self.place));
+                    let advice = self.course.as_ref();
+                    let began = self.lease.tail.seq >= FIRST;
+                    let advice = advice.map(|c| c.advice(self.place, self.failure, began));
                     let input = Input::Advice(advice.unwrap_or_default());
                     self.writer.step(self.generator.clock.now(), input, outputs);
                 }
@@ -199,7 +222,7 @@ impl Driver {
                     }
                 }
                 let began = events.first().is_some_and(|e| e.seq == FIRST);
-                if began {
+                if !events.is_empty() && self.course.is_some() && !self.writer.may_go_on() {
                     // An answer may stream for minutes; its request need not live as long.
                     self.course = None;
                 }
@@ -232,19 +255,41 @@ impl Driver {
             Err(refused) => return Some(refused),
         };
         self.leave = Some(leave);
-        let sending = Box::pin(async move {
-            let headers = call.headers.iter();
-            let headers: Vec<_> = headers.map(|(name, value)| (*name, &**value)).collect();
-            let request = upstream::Request {
-                method: "POST",
-                path: &call.path,
-                headers: &headers,
-                body: Some(call.body),
-            };
-            call.upstream.send(request).await
-        });
-        self.connection = Connection::Sending(sending);
+        self.send(call);
         None
+    }
+
+    /// Asks the upstream that was asked last for its own stream of the answer, or for the answer to the
+    /// same request once more under the same key.
+    fn reattach(&mut self, place: usize, handle: Option<&Handle>) -> Option<Breakage> {
+        self.place = place;
+        let call = match (handle, self.upstream()) {
+            (Some(handle), Some(upstream)) => attach::call(upstream, handle.read()),
+            (None, asked) if let Some(course) = &mut self.course => {
+                match course.repeat(place, asked.map_or(0, |(_, key)| key)) {
+                    Ok(call) => call,
+                    Err(unsent) => return Some(unsent),
+                }
+            }
+            _ => return Some(attach::nobody()),
+        };
+        self.send(call);
+        None
+    }
+
+    /// The one that was asked last, by this process or the one before.
+    fn upstream(&self) -> Option<Asked> {
+        let before = || Some((self.course.as_ref()?.upstream(self.place)?, 0));
+        self.asked.clone().or_else(before)
+    }
+
+    fn send(&mut self, mut call: Call) {
+        self.asked = Some((Arc::clone(&call.upstream), call.key));
+        if call.keyed {
+            let key = format!("everstream-{}-{}", self.live.id(), self.writer.attempt());
+            call.headers.push(("idempotency-key", key));
+        }
+        self.connection = dial(call);
     }
 
     /// Moves the timer only when it would ring too late: most deadlines move away with each event,
@@ -261,9 +306,14 @@ impl Driver {
     }
 }
 
+/// Begins to ask.
+pub(super) fn dial(call: Call) -> Connection {
+    Connection::Sending(Box::pin(call.send()))
+}
+
 impl Connection {
     /// What the upstream does next; pending for ever without one.
-    async fn next(&mut self, clock: Clock) -> Input {
+    pub(super) async fn next(&mut self, clock: Clock) -> Input {
         match self {
             Self::None => std::future::pending().await,
             Self::Sending(sending) => match sending.await {
@@ -298,7 +348,7 @@ impl Connection {
 
     /// Waits a moment for the proper end of an answer that is whole, so that the connection goes
     /// back to the pool.
-    async fn drain(&mut self) {
+    pub(super) async fn drain(&mut self) {
         if let Self::Answering(body) = self {
             let end = async { while let Ok(Some(_)) = body.read().await {} };
             let _ = timeout(DRAIN, end).await;
@@ -341,5 +391,6 @@ fn upstream_head(head: &ResponseHead, now: UnixMillis) -> UpstreamHead {
             .get_str("x-request-id")
             .or_else(|| head.get_str("x-amzn-requestid"))
             .map(|id| id.chars().take(128).collect()),
+        handle: attach::handle(head),
     }
 }

@@ -1,7 +1,8 @@
 //! What is known of each deployment, a model of an upstream, for all who ask it at once.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use everstream_core::error::ErrorCode;
@@ -19,10 +20,17 @@ use crate::telemetry::metrics::{DeploymentMetrics, UpstreamMetrics};
 /// The state of one deployment.
 #[derive(Debug)]
 pub struct Health {
+    /// `upstream/model`, for the operator.
+    name: String,
     state: Mutex<DeploymentState>,
     metrics: DeploymentMetrics,
     clock: Clock,
+    bell: Arc<Bell>,
 }
+
+/// Rung whenever an attempt is over, for those who wait until there is room.
+#[derive(Default)]
+pub struct Bell(OnceLock<Box<dyn Fn() + Send + Sync>>);
 
 /// Leave to ask a deployment once. It is given back however the attempt ends.
 #[derive(Debug)]
@@ -46,21 +54,30 @@ const DRAINED_FOR: Duration = Duration::from_secs(30);
 
 impl Health {
     /// A deployment of which nothing is known.
-    pub fn new(settings: DeploymentSettings, clock: Clock) -> Arc<Self> {
-        Self::counted(settings, DeploymentMetrics::default(), clock)
+    pub fn new(
+        name: String,
+        settings: DeploymentSettings,
+        clock: Clock,
+        bell: Arc<Bell>,
+    ) -> Arc<Self> {
+        Self::counted(name, settings, DeploymentMetrics::default(), clock, bell)
     }
 
     /// The same, with counters that somebody can look at.
     fn counted(
+        name: String,
         settings: DeploymentSettings,
         metrics: DeploymentMetrics,
         clock: Clock,
+        bell: Arc<Bell>,
     ) -> Arc<Self> {
         let state = DeploymentState::new(settings, clock.now());
         Arc::new(Self {
+            name,
             state: Mutex::new(state),
             metrics,
             clock,
+            bell,
         })
     }
 
@@ -102,6 +119,18 @@ impl Health {
         self.lock().probed(now, answered);
     }
 
+    /// How many keys it has, and how many of them do not rest.
+    pub fn keys(&self) -> (usize, usize) {
+        let now = self.clock.now();
+        self.lock().keys(now)
+    }
+
+    /// Whether it has several keys, of which one can be used just now.
+    pub fn has_another_key(&self) -> bool {
+        let (keys, awake) = self.keys();
+        keys > 1 && awake > 0
+    }
+
     /// Takes it out, or back in. What is under way goes on.
     pub fn drain(&self, drained: bool) {
         self.lock().drain(drained);
@@ -120,17 +149,52 @@ impl Health {
 }
 
 impl Leave {
+    /// The place of the key to ask with, from 0.
+    pub fn key(&self) -> usize {
+        self.admitted.as_ref().map_or(0, Admitted::key)
+    }
+
     /// Gives it back, with what the attempt says of the deployment.
     pub fn finish(mut self, report: Report) {
         self.give_back(report);
     }
 
     fn give_back(&mut self, report: Report) {
-        if let Some(admitted) = self.admitted.take() {
-            let now = self.health.clock.now();
-            self.health.metrics.finished(&report);
-            self.health.lock().finish(now, admitted, report);
+        let Some(admitted) = self.admitted.take() else {
+            return;
+        };
+        let (health, key) = (&self.health, admitted.key() + 1);
+        let now = health.clock.now();
+        health.metrics.finished(&report);
+        let mut state = health.lock();
+        state.finish(now, admitted, report);
+        let (keys, awake) = state.keys(now);
+        drop(state);
+        // Which one it was is for the operator alone, and by its place only.
+        if let Some(kind) = report.failure.filter(|kind| kind.blames_key() && keys > 1) {
+            let (deployment, why) = (&health.name, kind.as_str());
+            tracing::warn!(deployment, why, awake, "key {key} of {keys} rests");
         }
+        self.health.bell.ring();
+    }
+}
+
+impl Bell {
+    /// Who is called. Only the first one is.
+    pub fn answer(&self, hear: impl Fn() + Send + Sync + 'static) {
+        let _first = self.0.set(Box::new(hear));
+    }
+
+    fn ring(&self) {
+        if let Some(hear) = self.0.get() {
+            hear();
+        }
+    }
+}
+
+impl fmt::Debug for Bell {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Bell")
     }
 }
 
@@ -156,6 +220,11 @@ impl Refused {
         Self { why, rest }
     }
 
+    /// Whether as much as may be is under way, so that room is made when something ends.
+    pub const fn is_full(&self) -> bool {
+        matches!(self.why, Closed::Full)
+    }
+
     /// How long that lasts.
     pub const fn rest(&self) -> Duration {
         self.rest
@@ -166,7 +235,7 @@ impl Refused {
         let (code, why) = match self.why {
             Closed::Limited(_) => (
                 ErrorCode::UpstreamLimited,
-                "has reached a limit of its own, and said when it can be asked again",
+                "has reached a limit of its own, and is left alone until it can be asked again",
             ),
             Closed::Broken(_) => (
                 ErrorCode::UpstreamUnavailable,
@@ -194,6 +263,7 @@ impl Refused {
 #[derive(Debug)]
 pub(super) struct Healths {
     clock: Clock,
+    pub(super) bell: Arc<Bell>,
     metrics: UpstreamMetrics,
     inner: Mutex<Inner>,
 }
@@ -209,6 +279,7 @@ impl Healths {
     pub(super) fn new() -> Self {
         Self {
             clock: Clock::start(),
+            bell: Arc::default(),
             metrics: UpstreamMetrics::default(),
             inner: Mutex::default(),
         }
@@ -291,7 +362,9 @@ impl Healths {
             return Arc::clone(health);
         }
         let metrics = self.metrics.deployment(&key.0, &key.1);
-        let health = Health::counted(settings, metrics, self.clock);
+        let name = format!("{}/{}", key.0, key.1);
+        let bell = Arc::clone(&self.bell);
+        let health = Health::counted(name, settings, metrics, self.clock, bell);
         if drained.contains(&key.0) {
             health.drain(true);
         }
@@ -311,7 +384,7 @@ mod tests {
             ceiling: Ceiling::Fixed(1),
             ..DeploymentSettings::default()
         };
-        Health::new(settings, Clock::start())
+        Health::new("u/m".to_owned(), settings, Clock::start(), Arc::default())
     }
 
     #[test]

@@ -41,14 +41,14 @@ use everstream_core::secret::Secret;
 
 pub use aws::AwsSigner;
 pub use body::Body;
-pub use client::{Request, Response, Transport, Upstream};
+pub use client::{Dialling, Request, Response, Transport, Upstream};
 pub use connection::Io;
 pub use discovery::{Discovery, FoundUpstream, discover};
 pub use error::{SpecError, UpstreamError, UpstreamErrorKind};
 pub use link::LinkSight;
 pub use models::{ModelDirectory, ModelEntry, Route};
 pub use overview::{DeploymentSight, UpstreamSight};
-pub use routes::{Deployment, Routed};
+pub use routes::{Deployment, Routed, Shadow};
 pub use socket::{Socket, SocketError};
 pub use upload::{Source, Upload};
 pub use url::{BaseUrl, UrlError};
@@ -66,6 +66,8 @@ pub struct UpstreamSpec {
     pub dialect: ProviderDialect,
     /// Sent as `auth` says, unless `headers` has that header.
     pub api_key: Option<Secret>,
+    /// Keys that take turns with it.
+    pub further_keys: Vec<Secret>,
     /// How it knows us; as its dialect has it, if absent.
     pub auth: Option<Auth>,
     /// The key of a service account of Google's; without it the machine's own is asked for tokens.
@@ -96,6 +98,8 @@ pub struct UpstreamSpec {
     pub total_timeout: Option<Duration>,
     /// The most requests for one of its models under way at once.
     pub max_concurrency: Option<u32>,
+    /// With it that bound adapts itself, never below this.
+    pub min_concurrency: Option<u32>,
     /// How often it is asked whether it is there, beside what the traffic shows.
     pub probe_interval: Option<Duration>,
     /// What it is asked for then; the list of models if absent.
@@ -111,6 +115,7 @@ impl UpstreamSpec {
             provider: None,
             dialect: ProviderDialect::OpenAiChat,
             api_key: None,
+            further_keys: Vec::new(),
             auth: None,
             credentials: None,
             metadata_host: None,
@@ -126,6 +131,7 @@ impl UpstreamSpec {
             event_timeout: limits::UPSTREAM_EVENT_TIMEOUT,
             total_timeout: None,
             max_concurrency: None,
+            min_concurrency: None,
             probe_interval: None,
             probe_path: None,
         }
