@@ -37,6 +37,9 @@ pub const DEPLOYMENTS: usize = 1_024;
 /// The shortest time after which a second deployment is asked beside the first, where a percentile says
 /// when: below that a second request costs more than it wins.
 pub const HEDGE_FLOOR: Duration = Duration::from_millis(50);
+/// Most deployments that have metrics of their own, the first that are asked; all others share those
+/// of the model `other`. Each has some 35 lines.
+pub const METRIC_DEPLOYMENTS: usize = 256;
 /// The shortest time that a client may give an upstream for its first event.
 pub const LEAST_TIMEOUT: Duration = Duration::from_millis(1);
 /// Most choices of one answer that is translated; the APIs that have `n` take no more.
@@ -180,6 +183,14 @@ pub const UPSTREAM_MODELS_BYTES: usize = 4 << 20;
 pub const UPSTREAM_MODELS_TIMEOUT: Duration = Duration::from_secs(5);
 /// How old an upstream's list of models may grow.
 pub const UPSTREAM_MODELS_REFRESH: Duration = Duration::from_mins(5);
+/// Longest time an upstream may take to answer a probe.
+pub const PROBE_TIMEOUT: Duration = Duration::from_secs(10);
+/// How often the connections to upstreams are looked over: for those that were closed, and for those
+/// that carry a request and say nothing.
+pub const UPSTREAM_WATCH: Duration = Duration::from_secs(5);
+/// An upstream's connection that carries a request is silent when so many looks in a row found that
+/// nothing had come. Most providers send something every 15 seconds.
+pub const UPSTREAM_SILENT_WATCHES: u32 = 6;
 /// How soon an upstream is asked again while its list is unknown.
 pub const UPSTREAM_MODELS_RETRY: Duration = Duration::from_secs(15);
 /// How long a start looks for model servers on this machine.

@@ -55,6 +55,7 @@ pub struct DeploymentState {
     /// An operator took it out.
     drained: bool,
     outcomes: Outcomes,
+    last_failure: Option<(FailureKind, UnixMillis)>,
 }
 
 /// Leave to ask a deployment once.
@@ -130,6 +131,8 @@ pub struct Sight {
     pub recent: (u32, u32),
     /// What became of all attempts.
     pub outcomes: Outcomes,
+    /// What failed last, and when.
+    pub last_failure: Option<(FailureKind, UnixMillis)>,
 }
 
 /// Left alone for so long when a rate limit names no time.
@@ -151,6 +154,7 @@ impl DeploymentState {
             limited_until: UnixMillis(0),
             drained: false,
             outcomes: Outcomes::default(),
+            last_failure: None,
         }
     }
 
@@ -237,6 +241,20 @@ impl DeploymentState {
             self.limited_until = self.limited_until.max(now.plus(alone));
         }
         self.outcomes.count(&report);
+        self.last_failure = report.failure.map(|kind| (kind, now)).or(self.last_failure);
+    }
+
+    /// Takes what came of asking whether it is there, without a request of anybody's. An answer to
+    /// that is no proof while requests go through, and may end a time of trying.
+    pub fn probed(&mut self, now: UnixMillis, answered: bool) {
+        let verdict = match (answered, self.breaker.state(now)) {
+            (false, _) => Verdict::Failure,
+            (true, BreakerState::HalfOpen) => Verdict::Success,
+            (true, BreakerState::Closed | BreakerState::Open) => return,
+        };
+        if let Ok(permit) = self.breaker.admit(now) {
+            self.breaker.report(now, permit, verdict);
+        }
     }
 
     /// How many keys there are, and how many of them do not rest.
@@ -273,6 +291,7 @@ impl DeploymentState {
             share: self.breaker.share(now),
             recent: self.breaker.recent(now),
             outcomes: self.outcomes,
+            last_failure: self.last_failure,
         }
     }
 }

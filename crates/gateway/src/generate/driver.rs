@@ -13,7 +13,7 @@ use everstream_core::frame::http1::ResponseHead;
 use everstream_core::id::{Epoch, Seq, UnixMillis};
 use everstream_core::policy::attempt::FailureKind;
 use everstream_core::policy::retry_after::retry_after;
-use everstream_core::record::{Abandoned, Record};
+use everstream_core::record::Record;
 use everstream_core::writer::{Breakage, Input, Output, UpstreamHead, Writer};
 use everstream_store::Lease;
 use tokio::time::{Sleep, sleep_until, timeout};
@@ -225,11 +225,16 @@ impl Driver {
                     match record {
                         Record::Event(event) => events.push(event),
                         Record::Dialled(dialled) => self.live.asked(dialled.upstream),
-                        Record::Abandoned(Abandoned {
-                            instead: Some(upstream),
-                            ..
-                        }) => self.live.asked(upstream),
-                        Record::End(end) => ending = Some(Ending::Logged(end)),
+                        Record::Abandoned(at) => {
+                            self.generator.registry.metrics().abandoned(&at);
+                            if let Some(upstream) = at.instead {
+                                self.live.asked(upstream);
+                            }
+                        }
+                        Record::End(end) => {
+                            self.generator.registry.metrics().ended(&end);
+                            ending = Some(Ending::Logged(end));
+                        }
                         _ => {}
                     }
                 }

@@ -1,6 +1,6 @@
 //! What is known of each deployment, a model of an upstream, for all who ask it at once.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
@@ -16,6 +16,7 @@ use everstream_core::policy::hedge::HedgeAfter;
 use everstream_core::writer::Breakage;
 
 use crate::clock::Clock;
+use crate::telemetry::metrics::{DeploymentMetrics, UpstreamMetrics};
 
 /// The state of one deployment.
 #[derive(Debug)]
@@ -23,6 +24,7 @@ pub struct Health {
     /// `upstream/model`, for the operator.
     name: String,
     state: Mutex<DeploymentState>,
+    metrics: DeploymentMetrics,
     clock: Clock,
     bell: Arc<Bell>,
 }
@@ -59,10 +61,22 @@ impl Health {
         clock: Clock,
         bell: Arc<Bell>,
     ) -> Arc<Self> {
+        Self::counted(name, settings, DeploymentMetrics::default(), clock, bell)
+    }
+
+    /// The same, with counters that somebody can look at.
+    fn counted(
+        name: String,
+        settings: DeploymentSettings,
+        metrics: DeploymentMetrics,
+        clock: Clock,
+        bell: Arc<Bell>,
+    ) -> Arc<Self> {
         let state = DeploymentState::new(settings, clock.now());
         Arc::new(Self {
             name,
             state: Mutex::new(state),
+            metrics,
             clock,
             bell,
         })
@@ -77,6 +91,9 @@ impl Health {
         let mut state = self.lock();
         let admitted = state.admit(now, again);
         let admitted = admitted.map_err(|why| Refused::new(why, &mut state, now))?;
+        if again {
+            self.metrics.retried();
+        }
         Ok(Leave {
             health: Arc::clone(self),
             admitted: Some(admitted),
@@ -103,10 +120,21 @@ impl Health {
         self.lock().hedge_after(now, after)
     }
 
+    /// Takes what came of asking whether it is there.
+    pub fn probed(&self, answered: bool) {
+        let now = self.clock.now();
+        self.lock().probed(now, answered);
+    }
+
+    /// How many keys it has, and how many of them do not rest.
+    pub fn keys(&self) -> (usize, usize) {
+        let now = self.clock.now();
+        self.lock().keys(now)
+    }
+
     /// Whether it has several keys, of which one can be used just now.
     pub fn has_another_key(&self) -> bool {
-        let now = self.clock.now();
-        let (keys, awake) = self.lock().keys(now);
+        let (keys, awake) = self.keys();
         keys > 1 && awake > 0
     }
 
@@ -144,6 +172,7 @@ impl Leave {
         };
         let (health, key) = (&self.health, admitted.key() + 1);
         let now = health.clock.now();
+        health.metrics.finished(&report);
         let mut state = health.lock();
         state.finish(now, admitted, report);
         let (keys, awake) = state.keys(now);
@@ -243,7 +272,15 @@ impl Refused {
 pub(super) struct Healths {
     clock: Clock,
     pub(super) bell: Arc<Bell>,
-    known: Mutex<HashMap<(String, String), Arc<Health>>>,
+    metrics: UpstreamMetrics,
+    inner: Mutex<Inner>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    known: HashMap<(String, String), Arc<Health>>,
+    /// Upstreams that an operator took out, with the models that nobody has asked for yet.
+    drained: HashSet<String>,
 }
 
 impl Healths {
@@ -251,8 +288,61 @@ impl Healths {
         Self {
             clock: Clock::start(),
             bell: Arc::default(),
-            known: Mutex::default(),
+            metrics: UpstreamMetrics::default(),
+            inner: Mutex::default(),
         }
+    }
+
+    /// What is counted of them.
+    pub(super) fn metrics(&self) -> &UpstreamMetrics {
+        &self.metrics
+    }
+
+    /// Takes a model of an upstream out, or back in; all of them, if none is named. False if nothing
+    /// is known of it.
+    pub(super) fn drain(&self, upstream: &str, model: Option<&str>, drained: bool) -> bool {
+        let mut inner = self.lock();
+        if model.is_none() {
+            if drained {
+                inner.drained.insert(upstream.to_owned());
+            } else {
+                inner.drained.remove(upstream);
+            }
+        }
+        let mut known = false;
+        for ((of, name), health) in &inner.known {
+            if of == upstream && model.is_none_or(|model| model == name) {
+                health.drain(drained);
+                known = true;
+            }
+        }
+        known || model.is_none()
+    }
+
+    /// Takes what came of asking an upstream whether it is there.
+    pub(super) fn probed(&self, upstream: &str, answered: bool) {
+        let inner = self.lock();
+        let known = inner.known.iter().filter(|((of, _), _)| of == upstream);
+        known.for_each(|(_, health)| health.probed(answered));
+    }
+
+    /// Whether all of an upstream was taken out.
+    pub(super) fn is_drained(&self, upstream: &str) -> bool {
+        self.lock().drained.contains(upstream)
+    }
+
+    /// What is known of each model of an upstream, by name. The one without a name stands for those
+    /// that are too many.
+    pub(super) fn sights(&self, upstream: &str) -> BTreeMap<String, Sight> {
+        let inner = self.lock();
+        let of = |((of, model), health): (&(String, String), &Arc<Health>)| {
+            (of == upstream).then(|| (model.clone(), health.sight()))
+        };
+        inner.known.iter().filter_map(of).collect()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The state of a model of an upstream. Clients may name models that do not exist: when there
@@ -264,7 +354,8 @@ impl Healths {
         model: &str,
         settings: DeploymentSettings,
     ) -> Arc<Health> {
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut inner = self.lock();
+        let Inner { known, drained } = &mut *inner;
         let mut key = (upstream.to_owned(), model.to_owned());
         if let Some(health) = known.get(&key) {
             return Arc::clone(health);
@@ -275,11 +366,18 @@ impl Healths {
         if known.len() >= DEPLOYMENTS {
             key.1.clear();
         }
+        if let Some(health) = known.get(&key) {
+            return Arc::clone(health);
+        }
+        let metrics = self.metrics.deployment(&key.0, &key.1);
         let name = format!("{}/{}", key.0, key.1);
-        let health = known
-            .entry(key)
-            .or_insert_with(|| Health::new(name, settings, self.clock, Arc::clone(&self.bell)));
-        Arc::clone(health)
+        let bell = Arc::clone(&self.bell);
+        let health = Health::counted(name, settings, metrics, self.clock, bell);
+        if drained.contains(&key.0) {
+            health.drain(true);
+        }
+        known.insert(key, Arc::clone(&health));
+        health
     }
 }
 
@@ -341,7 +439,7 @@ mod tests {
         for name in 0..3 * DEPLOYMENTS {
             healths.of("u", &name.to_string(), settings);
         }
-        assert!(healths.known.lock().expect("whole").len() <= DEPLOYMENTS);
+        assert!(healths.lock().known.len() <= DEPLOYMENTS);
         assert!(Arc::ptr_eq(&kept, &healths.of("u", "kept", settings)));
     }
 }

@@ -192,8 +192,27 @@ impl ModelDirectory {
         self.refresh_where(|_| true).await;
     }
 
-    /// Keeps the lists fresh, and closes idle connections that grew old, until `stop`. An upstream
-    /// that could not be reached is asked again soon, as it may just be starting.
+    /// What is known of the deployments.
+    pub(super) fn healths(&self) -> &Healths {
+        &self.healths
+    }
+
+    /// The models whose routes lead to a model of an upstream.
+    pub(super) fn routes_to(&self, upstream: &str, model: &str) -> Vec<String> {
+        let routes = self
+            .routes
+            .iter()
+            .filter(|route| route.leads_to(upstream, model));
+        routes.map(|route| route.model.clone()).collect()
+    }
+
+    /// Looks all connections over; see [`UPSTREAM_WATCH`](everstream_core::limits::UPSTREAM_WATCH).
+    pub fn watch(&self) {
+        self.upstreams().for_each(|upstream| upstream.watch());
+    }
+
+    /// Keeps the lists fresh until `stop`. An upstream that could not be reached is asked again
+    /// soon, as it may just be starting.
     pub async fn run(&self, stop: CancellationToken) {
         let work = async {
             loop {
@@ -201,8 +220,6 @@ impl ModelDirectory {
                 self.refresh().await;
                 while refreshed.elapsed() < UPSTREAM_MODELS_REFRESH {
                     tokio::time::sleep(UPSTREAM_MODELS_RETRY).await;
-                    self.upstreams()
-                        .for_each(|upstream| upstream.close_expired());
                     let unreachable = |l: &Listing| l.unreachable.load(Ordering::Relaxed);
                     self.refresh_where(unreachable).await;
                 }
@@ -305,21 +322,26 @@ impl ModelsError {
     }
 }
 
+/// Where an API lists its models, all of them.
+pub(super) const fn models_path(dialect: ProviderDialect) -> &'static str {
+    match dialect {
+        ProviderDialect::OpenAiChat | ProviderDialect::OpenAiResponses => "/models",
+        // Else it gives twenty.
+        ProviderDialect::Anthropic => "/models?limit=1000",
+        // Else it gives fifty.
+        ProviderDialect::Gemini => "/models?pageSize=1000",
+        // Else it gives twenty, and those for other things.
+        ProviderDialect::Cohere => "/v1/models?page_size=1000&endpoint=chat",
+        // It answers so on another host. The configuration has to name its models.
+        ProviderDialect::Bedrock => "/foundation-models",
+    }
+}
+
 /// Asks an upstream for its models.
 pub(super) async fn fetch_models(upstream: &Arc<Upstream>) -> Result<ModelList, ModelsError> {
     let request = Request {
         method: "GET",
-        path: match upstream.spec().dialect {
-            ProviderDialect::OpenAiChat | ProviderDialect::OpenAiResponses => "/models",
-            // Else it gives twenty.
-            ProviderDialect::Anthropic => "/models?limit=1000",
-            // Else it gives fifty.
-            ProviderDialect::Gemini => "/models?pageSize=1000",
-            // Else it gives twenty, and those for other things.
-            ProviderDialect::Cohere => "/v1/models?page_size=1000&endpoint=chat",
-            // It answers so on another host. The configuration has to name its models.
-            ProviderDialect::Bedrock => "/foundation-models",
-        },
+        path: models_path(upstream.spec().dialect),
         headers: &[("accept", "application/json")],
         body: None,
     };

@@ -175,6 +175,12 @@ impl ConfiguredRoute {
         }
     }
 
+    /// Whether a model of an upstream is on it.
+    pub(super) fn leads_to(&self, upstream: &str, model: &str) -> bool {
+        let mut deployments = self.places.iter().map(|place| &place.deployment);
+        deployments.any(|at| at.upstream.name() == upstream && at.model == model)
+    }
+
     /// Who is asked, in order. `affinity` is what requests have in common.
     pub(super) fn order(&self, affinity: impl FnOnce() -> Affinity) -> Option<Routed> {
         let on_trial = self.places.iter().any(|place| place.canary.is_some());

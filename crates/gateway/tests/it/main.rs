@@ -15,6 +15,7 @@
     reason = "what the modules here share is public to them"
 )]
 
+mod admin;
 mod bad_client;
 mod bad_upstream;
 mod bedrock;
@@ -44,6 +45,7 @@ mod messages_life;
 mod million;
 mod overload;
 mod pages;
+mod probes;
 mod process;
 mod providers;
 mod proxy;
