@@ -22,6 +22,7 @@ use crate::error::{Error, ErrorCode};
 use crate::event::{Event, Status};
 use crate::frame::sse::SseEvent;
 use crate::id::{Seq, UnixMillis};
+use crate::limits::UPSTREAM_END_MARK;
 use crate::policy::disconnect::OnDisconnect;
 use crate::record::{End, Head, Record};
 use answer::{Answer, Step};
@@ -338,7 +339,10 @@ impl Writer {
         match self.phase {
             Phase::Asked | Phase::Answering => {
                 let (until, wait) = self.patience();
-                if until <= now {
+                if until <= now && self.answer.is_finished(&self.plan) {
+                    let step = self.answer.unmarked(&self.plan);
+                    self.apply(now, step, outputs);
+                } else if until <= now {
                     let since = match wait {
                         Wait::Head | Wait::End => self.asked_at,
                         Wait::First | Wait::Next | Wait::Client => self.progress_at,
@@ -383,7 +387,10 @@ impl Writer {
     fn patience(&self) -> (UnixMillis, Wait) {
         let leg = self.plan.leg();
         let heard = self.answer.has_content();
-        let silence = if heard {
+        let silence = if self.answer.is_finished(&self.plan) {
+            let wait = leg.event_timeout.min(UPSTREAM_END_MARK);
+            (self.progress_at.plus(wait), Wait::Next)
+        } else if self.answer.has_begun() {
             (self.progress_at.plus(leg.event_timeout), Wait::Next)
         } else {
             (self.progress_at.plus(leg.first_event_timeout), Wait::First)

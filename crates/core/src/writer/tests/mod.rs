@@ -1,5 +1,6 @@
 mod attempts;
 mod ladder;
+mod malformed;
 
 use std::sync::Arc;
 use std::time::Duration;
