@@ -105,6 +105,9 @@ error_codes! {
     UpstreamLimited = "upstream_rate_limited", 429, Upstream, "rate_limit_error", free;
     /// Too many readers of one stream.
     TooManyReaders = "too_many_readers", 429, Client, "rate_limit_error", free;
+    /// Too much runs already, and this project's requests have their share of the places in the queue;
+    /// nothing was sent.
+    TooManyWaiting = "too_many_waiting", 429, Client, "rate_limit_error", free;
     /// A bug of ours.
     Internal = "internal_error", 500, Gateway, "server_error", maybe_charged;
     /// The upstream could not be connected to.
@@ -128,6 +131,9 @@ error_codes! {
     UpstreamUnavailable = "upstream_unavailable", 503, Upstream, "server_error", free;
     /// No new requests are taken: the process is about to end.
     Draining = "draining", 503, Gateway, "server_error", free;
+    /// Too much runs already, and the queue is full, or the request waited in it for as long as it may;
+    /// nothing was sent.
+    Overloaded = "overloaded", 503, Gateway, "server_error", free;
     /// The upstream was silent for too long.
     UpstreamTimeout = "upstream_timeout", 504, Upstream, "server_error", maybe_charged;
     /// A client or a policy cancelled the generation.
@@ -154,7 +160,7 @@ impl ErrorCode {
     const fn broke_off(self) -> bool {
         match self {
             Self::Cancelled => true,
-            Self::CursorAhead | Self::NotStarted | Self::Draining => false,
+            Self::CursorAhead | Self::NotStarted | Self::Draining | Self::Overloaded => false,
             code => !matches!(code.source(), Source::Client),
         }
     }

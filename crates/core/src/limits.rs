@@ -24,6 +24,13 @@ impl Default for StreamLimits {
     }
 }
 
+/// Most requests that wait to begin. Each holds its body.
+pub const QUEUE: usize = 1_000;
+/// Longest time that a request waits to begin: SDKs wait for minutes, people do not.
+pub const QUEUE_TIMEOUT: Duration = Duration::from_secs(10);
+/// The latest that a refused request is asked to come again: SDKs ignore what is much longer.
+pub const QUEUE_RETRY_AFTER: Duration = Duration::from_secs(30);
+
 /// Most deployments whose state is kept: beyond it those that are not in use are forgotten. Clients
 /// may make up names of models; each costs some 500 bytes.
 pub const DEPLOYMENTS: usize = 1_024;
@@ -158,6 +165,10 @@ pub const UPSTREAM_IDLE_TIMEOUT: Duration = Duration::from_secs(90);
 pub const UPSTREAM_CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Silence of an upstream before its first event. Reasoning models think for minutes.
 pub const UPSTREAM_FIRST_EVENT_TIMEOUT: Duration = Duration::from_mins(10);
+/// How long another Everstream runs an answer on whose connection was cut: longer than it is looked for.
+pub const REATTACH_LINGER: Duration = Duration::from_mins(5);
+/// Longest time for an upstream to be told that a run of its own is not wanted any more.
+pub const UPSTREAM_CANCEL_TIMEOUT: Duration = Duration::from_secs(10);
 /// Silence of an upstream between two events; its heartbeats do not count as progress.
 pub const UPSTREAM_EVENT_TIMEOUT: Duration = Duration::from_mins(2);
 /// How long an answer whose text has ended waits for its usage and its end mark. They come at once, and

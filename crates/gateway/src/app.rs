@@ -21,11 +21,12 @@ use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::task::TaskTracker;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
+use crate::admission::Admission;
 use crate::clock::Clock;
 use crate::config::environment;
 use crate::control::Peers;
 use crate::generate::registry::Registry;
-use crate::generate::{Generator, recover};
+use crate::generate::{self, Generator, recover};
 use crate::keys::Keys;
 use crate::lifecycle::Lifecycle;
 use crate::pipeline::plan_again;
@@ -53,6 +54,8 @@ pub struct App {
     pub log: Arc<dyn StreamLog>,
     /// Starts and runs generations.
     pub generator: Generator,
+    /// Lets generations begin.
+    pub admission: Arc<Admission>,
     /// Which upstream serves which model.
     pub models: Arc<ModelDirectory>,
     /// Who may call.
@@ -94,6 +97,18 @@ impl App {
     ) -> io::Result<Arc<Self>> {
         let clock = Clock::start();
         let (log, secret) = open_log(&config, disk, clock)?;
+        Self::start_with(log, secret, clock, config, models).await
+    }
+
+    /// The same with a log that is open already, by a clock that goes on from where it stood;
+    /// `secret` signs read tokens.
+    pub async fn start_with(
+        log: Arc<dyn StreamLog>,
+        secret: [u8; 32],
+        clock: Clock,
+        config: Config,
+        models: Arc<ModelDirectory>,
+    ) -> io::Result<Arc<Self>> {
         let node = match config.node {
             Some(node) => node,
             None => StreamId::from_bits(random_bits()?).node(),
@@ -113,7 +128,15 @@ impl App {
             Backend::Disk => Peers::of(&data_dir(&config)),
             Backend::Memory => Peers::default(),
         };
+        let admission = Admission::new(&config.limits, clock);
+        let hearer = Arc::downgrade(&admission);
+        models.on_room(move || {
+            if let Some(admission) = hearer.upgrade() {
+                admission.settle();
+            }
+        });
         let app = Arc::new(Self {
+            admission,
             keys: Keys::new(&config),
             tokens: ReadTokens::new(secret),
             lifecycle: Lifecycle::default(),
@@ -131,11 +154,8 @@ impl App {
 
     /// Resolves what processes that died left behind.
     pub async fn recover(&self) {
-        let models = Arc::clone(&self.models);
-        recover::recover(&self.generator, &move |accepted| {
-            plan_again(&models, accepted)
-        })
-        .await;
+        let replan = replan(&self.models, &self.admission);
+        recover::recover(&self.generator, &replan).await;
     }
 
     /// Lets a generation begin, unless the process drains. Until the permit is dropped a drain
@@ -160,6 +180,7 @@ impl App {
     /// somebody reads them here or elsewhere.
     pub fn drain(&self) {
         self.lifecycle.drain();
+        self.admission.drain();
         self.leave();
         self.generator.tasks.close();
     }
@@ -212,14 +233,26 @@ impl App {
             generator.tell_of_stall();
             std::future::ready(())
         });
-        let (generator, models) = (self.generator.clone(), Arc::clone(&self.models));
+        let generator = self.generator.clone();
+        let (models, admission) = (Arc::clone(&self.models), Arc::clone(&self.admission));
         self.lifecycle.every(RECOVER_EVERY, move || {
-            let (generator, models) = (generator.clone(), Arc::clone(&models));
-            async move {
-                let replan = |accepted: &Accepted| plan_again(&models, accepted);
-                recover::recover(&generator, &replan).await;
-            }
+            let generator = generator.clone();
+            let replan = replan(&models, &admission);
+            async move { recover::recover(&generator, &replan).await }
         });
+    }
+}
+
+/// Plans logged requests once more. They were let in when they came.
+fn replan(
+    models: &Arc<ModelDirectory>,
+    admission: &Arc<Admission>,
+) -> impl Fn(&Accepted) -> Option<generate::Request> + Send + Sync + use<> {
+    let (models, admission) = (Arc::clone(models), Arc::clone(admission));
+    move |accepted| {
+        let mut request = plan_again(&models, accepted)?;
+        request.slot = Some(admission.enter_anyway());
+        Some(request)
     }
 }
 

@@ -5,6 +5,7 @@
 //! [`sse`] serves event streams of your own, and [`http::shielded`] protects your routes as
 //! Everstream's are.
 
+pub mod admission;
 pub mod app;
 pub mod cli;
 pub mod clock;
@@ -15,7 +16,10 @@ pub mod http;
 pub mod keys;
 pub mod lifecycle;
 pub mod pipeline;
+#[cfg(not(feature = "sim"))]
 mod random;
+#[cfg(feature = "sim")]
+pub mod random;
 pub mod read;
 mod secret_file;
 pub mod server;

@@ -61,10 +61,7 @@ impl Lifecycle {
         if !self.draining.load(Ordering::Acquire) {
             return Ok(());
         }
-        let message = "This process is about to end; repeat the request, another one takes it.";
-        let mut error = Error::new(ErrorCode::Draining, message);
-        error.retry_after = Some(Duration::from_secs(1));
-        Err(error)
+        Err(draining())
     }
 
     /// From now on no new generation is let in.
@@ -110,4 +107,12 @@ impl Lifecycle {
         self.background.close();
         self.background.wait().await;
     }
+}
+
+/// What is told to a request for a generation that does not begin any more.
+pub(crate) fn draining() -> Error {
+    let message = "This process is about to end; repeat the request, another one takes it.";
+    let mut error = Error::new(ErrorCode::Draining, message);
+    error.retry_after = Some(Duration::from_secs(1));
+    error
 }

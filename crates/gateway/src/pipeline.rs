@@ -3,8 +3,11 @@
 //! 1. `Keys::authenticate` (`keys.rs`): nothing is read for strangers.
 //! 2. `plan`: the body is understood and routed; every mistake is found before anything is spent.
 //!
+//! 3. `Admission::enter` (`admission/`), unless a stream answers the request already: it waits for its
+//!    turn. What is refused here was logged nowhere and cost nothing.
+//!
 //! Each stage is a type that only the one before it can make, so the order cannot be mixed up.
-//! Limits and budgets come between the two.
+//! Limits and budgets come between the first two.
 
 use std::time::Duration;
 
@@ -17,6 +20,7 @@ use everstream_core::event::{Mode, Surface};
 use everstream_core::id::ProjectId;
 use everstream_core::limits;
 use everstream_core::policy::disconnect::OnDisconnect;
+use everstream_core::policy::recovery::OnCut;
 use everstream_core::policy::route::NotFound;
 use everstream_core::record::{Accepted, Claim};
 use everstream_core::units::{MAX_DURATION, parse_duration};
@@ -32,6 +36,9 @@ pub const ON_DISCONNECT: &str = "everstream-on-disconnect";
 
 /// The header that says how long the client waits for the first event.
 const TIMEOUT: &str = "everstream-timeout";
+
+/// The header that says what becomes of an answer that is cut.
+const ON_CUT: &str = "everstream-on-cut";
 
 /// The header that names what requests belong together, for routes that are `sticky`.
 const SESSION: &str = "everstream-session";
@@ -99,9 +106,14 @@ pub fn plan(
     let on_disconnect = on_disconnect(headers, caller, claim.is_some() || envelope.background)?;
     let timeout = timeout(headers, address.query)?;
     let (stream, background) = (envelope.stream, envelope.background);
-    let project = caller.project.clone();
     let session = headers.get(SESSION).and_then(|value| value.to_str().ok());
-    let mut request = request(models, envelope, session, project, logged, on_disconnect)?;
+    let asker = Asker {
+        project: caller.project.clone(),
+        session: session.map(str::to_owned),
+        on_cut: on_cut(headers)?,
+        on_disconnect,
+    };
+    let mut request = request(models, envelope, asker, logged)?;
     request.timeout = timeout;
     let before = continuation.and_then(|all| all.before);
     if let Some((upstream, id)) = before {
@@ -148,15 +160,13 @@ pub fn plan_again(models: &ModelDirectory, accepted: &Accepted) -> Option<genera
     } else {
         linger
     };
-    let body = accepted.request.clone();
-    let request = request(
-        models,
-        envelope,
-        None,
-        accepted.project.clone(),
-        body,
+    let asker = Asker {
+        project: accepted.project.clone(),
+        session: accepted.session.clone(),
+        on_cut: accepted.on_cut,
         on_disconnect,
-    );
+    };
+    let request = request(models, envelope, asker, accepted.request.clone());
     let headers = names_passed_on(accepted.surface).iter().flat_map(|&name| {
         let logged = accepted.headers.iter();
         let logged = logged.filter(move |(known, _)| known == name);
@@ -179,19 +189,26 @@ fn envelope(
     }
 }
 
+/// Who asks, and what is to be done with the answer.
+struct Asker {
+    project: ProjectId,
+    session: Option<String>,
+    on_cut: Option<OnCut>,
+    on_disconnect: OnDisconnect,
+}
+
 /// The generation that an envelope asks for.
 fn request(
     models: &ModelDirectory,
     envelope: Envelope,
-    session: Option<&str>,
-    project: ProjectId,
+    asker: Asker,
     body: Bytes,
-    on_disconnect: OnDisconnect,
 ) -> Result<generate::Request, Error> {
     let surface = envelope.surface();
-    let key = || affinity(&project, session, &body);
+    let key = || affinity(&asker.project, asker.session.as_deref(), &body);
     let routed = models.deployments(&envelope.model, surface.native(), key);
-    let routed = routed.map_err(|unknown| not_found(&envelope.model, unknown))?;
+    let mut routed = routed.map_err(|unknown| not_found(&envelope.model, unknown))?;
+    routed.on_cut = asker.on_cut.unwrap_or(routed.on_cut);
     // What runs in the background is always streamed from the provider, so that its progress is
     // logged.
     let mode = if envelope.stream || envelope.background {
@@ -200,7 +217,7 @@ fn request(
         Mode::Unary
     };
     Ok(generate::Request {
-        project,
+        project: asker.project,
         surface,
         mode,
         show_usage: envelope.include_usage,
@@ -208,10 +225,13 @@ fn request(
         body,
         claim: None,
         timeout: None,
+        session: asker.session,
+        on_cut: asker.on_cut,
         retry_digest: None,
-        on_disconnect,
+        on_disconnect: asker.on_disconnect,
         traceparent: None,
         headers: Vec::new(),
+        slot: None,
         model: envelope.model.clone(),
         course: Course::new(envelope, mode, routed)?,
     })
@@ -338,6 +358,18 @@ fn on_disconnect(
         None if meant_to_last => Ok(OnDisconnect::Continue),
         None => Ok(caller.on_disconnect),
     }
+}
+
+/// What the client says about an answer that is cut. Its consent counts as the operator's does.
+fn on_cut(headers: &HeaderMap) -> Result<Option<OnCut>, Error> {
+    let Some(value) = headers.get(ON_CUT) else {
+        return Ok(None);
+    };
+    let found = value.to_str().ok().and_then(OnCut::find);
+    found.map(Some).ok_or_else(|| {
+        let message = "Everstream-On-Cut is `recover` or `fail`.";
+        Error::new(ErrorCode::InvalidValue, message).param("Everstream-On-Cut")
+    })
 }
 
 /// How often an SDK (openai, anthropic) has repeated this request by itself; `None` for others.

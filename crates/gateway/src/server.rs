@@ -42,6 +42,26 @@ pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     TcpListener::from_std(socket.into())
 }
 
+/// Where the connections of a server come from: a socket, or a network that is none.
+pub trait Listener: Send {
+    /// A connection.
+    type Io: AsyncRead + AsyncWrite + Send + Unpin + 'static;
+
+    /// Waits for the next one. A future that is dropped loses none.
+    fn accept(&mut self) -> impl Future<Output = io::Result<Self::Io>> + Send;
+}
+
+impl Listener for TcpListener {
+    type Io = TcpStream;
+
+    async fn accept(&mut self) -> io::Result<TcpStream> {
+        let (socket, _) = Self::accept(self).await?;
+        // Without it the kernel holds small frames back for up to 40 ms.
+        let _ = socket.set_nodelay(true);
+        Ok(socket)
+    }
+}
+
 /// When a server ends.
 #[derive(Clone, Debug, Default)]
 pub struct Shutdown {
@@ -75,8 +95,9 @@ impl Patience {
 
 /// Serves `service`, such as a [`Front`](crate::Front), until it is told to shut down and its
 /// connections are done.
-pub async fn serve<S>(listener: TcpListener, service: S, patience: Patience, shutdown: Shutdown)
+pub async fn serve<L, S>(mut listener: L, service: S, patience: Patience, shutdown: Shutdown)
 where
+    L: Listener,
     S: Service<Request<Incoming>, Response = Response, Error = Infallible> + Clone + Send + 'static,
     S::Future: Send,
 {
@@ -84,15 +105,14 @@ where
     let (connections, tasks) = (GracefulShutdown::new(), TaskTracker::new());
     loop {
         let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
+            biased;
             () = shutdown.refuse.cancelled() => break,
+            accepted = listener.accept() => accepted,
         };
-        let Ok((socket, _)) = accepted else {
+        let Ok(socket) = accepted else {
             tokio::time::sleep(ACCEPT_PAUSE).await;
             continue;
         };
-        // Without it the kernel holds small frames back for up to 40 ms.
-        let _ = socket.set_nodelay(true);
         let io = TokioIo::new(Guarded::new(socket, patience));
         let builder = Arc::clone(&builder);
         let connection = builder
@@ -108,11 +128,13 @@ where
     drop(listener);
     tasks.close();
     tokio::select! {
+        biased;
         () = tasks.wait() => return,
         () = shutdown.close.cancelled() => {}
         () = shutdown.abandon.cancelled() => {}
     }
     tokio::select! {
+        biased;
         () = connections.shutdown() => {}
         () = shutdown.abandon.cancelled() => tracing::warn!("some connections were still open"),
     }
@@ -137,8 +159,8 @@ fn builder(head: Duration) -> auto::Builder<TokioExecutor> {
 /// A socket that is closed when its peer takes nothing for too long, as a stalled client must not
 /// hold a reader for ever; and when it does not begin to speak, as hyper's own timer starts only
 /// once the version of HTTP is known.
-struct Guarded {
-    io: TcpStream,
+struct Guarded<I> {
+    io: I,
     stalled: Option<Pin<Box<Sleep>>>,
     write_stall: Duration,
     opening: Option<Opening>,
@@ -150,8 +172,8 @@ struct Opening {
     deadline: Pin<Box<Sleep>>,
 }
 
-impl Guarded {
-    fn new(socket: TcpStream, patience: Patience) -> Self {
+impl<I> Guarded<I> {
+    fn new(socket: I, patience: Patience) -> Self {
         Self {
             io: socket,
             stalled: None,
@@ -185,7 +207,7 @@ impl Guarded {
     }
 }
 
-impl AsyncRead for Guarded {
+impl<I: AsyncRead + Unpin> AsyncRead for Guarded<I> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -206,7 +228,7 @@ impl AsyncRead for Guarded {
     }
 }
 
-impl AsyncWrite for Guarded {
+impl<I: AsyncWrite + Unpin> AsyncWrite for Guarded<I> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::mistake::{Fault, Place, did_you_mean, nearest};
 use super::read::Reader;
-use super::{Config, KeyConfig, values};
+use super::{Config, KeyConfig, UpstreamConfig, values};
 use crate::units::show_size;
 
 /// The variable with keys of clients.
@@ -46,6 +46,9 @@ pub(super) fn check(config: &mut Config, reader: &mut Reader<'_>) {
         ("limits.stream_bytes", config.limits.stream_bytes),
     );
     public_needs_keys(config, reader);
+    for (index, upstream) in config.upstreams.iter().enumerate() {
+        concurrency(upstream, &format!("upstreams[{index}]"), reader);
+    }
     if !reader.is_torn() {
         aliases(config, reader);
     }
@@ -67,6 +70,26 @@ fn at_most(reader: &mut Reader<'_>, small: (&str, u64), large: (&str, u64)) {
         at,
         format!("{value} is {relation} than {other}, which is {bound}").into(),
     );
+}
+
+fn concurrency(upstream: &UpstreamConfig, section: &str, reader: &mut Reader<'_>) {
+    let [least, most] =
+        ["min_concurrency", "max_concurrency"].map(|name| format!("{section}.{name}"));
+    let Some(at_least) = upstream.min_concurrency else {
+        return;
+    };
+    if reader.is_torn() || reader.doubtful(&least) || reader.doubtful(&most) {
+        return;
+    }
+    let fault = match upstream.max_concurrency {
+        Some(at_most) if at_least <= at_most => return,
+        Some(at_most) => {
+            format!("{at_least} is larger than max_concurrency, which is {at_most}").into()
+        }
+        None => Fault::from("there is no max_concurrency, between which and this it adapts")
+            .hint("add `max_concurrency`, such as 200"),
+    };
+    reader.note_at(&least, fault);
 }
 
 fn public_needs_keys(config: &Config, reader: &mut Reader<'_>) {

@@ -183,6 +183,14 @@ settings! {
         request_read_timeout: Duration = duration(MS..=HOUR).or(limits::REQUEST_READ_TIMEOUT);
         /// The most readers of one stream at a time.
         readers_per_stream: usize = whole(1..=1_000_000).or(limits::STREAM_READERS);
+        /// The most generations that run at once. Requests beyond it wait in a queue in which projects
+        /// take turns. Not bounded if absent.
+        max_concurrency: Option<u32> = whole(1..=1_000_000).example(500).optional();
+        /// The most requests that wait, for that or for an upstream with a `max_concurrency`. When it is
+        /// full, the project with most in it gives way to others (429), and the rest is refused (503).
+        queue: usize = whole(0..=1_000_000).or(limits::QUEUE);
+        /// The longest that a request waits in the queue.
+        queue_timeout: Duration = duration(MS..=HOUR).or(limits::QUEUE_TIMEOUT);
     }
 }
 
@@ -232,6 +240,11 @@ settings! {
         /// The key to call it with. If absent and there is a provider, the variable that the
         /// provider's own SDK reads it from.
         api_key: Option<Secret> = values::secret().example("${OPENAI_API_KEY}").optional();
+        /// Instead of `api_key`: several keys, such as `["${KEY_ONE}", "${KEY_TWO}"]`, which take
+        /// turns. One that reaches its limit, or is refused, rests alone, and the next is taken at
+        /// once. What is no answer of a model, such as a list or a file, is asked with the first, so
+        /// give keys of the same account.
+        api_keys: Vec<Secret> = list(values::secret());
         /// How the key is sent: as `Authorization: Bearer`, in a header of its own, or not at all;
         /// with `google`, tokens are fetched for a service account. As its provider or its dialect
         /// has it, if absent.
@@ -294,8 +307,11 @@ settings! {
         /// The longest time for a whole answer. Not bounded if absent.
         total_timeout: Option<Duration> = duration(MS..=DAY).example("1h").optional();
         /// The most requests for one of its models under way at once. Those beyond go to another
-        /// deployment of their route, or are refused. Not bounded if absent.
+        /// deployment of their route, or wait (`limits.queue`). Not bounded if absent.
         max_concurrency: Option<u32> = whole(1..=1_000_000).example(100).optional();
+        /// Makes `max_concurrency` adapt itself: it falls, never below this, while the upstream refuses
+        /// requests for want of room or starves them, and rises again with what is served.
+        min_concurrency: Option<u32> = whole(1..=1_000_000).example(4).optional();
     }
 }
 

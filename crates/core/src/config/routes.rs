@@ -6,7 +6,9 @@ use super::mistake::{Fault, did_you_mean, nearest};
 use super::read::Reader;
 use super::spec::sections;
 use super::{Config, values};
+use crate::dialect::takes_prefix;
 use crate::policy::attempt::AttemptPolicy;
+use crate::policy::recovery::OnCut;
 use crate::policy::select::Strategy;
 
 settings! {
@@ -25,6 +27,10 @@ settings! {
         /// Requests may run twice: one that may have run is asked once more of the same deployment,
         /// too.
         idempotent: bool = flag().or(false);
+        /// What becomes of an answer that was cut after some of it was delivered: it goes on at a
+        /// deployment that is able to (`recover`), which is charged as two requests, or the failure
+        /// is told (`fail`). A request says otherwise with `Everstream-On-Cut`.
+        on_cut: OnCut = choice().or(OnCut::Fail);
         /// Who can answer.
         deployments: Vec<DeploymentConfig> = sections();
     }
@@ -47,6 +53,20 @@ settings! {
         /// How many tokens the model takes. A request that is too long for one deployment goes to
         /// one with more.
         context_window: Option<u64> = whole(1..=1_000_000_000).example(128_000).optional();
+        /// It goes on from the beginning of an answer that another one, or itself, was cut in. Only
+        /// for providers that have words for it: docs/recovery.md names them.
+        continues: bool = flag().or(false);
+        /// It says the same to the same request each time, if that has `temperature` 0 and a `seed`:
+        /// its engine is batch-invariant. Then an answer that was cut is run again.
+        deterministic: bool = flag().or(false);
+    }
+}
+
+impl Choice for OnCut {
+    const ALL: &'static [Self] = Self::ALL;
+
+    fn word(self) -> &'static str {
+        self.as_str()
     }
 }
 
@@ -79,6 +99,7 @@ pub(super) fn check(config: &Config, reader: &mut Reader<'_>) {
             let section = format!("{section}.deployments[{place}]");
             upstream_exists(&deployment.upstream, &section, reader);
             twice(route, place, &section, reader);
+            continues(config, route, place, &section, reader);
         }
     }
 }
@@ -97,6 +118,31 @@ fn upstream_exists(upstream: &str, section: &str, reader: &mut Reader<'_>) {
     };
     let fault = Fault::from("there is no upstream of this name").hint(hint);
     reader.note_at(&format!("{section}.upstream"), fault);
+}
+
+/// An upstream that takes no beginning of an answer would refuse each of them.
+fn continues(
+    config: &Config,
+    route: &RouteConfig,
+    place: usize,
+    section: &str,
+    reader: &mut Reader<'_>,
+) {
+    let deployment = &route.deployments[place];
+    let mut upstreams = config.upstreams.iter();
+    let Some(upstream) = upstreams.find(|one| one.name() == deployment.upstream) else {
+        return;
+    };
+    if !deployment.continues || reader.doubtful("upstreams") {
+        return;
+    }
+    let model = deployment.model.as_ref().unwrap_or(&route.model);
+    if takes_prefix(upstream.dialect(), &upstream.traits(model)) {
+        return;
+    }
+    let fault = Fault::from("this model's provider has no words to go on from a beginning")
+        .hint("leave it out; docs/recovery.md names the providers that have");
+    reader.note_at(&format!("{section}.continues"), fault);
 }
 
 fn twice(route: &RouteConfig, place: usize, section: &str, reader: &mut Reader<'_>) {

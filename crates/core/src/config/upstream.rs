@@ -4,8 +4,9 @@ use super::describe::{Choice, Settings as _};
 use super::mistake::{Fault, Place};
 use super::read::Reader;
 use super::{Config, UpstreamConfig, UpstreamDialect, values};
-use crate::dialect::ProviderDialect;
-use crate::provider::{Auth, Place as Whereabouts, Unplaced};
+use crate::dialect::{ProviderDialect, Traits};
+use crate::provider::{self, Auth, Place as Whereabouts, Unplaced};
+use crate::secret::Secret;
 
 /// Where Google's libraries look for the key of a service account.
 const GOOGLE_CREDENTIALS: &str = "GOOGLE_APPLICATION_CREDENTIALS";
@@ -34,6 +35,18 @@ impl UpstreamConfig {
                 .provider
                 .map_or(ProviderDialect::OpenAiChat, |provider| provider.dialect),
         }
+    }
+
+    /// How it differs from the API that its dialect comes from, for this model.
+    pub(super) fn traits(&self, model: &str) -> Traits {
+        let host = host(self.base_url()).to_ascii_lowercase();
+        let provider = self.provider.or_else(|| provider::at(&host));
+        provider::traits(provider, self.dialect(), model)
+    }
+
+    /// The keys to call it with, the first one first.
+    pub fn keys(&self) -> impl Iterator<Item = &Secret> {
+        self.api_key.iter().chain(&self.api_keys)
     }
 
     /// How it knows this gateway.
@@ -68,6 +81,7 @@ pub(super) fn complete(config: &mut Config, reader: &mut Reader<'_>) {
         name(upstream, &section, reader);
         let own_address = upstream.base_url.is_none();
         base_url(upstream, &section, reader);
+        keys(upstream, &section, reader);
         credentials(upstream, own_address, &section, reader);
     }
 }
@@ -120,6 +134,23 @@ fn base_url(upstream: &mut UpstreamConfig, section: &str, reader: &mut Reader<'_
     }
 }
 
+/// Keys that take turns are all of them, and each is another.
+fn keys(upstream: &UpstreamConfig, section: &str, reader: &mut Reader<'_>) {
+    let section = format!("{section}.api_keys");
+    if upstream.api_keys.is_empty() || reader.doubtful(&section) {
+        return;
+    }
+    if upstream.api_key.is_some() {
+        let fault = Fault::from("there is an `api_key` beside it");
+        reader.note_at(&section, fault.hint("put that into the list, too"));
+    }
+    for (place, key) in upstream.api_keys.iter().enumerate() {
+        if upstream.api_keys[..place].contains(key) {
+            reader.note_at(&format!("{section}[{place}]"), "the same key twice".into());
+        }
+    }
+}
+
 /// The key that the provider's own SDK would use. It goes to no other address than the provider's.
 fn credentials(
     upstream: &mut UpstreamConfig,
@@ -135,8 +166,9 @@ fn credentials(
         return;
     };
     let host = host(upstream.base_url()).to_ascii_lowercase();
-    if upstream.api_key.is_some()
+    if upstream.keys().next().is_some()
         || reader.doubtful(&format!("{section}.api_key"))
+        || reader.doubtful(&format!("{section}.api_keys"))
         || !(own_address || provider.is_at(&host))
     {
         return;

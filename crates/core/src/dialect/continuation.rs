@@ -7,6 +7,7 @@ use bytes::Bytes;
 
 use super::openai::Envelope;
 use super::prepare::asked;
+use super::traits::Traits;
 use super::translate::{ProviderDialect, Target};
 use crate::ask::{Ask, Field, Message, Role, ThinkingMode};
 use crate::content::{Content, Part};
@@ -53,7 +54,7 @@ pub fn continuation_body(
     {
         return Err(ask.refuse(Field::Thinking, "what was thought is lost with the answer"));
     }
-    if !takes_prefix(provider, target) {
+    if !takes_prefix(provider, target.traits) {
         let message = "The upstream of this model takes no beginning of an answer.";
         return Err(Error::new(ErrorCode::Untranslatable, message).param("model"));
     }
@@ -94,15 +95,17 @@ pub fn abilities(
     }
 }
 
+/// Whether a provider has words for the beginning of an answer to go on from.
+///
 /// Anthropic's models take one up to 4.5, the last that do not think adaptively (looked up on
 /// 2026-11-23). OpenAI's servers differ, which its own requests know.
-const fn takes_prefix(provider: ProviderDialect, target: &Target<'_>) -> bool {
+pub const fn takes_prefix(provider: ProviderDialect, traits: &Traits) -> bool {
     match provider {
-        ProviderDialect::OpenAiChat => target.traits.prefill,
-        ProviderDialect::Anthropic => !target.traits.adaptive_thinking,
+        ProviderDialect::OpenAiChat => traits.prefill,
+        ProviderDialect::Anthropic => !traits.adaptive_thinking,
         ProviderDialect::Bedrock => {
-            matches!(target.traits.bedrock_family, super::bedrock::Family::Claude)
-                && !target.traits.adaptive_thinking
+            matches!(traits.bedrock_family, super::bedrock::Family::Claude)
+                && !traits.adaptive_thinking
         }
         ProviderDialect::Gemini | ProviderDialect::OpenAiResponses | ProviderDialect::Cohere => {
             false

@@ -7,6 +7,7 @@
 
 mod affinity;
 pub mod anthropic;
+mod attach;
 mod balance;
 pub mod bedrock;
 mod claude;
@@ -33,7 +34,8 @@ mod translate;
 mod wire;
 
 pub use affinity::affinity;
-pub use continuation::{Prefix, abilities, continuation_body};
+pub use attach::{Handle, HandleCall, Tally};
+pub use continuation::{Prefix, abilities, continuation_body, takes_prefix};
 pub use prepare::{continued_body, upstream_body};
 pub use redact::{hide, redact};
 pub use traits::{ThinkingWords, ToolChoices, Traits};

@@ -63,6 +63,11 @@ pub struct Traits {
     /// `openai_responses`: the model reasons. It is then asked for the seals of its reasoning, which
     /// other models refuse.
     pub sealed_reasoning: bool,
+    /// `openai_responses`: runs a response without a connection if it is asked to, and lets its stream
+    /// be read again.
+    pub background: bool,
+    /// Runs the same request under the same `Idempotency-Key` once (another Everstream).
+    pub keyed: bool,
     /// `bedrock`: whose model it is.
     pub bedrock_family: bedrock::Family,
 }
@@ -117,6 +122,8 @@ impl Traits {
         responses: false,
         call_ids: true,
         sealed_reasoning: true,
+        background: false,
+        keyed: false,
         bedrock_family: bedrock::Family::Claude,
     };
 }

@@ -111,9 +111,32 @@ impl FailureKind {
         }
     }
 
+    /// Whether it is about the key, and another one may do.
+    pub const fn blames_key(self) -> bool {
+        matches!(self, Self::RateLimited | Self::KeyRefused)
+    }
+
     /// Whether every deployment of the same model would say the same.
     pub const fn blames_request(self) -> bool {
         matches!(self, Self::ContentFilter | Self::BadRequest)
+    }
+
+    /// How much it says to the client, against what others said to the same request: whether that is at
+    /// fault, and if not, whether it is worth sending again. What is the operator's to mend, such as a
+    /// key that one of several deployments refuses, says least.
+    pub const fn tells(self) -> u8 {
+        match self {
+            Self::ContentFilter | Self::BadRequest => 4,
+            Self::Unreachable
+            | Self::RateLimited
+            | Self::Overloaded
+            | Self::ServerError
+            | Self::Silent
+            | Self::Broken => 3,
+            Self::ContextLength => 2,
+            Self::Invalid => 1,
+            Self::KeyRefused | Self::ModelMissing => 0,
+        }
     }
 
     /// Whether the same deployment may be asked once more at all.
@@ -172,6 +195,7 @@ impl Default for AttemptPolicy {
 
 /// Where a generation stands.
 #[derive(Clone, Copy, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub struct Standing {
     /// Attempts so far, this one included.
     pub made: u32,
@@ -181,6 +205,8 @@ pub struct Standing {
     pub others: bool,
     /// One of those takes longer requests than this one.
     pub larger: bool,
+    /// The deployment has another key, which does not rest.
+    pub other_key: bool,
     /// The deployment's retry budget has one left.
     pub in_budget: bool,
     /// The pause that is due without a word of the provider's.
@@ -196,6 +222,8 @@ pub enum Next {
     Other,
     /// The next deployment that takes longer requests, now.
     Larger,
+    /// The same deployment with another key, now.
+    OtherKey,
     /// The same deployment, after a pause. It costs one of its retries.
     Again(Duration),
     /// Nobody: the failure is the answer.
@@ -224,10 +252,13 @@ impl AttemptPolicy {
                 Next::GiveUp
             };
         }
+        let safe = failure.nothing_ran || self.idempotent;
+        if standing.other_key && safe && failure.kind.blames_key() {
+            return Next::OtherKey;
+        }
         if standing.others {
             return Next::Other;
         }
-        let safe = failure.nothing_ran || self.idempotent;
         let allowed = standing.made_here < self.attempts_each && standing.in_budget;
         if !(failure.kind.may_pass() && safe && allowed) {
             return Next::GiveUp;

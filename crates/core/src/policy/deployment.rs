@@ -7,6 +7,7 @@ use crate::id::UnixMillis;
 use crate::policy::attempt::FailureKind;
 use crate::policy::backoff::{RetryBudget, RetryBudgetSettings};
 use crate::policy::breaker::{Breaker, BreakerSettings, BreakerState, Permit, Verdict};
+use crate::policy::keys::Keys;
 use crate::policy::overload::{Capacity, Ceiling, Load};
 use crate::policy::select::PeakEwma;
 
@@ -22,6 +23,8 @@ pub struct DeploymentSettings {
     /// After a rate limit it is left alone for as long as it says. Else it says so itself each time,
     /// which is better where nobody else can be asked.
     pub heeds_limits: bool,
+    /// How many keys take turns.
+    pub keys: u32,
 }
 
 impl Default for DeploymentSettings {
@@ -31,6 +34,7 @@ impl Default for DeploymentSettings {
             ceiling: Ceiling::None,
             retries: RetryBudgetSettings::default(),
             heeds_limits: true,
+            keys: 1,
         }
     }
 }
@@ -42,6 +46,7 @@ pub struct DeploymentState {
     capacity: Capacity,
     retries: RetryBudget,
     latency: PeakEwma,
+    keys: Keys,
     heeds_limits: bool,
     /// It wants to be left alone until then.
     limited_until: UnixMillis,
@@ -55,6 +60,14 @@ pub struct DeploymentState {
 #[must_use]
 pub struct Admitted {
     permit: Permit,
+    key: usize,
+}
+
+impl Admitted {
+    /// The place of the key to ask with, from 0.
+    pub const fn key(&self) -> usize {
+        self.key
+    }
 }
 
 /// Why a deployment is not asked.
@@ -117,6 +130,8 @@ pub struct Sight {
 
 /// Left alone for so long when a rate limit names no time.
 const LIMITED_FOR: Duration = Duration::from_secs(1);
+/// One of several keys rests for so long when it is refused.
+const REFUSED_FOR: Duration = Duration::from_mins(1);
 
 impl DeploymentState {
     /// A deployment of which nothing is known.
@@ -126,6 +141,7 @@ impl DeploymentState {
             capacity: Capacity::new(settings.ceiling),
             retries: RetryBudget::new(settings.retries, now),
             latency: PeakEwma::default(),
+            keys: Keys::new(settings.keys),
             heeds_limits: settings.heeds_limits,
             limited_until: UnixMillis(0),
             drained: false,
@@ -140,6 +156,9 @@ impl DeploymentState {
         }
         if now < self.limited_until {
             return Some(Closed::Limited(self.limited_until));
+        }
+        if let Some(until) = self.keys.back_at(now).filter(|_| self.heeds_limits) {
+            return Some(Closed::Limited(until));
         }
         if let Some(until) = self.breaker.refuses_until(now) {
             return Some(Closed::Broken(until));
@@ -161,7 +180,8 @@ impl DeploymentState {
         if !again {
             self.retries.deposit(now);
         }
-        Ok(Admitted { permit })
+        let key = self.keys.take(now);
+        Ok(Admitted { permit, key })
     }
 
     /// Takes one retry out of its budget, if there is one.
@@ -176,7 +196,15 @@ impl DeploymentState {
         reason = "leave that was given back cannot be given back again"
     )]
     pub fn finish(&mut self, now: UnixMillis, admitted: Admitted, report: Report) {
-        self.breaker.report(now, admitted.permit, report.verdict);
+        self.rest(now, admitted.key, &report);
+        let verdict = match report.failure {
+            // It is the key's fault, and there are others.
+            Some(FailureKind::KeyRefused) if self.keys.awake(now) > 0 && self.keys.count() > 1 => {
+                Verdict::Neutral
+            }
+            _ => report.verdict,
+        };
+        self.breaker.report(now, admitted.permit, verdict);
         let load = match (report.failure, report.verdict) {
             (None, Verdict::Success) => Load::Served,
             (Some(FailureKind::RateLimited | FailureKind::Overloaded | FailureKind::Silent), _) => {
@@ -188,15 +216,31 @@ impl DeploymentState {
         if let Some(took) = report.first_content {
             self.latency.observe(now, took);
         }
-        let alone = match report.failure {
-            Some(FailureKind::RateLimited) => Some(report.retry_after.unwrap_or(LIMITED_FOR)),
-            Some(FailureKind::Overloaded) => report.retry_after,
-            _ => None,
-        };
-        if let Some(alone) = alone.filter(|_| self.heeds_limits) {
+        if report.failure == Some(FailureKind::Overloaded)
+            && self.heeds_limits
+            && let Some(alone) = report.retry_after
+        {
             self.limited_until = self.limited_until.max(now.plus(alone));
         }
         self.outcomes.count(&report);
+    }
+
+    /// How many keys there are, and how many of them do not rest.
+    pub fn keys(&self, now: UnixMillis) -> (usize, usize) {
+        (self.keys.count(), self.keys.awake(now))
+    }
+
+    /// Lets a key rest that failed. The only one is used on if it was refused: its upstream may have
+    /// been wrong, and says so itself if not.
+    fn rest(&mut self, now: UnixMillis, key: usize, report: &Report) {
+        let rest = match report.failure {
+            Some(FailureKind::RateLimited) => report.retry_after.unwrap_or(LIMITED_FOR),
+            Some(FailureKind::KeyRefused) if self.keys.count() > 1 => {
+                report.retry_after.unwrap_or(REFUSED_FOR)
+            }
+            _ => return,
+        };
+        self.keys.rest(key, now.plus(rest));
     }
 
     /// Takes it out, or back in. What is under way goes on.
@@ -236,105 +280,4 @@ impl Outcomes {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const NOW: UnixMillis = UnixMillis(1_000_000);
-
-    fn failed(kind: FailureKind) -> Report {
-        Report {
-            verdict: kind.verdict(),
-            failure: Some(kind),
-            retry_after: None,
-            first_content: None,
-        }
-    }
-
-    const SERVED: Report = Report {
-        verdict: Verdict::Success,
-        failure: None,
-        retry_after: None,
-        first_content: Some(Duration::from_millis(80)),
-    };
-
-    fn state(ceiling: Ceiling) -> DeploymentState {
-        let settings = DeploymentSettings {
-            ceiling,
-            ..DeploymentSettings::default()
-        };
-        DeploymentState::new(settings, NOW)
-    }
-
-    fn ask(state: &mut DeploymentState, now: UnixMillis, report: Report) {
-        let admitted = state.admit(now, false).unwrap();
-        state.finish(now, admitted, report);
-    }
-
-    #[test]
-    fn a_rate_limit_is_kept_and_breaks_nothing() {
-        let mut state = state(Ceiling::None);
-        let limited = Report {
-            retry_after: Some(Duration::from_secs(3)),
-            ..failed(FailureKind::RateLimited)
-        };
-        ask(&mut state, NOW, limited);
-        let until = NOW.plus(Duration::from_secs(3));
-        assert_eq!(state.closed(NOW), Some(Closed::Limited(until)));
-        assert_eq!(state.closed(until), None);
-        ask(&mut state, until, failed(FailureKind::RateLimited));
-        assert_eq!(
-            state.closed(until),
-            Some(Closed::Limited(until.plus(LIMITED_FOR)))
-        );
-        assert_eq!(state.sight(until).breaker, BreakerState::Closed);
-    }
-
-    #[test]
-    fn a_rate_limit_can_be_left_to_the_deployment_itself() {
-        let settings = DeploymentSettings {
-            heeds_limits: false,
-            ..DeploymentSettings::default()
-        };
-        let mut state = DeploymentState::new(settings, NOW);
-        ask(&mut state, NOW, failed(FailureKind::RateLimited));
-        assert_eq!(state.closed(NOW), None);
-    }
-
-    #[test]
-    fn failures_break_it_and_are_counted() {
-        let mut state = state(Ceiling::None);
-        ask(&mut state, NOW, SERVED);
-        for _ in 0..5 {
-            ask(&mut state, NOW, failed(FailureKind::Overloaded));
-        }
-        let sight = state.sight(NOW);
-        assert_eq!(sight.breaker, BreakerState::Open);
-        let until = NOW.plus(Duration::from_secs(1));
-        assert_eq!(sight.closed, Some(Closed::Broken(until)));
-        assert_eq!(
-            (sight.outcomes.succeeded, sight.latency_micros),
-            (1, 80_000)
-        );
-        assert_eq!(sight.outcomes.failed.iter().sum::<u64>(), 5);
-        assert!(matches!(state.admit(NOW, false), Err(Closed::Broken(_))));
-        assert!(state.admit(until, false).is_ok());
-    }
-
-    #[test]
-    fn it_is_full_until_one_leaves() {
-        let mut state = state(Ceiling::Fixed(1));
-        let admitted = state.admit(NOW, false).unwrap();
-        assert_eq!(state.admit(NOW, false).unwrap_err(), Closed::Full);
-        state.finish(NOW, admitted, SERVED);
-        assert_eq!(state.closed(NOW), None);
-    }
-
-    #[test]
-    fn an_operator_takes_it_out_and_back_in() {
-        let mut state = state(Ceiling::None);
-        state.drain(true);
-        assert_eq!(state.closed(NOW), Some(Closed::Drained));
-        state.drain(false);
-        ask(&mut state, NOW, SERVED);
-    }
-}
+mod tests;

@@ -5,10 +5,13 @@
 //! of an answer; or from a second run whose text is dropped as long as it is the same, at one that says
 //! the same twice. Else, and without consent, the failure is told.
 
+use serde::{Deserialize, Serialize};
+
 use crate::policy::attempt::FailureKind;
 
-/// What a route does with an answer that was cut.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// What a route, or the client, has done with an answer that was cut. Text: `recover` or `fail`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum OnCut {
     /// Tells the failure.
     #[default]
@@ -27,6 +30,13 @@ pub struct Abilities {
     pub repeats: bool,
     /// It says the same to a request each time: its engine is batch-invariant.
     pub deterministic: bool,
+}
+
+impl Abilities {
+    /// Whether there is anything that it can do.
+    pub const fn any(self) -> bool {
+        self.continues || self.deterministic
+    }
 }
 
 /// An answer that was cut.
@@ -73,6 +83,23 @@ pub enum Rung {
 }
 
 impl OnCut {
+    /// Both.
+    pub const ALL: &'static [Self] = &[Self::Recover, Self::Fail];
+
+    /// Its name, in configurations and requests.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Fail => "fail",
+            Self::Recover => "recover",
+        }
+    }
+
+    /// The one of this name.
+    pub fn find(name: &str) -> Option<Self> {
+        let mut all = Self::ALL.iter().copied();
+        all.find(|one| one.as_str() == name)
+    }
+
     /// Decides. Going on comes before running again, as it costs the rest and not the whole; a
     /// deployment that was not cut goes on before the one that was, and the one that was runs again
     /// before others, as it is the likeliest to say the same.

@@ -35,6 +35,7 @@ pub static PROVIDERS: &[Provider] = &[
         address: Some("OPENAI_BASE_URL"),
         traits: Traits {
             responses: true,
+            background: true,
             ..Traits::MAKERS
         },
         documentation: "https://platform.openai.com/docs/api-reference/chat",
@@ -54,8 +55,24 @@ pub static PROVIDERS: &[Provider] = &[
         address: Some("AZURE_OPENAI_ENDPOINT"),
         // It lists what could be deployed.
         lists_models: false,
-        traits: Traits::MAKERS,
+        traits: Traits {
+            background: true,
+            ..Traits::MAKERS
+        },
         documentation: "https://learn.microsoft.com/azure/ai-foundry/openai/reference",
+        ..ROW
+    },
+    Provider {
+        name: "everstream",
+        title: "Another Everstream",
+        // It says itself what the provider behind it has no word for.
+        traits: Traits {
+            responses: true,
+            keyed: true,
+            lacks: &[],
+            ..Traits::MAKERS
+        },
+        documentation: "recovery.md",
         ..ROW
     },
     Provider {

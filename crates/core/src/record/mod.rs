@@ -8,8 +8,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use crate::dialect::Handle;
 use crate::event::{Event, Mode, Status, Surface, Usage};
 use crate::id::{ProjectId, Seq, UnixMillis};
+use crate::policy::recovery::OnCut;
 
 pub mod codec;
 
@@ -66,6 +68,15 @@ pub struct Accepted {
     /// True when the client asked to see the usage chunk.
     #[serde(default)]
     pub include_usage: bool,
+    /// When the client wants to have heard something.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deadline: Option<UnixMillis>,
+    /// What requests belong together, for routes that are `sticky`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session: Option<String>,
+    /// What is to become of an answer that is cut, where the client says so and not the route.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on_cut: Option<OnCut>,
     /// Headers of the client's that its provider has to see, such as `anthropic-beta`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub headers: Vec<(String, String)>,
@@ -114,6 +125,9 @@ pub struct Head {
     /// Its request id, for the provider's support.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request_id: Option<String>,
+    /// By what its stream is found again after a cut, or by the next process.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub handle: Option<Handle>,
 }
 
 /// Audit: an attempt of which nobody heard anything, before another one was made or the failure of an
@@ -142,7 +156,8 @@ pub struct Seam {
     pub attempt: u32,
     /// The upstream that was asked.
     pub upstream: String,
-    /// Why it was cut, as the name of a [`FailureKind`](crate::policy::attempt::FailureKind).
+    /// Why it was cut, as the name of a [`FailureKind`](crate::policy::attempt::FailureKind), or
+    /// `gateway_restarted`.
     pub reason: String,
     /// How the answer goes on.
     pub kind: SeamKind,
@@ -160,6 +175,8 @@ pub enum SeamKind {
     Continued,
     /// From a second run, whose text was dropped while it was the same.
     RanAgain,
+    /// From the same run: the provider's own stream of it is read on. The attempt is the same.
+    Reattached,
 }
 
 /// The terminal record of a generation.

@@ -26,6 +26,19 @@ pub(super) struct Ladder {
     prefix: Option<Arc<Prefix>>,
 }
 
+impl Ladder {
+    /// As the log knows it.
+    pub(super) fn reread(&mut self, in_vain: Vec<usize>, ran_again: bool) {
+        self.in_vain = in_vain;
+        self.ran_again = ran_again;
+    }
+
+    /// Somebody went on here.
+    pub(super) fn pass(&mut self, seam: &Seam) {
+        self.spent = self.spent.plus(&seam.usage);
+    }
+}
+
 impl Writer {
     /// What comes next for an answer of which something was delivered.
     pub(super) fn climb(
@@ -69,6 +82,11 @@ impl Writer {
         }
         self.ladder.cut = Some(cut);
         self.go_on(place, kind, outputs);
+    }
+
+    /// Whether somebody may be asked to go on with the answer, now or if it is cut later.
+    pub fn may_go_on(&self) -> bool {
+        self.plan.is_recovering() && self.answer.said().is_some()
     }
 
     /// What the attempts before this one used.
@@ -125,6 +143,8 @@ impl Writer {
                 });
                 self.plan.leg().abilities.repeats
             }
+            // No other attempt: it has a way of its own.
+            SeamKind::Reattached => false,
             SeamKind::RanAgain => {
                 self.ladder.ran_again = true;
                 true

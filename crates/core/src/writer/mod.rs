@@ -7,10 +7,15 @@
 //! [`Input::Appended`] or [`Input::AppendFailed`].
 
 mod answer;
+mod attach;
 mod attempts;
 mod ladder;
 mod outcome;
+mod resume;
 mod signals;
+mod tail;
+mod trail;
+
 #[cfg(test)]
 mod tests;
 
@@ -18,19 +23,21 @@ use bytes::Bytes;
 use std::sync::Arc;
 
 use crate::dialect::hide;
-use crate::error::{Error, ErrorCode};
-use crate::event::{Event, Status};
-use crate::frame::sse::SseEvent;
+use crate::error::ErrorCode;
+use crate::event::Status;
 use crate::id::{Seq, UnixMillis};
 use crate::limits::UPSTREAM_END_MARK;
 use crate::policy::disconnect::OnDisconnect;
 use crate::record::{End, Head, Record};
 use answer::{Answer, Step};
+use attach::Attach;
 use attempts::Attempts;
 use ladder::Ladder;
 use outcome::Outcome;
 
+pub use resume::Resumption;
 pub use signals::{Advice, Breakage, Input, Leg, Output, Plan, Route, UpstreamHead};
+pub use trail::Trail;
 
 /// The state machine.
 #[derive(Debug)]
@@ -44,6 +51,7 @@ pub struct Writer {
     bytes: u64,
     answer: Answer,
     attempts: Attempts,
+    attach: Attach,
     ladder: Ladder,
     /// When the upstream was asked.
     asked_at: UnixMillis,
@@ -75,6 +83,10 @@ enum Phase {
     Pausing {
         until: UnixMillis,
     },
+    /// The provider's own stream of the answer is looked for, later.
+    Away {
+        until: UnixMillis,
+    },
     /// The terminal record is being appended.
     Ending,
     Over,
@@ -84,9 +96,10 @@ impl Writer {
     /// A writer that waits for [`Input::Start`].
     pub fn new(plan: Plan, now: UnixMillis) -> Self {
         Self {
-            answer: Answer::new(&plan, now),
+            answer: Answer::new(&plan),
             plan,
             attempts: Attempts::default(),
+            attach: Attach::default(),
             ladder: Ladder::default(),
             asked_at: now,
             content_at: None,
@@ -109,8 +122,19 @@ impl Writer {
             Phase::Dialling => None,
             Phase::Asked | Phase::Answering => Some(self.patience().0),
             Phase::Pausing { until } => Some(until),
+            Phase::Away { until } => Some(until.min(self.patience().0)),
         };
         silence.into_iter().chain(self.unread_until).min()
+    }
+
+    /// The place of the route that is asked, or was asked last.
+    pub fn place(&self) -> usize {
+        self.plan.route.at()
+    }
+
+    /// The number of the attempt under way, from 1.
+    pub const fn attempt(&self) -> u32 {
+        self.attempts.made()
     }
 
     /// Whether the terminal record is on its way or written.
@@ -124,7 +148,7 @@ impl Writer {
             return;
         }
         match input {
-            Input::Start => self.on_start(outputs),
+            Input::Start => self.on_start(now, outputs),
             Input::Head(head) => self.on_head(now, head, outputs),
             Input::Bytes(bytes) => self.on_bytes(now, &bytes, outputs),
             Input::Ended => self.on_ended(now, outputs),
@@ -145,9 +169,16 @@ impl Writer {
         }
     }
 
-    fn on_start(&mut self, outputs: &mut Vec<Output>) {
+    fn on_start(&mut self, now: UnixMillis, outputs: &mut Vec<Output>) {
         if self.phase != Phase::Idle {
             return;
+        }
+        if self.attach.is_away() {
+            return self.set_out(now, Vec::new(), outputs);
+        }
+        if self.attempts.latest.is_some() {
+            self.phase = Phase::Consulting;
+            return outputs.push(Output::Consult);
         }
         self.dial(outputs);
     }
@@ -157,20 +188,34 @@ impl Writer {
             return;
         }
         self.phase = Phase::Answering;
+        if self.attach.is_away() {
+            return self.on_head_again(now, head, outputs);
+        }
         self.progress_at = now;
+        let record = self.head_record(&head);
+        let handle = head.handle.clone();
+        match self.answer.head(&self.plan, head) {
+            // It goes out with the first events: nobody waits for it, and it saves a write.
+            Ok(()) => {
+                self.answer.pending.push(record);
+                if let Some(handle) = handle {
+                    self.found(&handle, outputs);
+                }
+            }
+            Err(outcome) => self.conclude(now, *outcome, vec![record], outputs),
+        }
+    }
+
+    fn head_record(&self, head: &UpstreamHead) -> Record {
         let shown = |id: &String| {
             let id = hide(id.clone().into(), &self.plan.leg().secrets);
             String::from_utf8_lossy(&id).into_owned()
         };
-        let record = Record::Head(Head {
+        Record::Head(Head {
             status: head.status,
             request_id: head.request_id.as_ref().map(shown),
-        });
-        match self.answer.head(&self.plan, head) {
-            // It goes out with the first events: nobody waits for it, and it saves a write.
-            Ok(()) => self.answer.pending.push(record),
-            Err(outcome) => self.conclude(now, *outcome, vec![record], outputs),
-        }
+            handle: None,
+        })
     }
 
     fn on_bytes(&mut self, now: UnixMillis, bytes: &Bytes, outputs: &mut Vec<Output>) {
@@ -190,6 +235,12 @@ impl Writer {
     }
 
     fn apply(&mut self, now: UnixMillis, step: Step, outputs: &mut Vec<Output>) {
+        let Some(step) = self.catch_up(now, step, outputs) else {
+            return;
+        };
+        if let Some(handle) = self.answer.handle.clone() {
+            self.found(&handle, outputs);
+        }
         if step.progress {
             self.progress_at = now;
         }
@@ -219,65 +270,6 @@ impl Writer {
         }
     }
 
-    /// Numbers an event, or says which bound it would break.
-    fn event(&mut self, now: UnixMillis, event: SseEvent) -> Result<Event, Box<Outcome>> {
-        let SseEvent { name, data } = event;
-        let limits = &self.plan.limits;
-        let bytes = self.bytes + data.len() as u64;
-        if bytes > limits.stream_bytes {
-            return Err(Outcome::too_large("limits.stream_bytes", limits.stream_bytes).into());
-        }
-        if self.seq.get() >= limits.stream_events {
-            return Err(Outcome::too_large("limits.stream_events", limits.stream_events).into());
-        }
-        self.bytes = bytes;
-        self.seq = self.seq.next();
-        Ok(Event {
-            seq: self.seq,
-            time: now,
-            name,
-            data,
-        })
-    }
-
-    /// Appends what is left, the dialect's error event if there is an error, and the terminal
-    /// record, all at once.
-    fn end_with(
-        &mut self,
-        now: UnixMillis,
-        outcome: &Outcome,
-        mut records: Vec<Record>,
-        outputs: &mut Vec<Output>,
-    ) {
-        if self.is_over() {
-            return;
-        }
-        if outcome.hang_up {
-            outputs.push(Output::HangUp);
-        }
-        if records.is_empty() {
-            records.append(&mut self.answer.pending);
-        }
-        if let Some(SseEvent { name, data }) =
-            outcome.event(&self.plan, || self.answer.place(&self.plan, self.seq))
-        {
-            self.seq = self.seq.next();
-            records.push(Record::Event(Event {
-                seq: self.seq,
-                time: now,
-                name,
-                data,
-            }));
-        }
-        let usage = self.answer.usage(&self.plan, outcome.nothing_ran);
-        let usage = self.spent().plus(&usage);
-        let end = Arc::new(outcome.end(&self.plan, usage, now));
-        records.push(Record::End(Arc::clone(&end)));
-        self.end = Some(end);
-        self.phase = Phase::Ending;
-        outputs.push(Output::Append(records));
-    }
-
     fn on_appended(&mut self, now: UnixMillis, outputs: &mut Vec<Output>) {
         self.acknowledged = self.seq;
         match self.phase {
@@ -298,33 +290,15 @@ impl Writer {
                 self.phase = Phase::Over;
                 outputs.push(Output::Done(self.end.clone()));
             }
+            Phase::Away { until } if until <= now => self.look_for_it(now, outputs),
             Phase::Idle
             | Phase::Asked
             | Phase::Answering
             | Phase::Consulting
             | Phase::Pausing { .. }
+            | Phase::Away { .. }
             | Phase::Over => {}
         }
-    }
-
-    /// A failed append left nothing behind, so its numbers are free. One more append is tried, for
-    /// the error and the terminal record; if the log refuses that too, the next start finds an
-    /// orphan and resolves it, and the driver tells the readers.
-    fn on_append_failed(&mut self, now: UnixMillis, code: ErrorCode, outputs: &mut Vec<Output>) {
-        if self.append_failed || self.phase == Phase::Over {
-            self.phase = Phase::Over;
-            outputs.push(Output::Done(None));
-            return;
-        }
-        self.append_failed = true;
-        self.seq = self.acknowledged;
-        self.answer.pending.clear();
-        let message = "The stream log could not be written, so the answer was stopped.";
-        let mut outcome = Outcome::failed(Error::new(code, message));
-        outcome.nothing_ran = self.phase == Phase::Dialling && self.none_ran();
-        // An end that was under way did not happen.
-        self.phase = Phase::Answering;
-        self.end_with(now, &outcome, Vec::new(), outputs);
     }
 
     fn on_tick(&mut self, now: UnixMillis, outputs: &mut Vec<Output>) {
@@ -337,7 +311,8 @@ impl Writer {
             return;
         }
         match self.phase {
-            Phase::Asked | Phase::Answering => {
+            Phase::Away { until } if until <= now => self.look_for_it(now, outputs),
+            Phase::Asked | Phase::Answering | Phase::Away { .. } => {
                 let (until, wait) = self.patience();
                 if until <= now && self.answer.is_finished(&self.plan) {
                     let step = self.answer.unmarked(&self.plan);
@@ -359,7 +334,7 @@ impl Writer {
     fn on_stop(&mut self, now: UnixMillis, code: ErrorCode, outputs: &mut Vec<Output>) {
         match self.phase {
             Phase::Idle | Phase::Dialling => self.stop_wanted = Some(code),
-            Phase::Asked | Phase::Answering => {
+            Phase::Asked | Phase::Answering | Phase::Away { .. } => {
                 let outcome = Outcome::stopped(code, false);
                 self.conclude(now, outcome, Vec::new(), outputs);
             }
@@ -387,7 +362,9 @@ impl Writer {
     fn patience(&self) -> (UnixMillis, Wait) {
         let leg = self.plan.leg();
         let heard = self.answer.has_content();
-        let silence = if self.answer.is_finished(&self.plan) {
+        let silence = if let Some(away) = self.patience_away() {
+            away
+        } else if self.answer.is_finished(&self.plan) {
             let wait = leg.event_timeout.min(UPSTREAM_END_MARK);
             (self.progress_at.plus(wait), Wait::Next)
         } else if self.answer.has_begun() {
@@ -396,11 +373,11 @@ impl Writer {
             (self.progress_at.plus(leg.first_event_timeout), Wait::First)
         };
         // Who is to go on with an answer that was heard has all its time.
-        let waited_for = !heard && !self.answer.is_delivered();
+        let waited_for = !heard && !self.answer.is_delivered() && self.seq == Seq::ZERO;
         let client = self.plan.deadline.filter(|_| waited_for);
         let head = leg
             .head_timeout
-            .filter(|_| self.phase == Phase::Asked)
+            .filter(|_| self.phase == Phase::Asked && !self.attach.is_away())
             .map(|time| self.asked_at.plus(time));
         let end = leg.total_timeout.map(|time| self.asked_at.plus(time));
         let others = [(client, Wait::Client), (head, Wait::Head), (end, Wait::End)];
@@ -417,7 +394,10 @@ impl Writer {
 
     /// Whether an upstream has the request.
     const fn was_asked(&self) -> bool {
-        matches!(self.phase, Phase::Asked | Phase::Answering)
+        matches!(
+            self.phase,
+            Phase::Asked | Phase::Answering | Phase::Away { .. }
+        )
     }
 }
 

@@ -131,6 +131,11 @@ impl Outcome {
         self.error.is_none()
     }
 
+    /// Whether the upstream itself said that it failed.
+    pub(super) fn is_told(&self) -> bool {
+        self.told.is_some()
+    }
+
     /// The failure as it goes into the log when another attempt is made.
     pub(super) fn abandoned(&self, attempt: u32, upstream: &str) -> Abandoned {
         let code = self.error.as_ref().map(|error| error.code);
@@ -145,6 +150,10 @@ impl Outcome {
 
     /// What failed, as audit records have it.
     pub(super) fn reason(&self) -> String {
+        let code = self.error.as_ref().map(|error| error.code);
+        if let Some(ErrorCode::GatewayRestarted | ErrorCode::OutcomeUnknown) = code {
+            return ErrorCode::GatewayRestarted.as_str().to_owned();
+        }
         self.failure.map_or("", FailureKind::as_str).to_owned()
     }
 

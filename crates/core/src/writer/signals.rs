@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::dialect::{Prefix, ProviderDialect, ReplyHead};
+use crate::dialect::{Handle, Prefix, ProviderDialect, ReplyHead};
 use crate::error::ErrorCode;
 use crate::event::{Mode, Surface};
 use crate::id::{StreamId, UnixMillis};
@@ -22,6 +22,8 @@ use crate::secret::Secret;
 pub struct Plan {
     /// The stream it writes.
     pub stream: StreamId,
+    /// When it was accepted.
+    pub created_at: UnixMillis,
     /// The dialect.
     pub surface: Surface,
     /// Streamed or one body.
@@ -58,11 +60,10 @@ impl Plan {
 
     /// Whether an answer that is cut may go on.
     pub(super) fn is_recovering(&self) -> bool {
-        let able = |leg: &Leg| leg.abilities.continues || leg.abilities.deterministic;
         self.on_cut == OnCut::Recover
             && self.mode == Mode::Stream
             && self.choices <= 1
-            && self.route.legs.iter().any(able)
+            && self.route.legs.iter().any(|leg| leg.abilities.any())
     }
 }
 
@@ -122,15 +123,17 @@ pub struct Leg {
     pub context_window: Option<u64>,
     /// What it can do for an answer that was cut.
     pub abilities: Abilities,
+    /// It runs the same request under the same `Idempotency-Key` once.
+    pub keyed: bool,
 }
 
 impl Plan {
-    /// What the gateway knows of an answer that begins at `now`.
-    pub(super) fn head(&self, now: UnixMillis) -> ReplyHead {
+    /// What the gateway knows of the answer.
+    pub(super) fn head(&self) -> ReplyHead {
         ReplyHead {
             id: self.stream.to_string(),
             model: self.leg().model.clone(),
-            created: now.0 / 1000,
+            created: self.created_at.0 / 1000,
             show_usage: self.show_usage,
             echo: self.echo.clone(),
         }
@@ -173,6 +176,8 @@ pub struct Advice {
     pub open: Vec<usize>,
     /// The retry budget of the one that failed has one left.
     pub in_budget: bool,
+    /// The one that failed has another key, which does not rest.
+    pub other_key: bool,
     /// How long the one that failed takes no request.
     pub rest: Duration,
     /// A random number, for the pause.
@@ -192,6 +197,8 @@ pub struct UpstreamHead {
     pub retry_after: Option<Duration>,
     /// The provider's id of the request.
     pub request_id: Option<String>,
+    /// By what its stream is found again, if the head says so.
+    pub handle: Option<Handle>,
 }
 
 /// Why there is no (more of an) answer.
@@ -217,6 +224,11 @@ pub enum Output {
     /// Send it to this place of the route with the beginning of its answer, as
     /// [`continuation_body`](crate::dialect::continuation_body) has it.
     Continue(usize, Arc<Prefix>),
+    /// Ask the upstream at this place for its own stream of the answer, from the start; without a handle
+    /// by the same request under the same `Idempotency-Key`.
+    Reattach(usize, Option<Handle>),
+    /// Stop the run that goes on at the upstream that was asked last, as far as that can be done.
+    Cancel(Handle),
     /// The attempt is over, and this is what it says of the deployment.
     Judge(Report),
     /// It failed, and somebody else may answer or go on: feed [`Input::Advice`].

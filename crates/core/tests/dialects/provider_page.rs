@@ -17,7 +17,8 @@ fn address(provider: &Provider) -> String {
         (Some(url), _) => format!("`{url}`"),
         (None, Shape::Aws) => "of an `aws_region`".to_owned(),
         (None, Shape::Vertex) => "of a `project` and a `location`".to_owned(),
-        (None, _) => "`base_url = \"https://{resource}.openai.azure.com\"`".to_owned(),
+        (None, Shape::Plain) => "`base_url`, up to `/v1`".to_owned(),
+        (None, Shape::Azure) => "`base_url = \"https://{resource}.openai.azure.com\"`".to_owned(),
     }
 }
 
@@ -78,6 +79,14 @@ fn differences(traits: &Traits, usual: &Traits) -> Vec<String> {
             "ids of calls are made nine characters long",
         ),
         (!traits.call_ids, "no ids of calls"),
+        (
+            traits.keyed,
+            "runs a request under the same `Idempotency-Key` once; what is cut is read on",
+        ),
+        (
+            traits.background,
+            "what runs in the background and is cut is read on",
+        ),
         (traits.cache_control, "takes `cache_control`"),
         (
             traits.reasoning_details,

@@ -46,10 +46,10 @@ fn upstreams(upstreams: &[UpstreamConfig]) -> Vec<String> {
         return vec!["those found at start: `everstream upstreams` shows them".to_owned()];
     }
     let line = |upstream: &UpstreamConfig| {
-        let key = if upstream.api_key.is_some() {
-            "with a key"
-        } else {
-            "without a key"
+        let key = match upstream.keys().count() {
+            0 => "without a key".to_owned(),
+            1 => "with a key".to_owned(),
+            several => format!("with {several} keys"),
         };
         let models = match &upstream.models {
             None => "its own list of models".to_owned(),

@@ -1,19 +1,22 @@
 //! The deployments that may answer one request, and what each of them is sent.
 
-use std::borrow::Cow;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use everstream_core::dialect::openai::Envelope;
-use everstream_core::dialect::{Prefix, ProviderDialect, Target, continuation_body, upstream_body};
+use everstream_core::dialect::{
+    Prefix, ProviderDialect, Target, abilities, continuation_body, upstream_body,
+};
 use everstream_core::error::Error;
 use everstream_core::event::{Mode, Surface};
-use everstream_core::policy::attempt::AttemptPolicy;
-use everstream_core::policy::recovery::Abilities;
+use everstream_core::limits;
+use everstream_core::policy::attempt::{AttemptPolicy, FailureKind};
+use everstream_core::policy::recovery::{Abilities, OnCut};
 use everstream_core::writer::{Advice, Breakage, Leg, Route};
 
+use super::attach::Call;
 use crate::random;
-use crate::upstream::health::Leave;
+use crate::upstream::health::{Health, Leave};
 use crate::upstream::{Deployment, Routed, Upstream};
 
 /// A request, and who may be asked, in order.
@@ -24,6 +27,7 @@ pub struct Course {
     first: Stop,
     others: Vec<Stop>,
     pub(super) attempts: AttemptPolicy,
+    pub(super) on_cut: OnCut,
     /// W3C trace context to hand on.
     pub(super) traceparent: Option<String>,
     /// Headers for upstreams of the client's own dialect.
@@ -33,17 +37,13 @@ pub struct Course {
 #[derive(Debug)]
 struct Stop {
     deployment: Deployment,
+    /// What it can do for this answer, if that is cut.
+    abilities: Abilities,
     /// What it is sent the first time, if that is written already.
     body: Option<Bytes>,
+    /// Leave to ask it the first time, if it was had before.
+    leave: Option<Leave>,
     asked: bool,
-}
-
-/// What an upstream is asked.
-pub(super) struct Call {
-    pub(super) upstream: Arc<Upstream>,
-    pub(super) path: Cow<'static, str>,
-    pub(super) headers: Vec<(&'static str, String)>,
-    pub(super) body: Bytes,
 }
 
 impl Course {
@@ -59,8 +59,10 @@ impl Course {
         for deployment in std::iter::once(first).chain(others) {
             match prepare(&envelope, mode, &deployment, stops.is_empty()) {
                 Ok(body) => stops.push(Stop {
+                    abilities: able(&envelope, mode, &deployment, routed.on_cut),
                     deployment,
                     body,
+                    leave: None,
                     asked: false,
                 }),
                 Err(error) => {
@@ -76,6 +78,7 @@ impl Course {
                 first,
                 others: stops.collect(),
                 attempts: routed.attempts,
+                on_cut: routed.on_cut,
                 traceparent: None,
                 headers: Vec::new(),
             }),
@@ -98,30 +101,53 @@ impl Course {
         }
     }
 
+    /// What is known of those who may be asked, in order.
+    pub fn deployments(&self) -> Vec<Arc<Health>> {
+        let stops = self.stops();
+        stops
+            .map(|stop| Arc::clone(&stop.deployment.health))
+            .collect()
+    }
+
+    /// Asks the deployment at `place` first, with this leave.
+    pub fn begin_with(&mut self, place: usize, leave: Leave) {
+        if (1..=self.others.len()).contains(&place) {
+            let stop = self.others.remove(place - 1);
+            let usual = std::mem::replace(&mut self.first, stop);
+            self.others.insert(0, usual);
+        }
+        self.first.leave = Some(leave);
+    }
+
     /// As the writer sees it.
     pub(super) fn route(&self) -> Route {
         let surface = self.envelope.surface();
-        let leg = |stop: &Stop| leg(&stop.deployment, surface);
+        let leg = |stop: &Stop| leg(stop, surface);
         Route::new(leg(&self.first), self.others.iter().map(leg))
     }
 
     /// What is known after a failure of the deployment at `failed`. A retry is taken out of its
-    /// budget, unless somebody else can be asked instead.
-    pub(super) fn advice(&self, failed: usize) -> Advice {
+    /// budget, unless somebody else can be asked instead, or the same with another key: for an answer
+    /// that `began`, to go on.
+    pub(super) fn advice(&self, failed: usize, kind: Option<FailureKind>, began: bool) -> Advice {
         let mut fresh = false;
         let mut open = Vec::new();
         for (place, stop) in self.stops().enumerate() {
             if stop.deployment.health.refused().is_none() {
                 open.push(place);
-                fresh |= !stop.asked;
+                fresh |= !stop.asked && (stop.abilities.any() || !began);
             }
         }
         let failed = self.stops().nth(failed);
         let health = failed.map(|stop| &stop.deployment.health);
         let rest = health.and_then(|health| health.refused());
+        let blames_key = kind.is_some_and(FailureKind::blames_key);
+        let open_still = health.filter(|_| blames_key && rest.is_none());
+        let other_key = open_still.is_some_and(|health| health.has_another_key());
         Advice {
             open,
-            in_budget: !fresh && health.is_some_and(|health| health.may_retry()),
+            other_key,
+            in_budget: !fresh && !other_key && health.is_some_and(|health| health.may_retry()),
             rest: rest.map(|refused| refused.rest()).unwrap_or_default(),
             random: random::u64().unwrap_or_default(),
         }
@@ -144,25 +170,67 @@ impl Course {
             ..
         } = &stop.deployment;
         let again = std::mem::replace(&mut stop.asked, true);
-        let leave = health.admit(again);
+        let leave = stop.leave.take().map_or_else(|| health.admit(again), Ok);
         let leave = leave.map_err(|refused| refused.breakage(upstream.name()))?;
-        let body = match (prefix, stop.body.take()) {
+        let keyed = upstream.traits(model).keyed;
+        // Where it can be sent again, it has to be the same.
+        let written = if keyed {
+            stop.body.clone()
+        } else {
+            stop.body.take()
+        };
+        let body = match (prefix, written) {
             (Some(prefix), _) => {
                 go_on(&self.envelope, self.mode, &stop.deployment, prefix).map_err(unsent)?
             }
             (None, Some(body)) => body,
             (None, None) => write(&self.envelope, self.mode, &stop.deployment).map_err(unsent)?,
         };
+        let deployment = stop.deployment.clone();
+        let call = self.post(&deployment, body, leave.key());
+        Ok((leave, call))
+    }
+
+    /// The same request to the deployment at `place` once more, with the upstream's key that it was asked
+    /// with: it runs it once.
+    pub(super) fn repeat(&self, place: usize, key: usize) -> Result<Call, Breakage> {
+        let stop = self.stops().nth(place).unwrap_or(&self.first);
+        let body = match &stop.body {
+            Some(body) => body.clone(),
+            None => write(&self.envelope, self.mode, &stop.deployment).map_err(unsent)?,
+        };
+        Ok(self.post(&stop.deployment, body, key))
+    }
+
+    /// The upstream at `place`.
+    pub(super) fn upstream(&self, place: usize) -> Option<Arc<Upstream>> {
+        let stop = self.stops().nth(place)?;
+        Some(Arc::clone(&stop.deployment.upstream))
+    }
+
+    fn post(&self, deployment: &Deployment, body: Bytes, key: usize) -> Call {
+        let Deployment {
+            upstream, model, ..
+        } = deployment;
         let surface = self.envelope.surface();
         let dialect = upstream.dialect_for(surface);
         let path = dialect.path(surface, model, self.mode);
-        let call = Call {
+        let keyed = upstream.traits(model).keyed;
+        let mut headers = self.headers_for(dialect);
+        if keyed {
+            // As long as it may be looked for. Who has enough of it says so.
+            let linger = limits::REATTACH_LINGER.as_secs();
+            headers.push(("everstream-on-disconnect", format!("linger:{linger}s")));
+        }
+        Call {
+            method: "POST",
             path: upstream.path(path, model),
             upstream: Arc::clone(upstream),
-            headers: self.headers_for(dialect),
-            body,
-        };
-        Ok((leave, call))
+            headers,
+            body: Some(body),
+            keyed,
+            key,
+        }
     }
 
     fn headers_for(&self, dialect: ProviderDialect) -> Vec<(&'static str, String)> {
@@ -209,6 +277,28 @@ fn prepare(
 }
 
 fn write(envelope: &Envelope, mode: Mode, deployment: &Deployment) -> Result<Bytes, Error> {
+    aim(envelope, mode, deployment, |dialect, target| {
+        upstream_body(envelope, dialect, target)
+    })
+}
+
+/// What a deployment can do for an answer that is cut, as far as that is wanted.
+fn able(envelope: &Envelope, mode: Mode, deployment: &Deployment, on_cut: OnCut) -> Abilities {
+    let marked = deployment.marked;
+    if on_cut == OnCut::Fail || mode == Mode::Unary || !marked.any() {
+        return Abilities::default();
+    }
+    aim(envelope, mode, deployment, |dialect, target| {
+        abilities(envelope, dialect, target, marked)
+    })
+}
+
+fn aim<T>(
+    envelope: &Envelope,
+    mode: Mode,
+    deployment: &Deployment,
+    write: impl FnOnce(ProviderDialect, &Target<'_>) -> T,
+) -> T {
     let Deployment {
         upstream, model, ..
     } = deployment;
@@ -217,7 +307,7 @@ fn write(envelope: &Envelope, mode: Mode, deployment: &Deployment) -> Result<Byt
         stream: mode == Mode::Stream,
         traits: &upstream.traits(model),
     };
-    upstream_body(envelope, upstream.dialect_for(envelope.surface()), &target)
+    write(upstream.dialect_for(envelope.surface()), &target)
 }
 
 /// The body of a request to go on with an answer that begins so.
@@ -227,16 +317,9 @@ fn go_on(
     deployment: &Deployment,
     prefix: &Prefix,
 ) -> Result<Bytes, Error> {
-    let Deployment {
-        upstream, model, ..
-    } = deployment;
-    let target = Target {
-        model,
-        stream: mode == Mode::Stream,
-        traits: &upstream.traits(model),
-    };
-    let dialect = upstream.dialect_for(envelope.surface());
-    continuation_body(envelope, dialect, &target, prefix)
+    aim(envelope, mode, deployment, |dialect, target| {
+        continuation_body(envelope, dialect, target, prefix)
+    })
 }
 
 fn unsent(error: Error) -> Breakage {
@@ -248,7 +331,8 @@ fn unsent(error: Error) -> Breakage {
     }
 }
 
-fn leg(deployment: &Deployment, surface: Surface) -> Leg {
+fn leg(stop: &Stop, surface: Surface) -> Leg {
+    let deployment = &stop.deployment;
     let upstream = &deployment.upstream;
     let spec = upstream.spec();
     Leg {
@@ -261,6 +345,7 @@ fn leg(deployment: &Deployment, surface: Surface) -> Leg {
         event_timeout: spec.event_timeout,
         total_timeout: spec.total_timeout,
         context_window: deployment.context_window,
-        abilities: Abilities::default(),
+        abilities: stop.abilities,
+        keyed: upstream.traits(&deployment.model).keyed,
     }
 }

@@ -7,10 +7,11 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
-use everstream_core::dialect::Prefix;
+use everstream_core::dialect::{Handle, Prefix};
 use everstream_core::error::{Error, ErrorCode};
 use everstream_core::frame::http1::ResponseHead;
 use everstream_core::id::{Epoch, Seq, UnixMillis};
+use everstream_core::policy::attempt::FailureKind;
 use everstream_core::policy::retry_after::retry_after;
 use everstream_core::record::Record;
 use everstream_core::writer::{Breakage, Input, Output, UpstreamHead, Writer};
@@ -18,6 +19,7 @@ use everstream_store::Lease;
 use tokio::time::{Sleep, sleep_until, timeout};
 
 use super::Generator;
+use super::attach::{self, Asked, Call};
 use super::course::Course;
 use super::live::{Ending, Live, News};
 use super::registry::Lost;
@@ -37,11 +39,15 @@ pub(super) struct Driver {
     live: Arc<Live>,
     lease: Lease,
     writer: Writer,
-    /// Who may be asked; `None` as soon as somebody has answered.
+    /// Who may be asked; `None` as soon as nobody else may be.
     course: Option<Box<Course>>,
     /// The place on it that is asked, and the leave to do so.
     place: usize,
     leave: Option<Leave>,
+    /// What failed last.
+    failure: Option<FailureKind>,
+    /// The upstream that was asked last.
+    asked: Option<Asked>,
     connection: Connection,
     /// The error of the last append, for readers if the log takes nothing any more.
     append_error: Option<Error>,
@@ -68,13 +74,15 @@ impl Driver {
         course: Course,
     ) -> Self {
         Self {
+            place: writer.place(),
             generator,
             live,
             lease,
             writer,
             course: Some(Box::new(course)),
-            place: 0,
             leave: None,
+            failure: None,
+            asked: None,
             connection: Connection::None,
             append_error: None,
         }
@@ -144,13 +152,28 @@ impl Driver {
                         self.writer.step(self.generator.clock.now(), input, outputs);
                     }
                 }
+                Output::Reattach(place, handle) => {
+                    if let Some(lost) = self.reattach(place, handle.as_ref()) {
+                        let input = Input::Broken(lost);
+                        self.writer.step(self.generator.clock.now(), input, outputs);
+                    }
+                }
+                Output::Cancel(handle) => {
+                    if let Some(upstream) = self.upstream() {
+                        let cancelling = attach::cancel(upstream, handle);
+                        self.generator.tasks.spawn(cancelling);
+                    }
+                }
                 Output::Judge(report) => {
+                    self.failure = report.failure;
                     if let Some(leave) = self.leave.take() {
                         leave.finish(report);
                     }
                 }
                 Output::Consult => {
-                    let advice = self.course.as_ref().map(|c| c.advice(self.place));
+                    let advice = self.course.as_ref();
+                    let began = self.lease.tail.seq >= FIRST;
+                    let advice = advice.map(|c| c.advice(self.place, self.failure, began));
                     let input = Input::Advice(advice.unwrap_or_default());
                     self.writer.step(self.generator.clock.now(), input, outputs);
                 }
@@ -195,7 +218,7 @@ impl Driver {
                     }
                 }
                 let began = events.first().is_some_and(|e| e.seq == FIRST);
-                if began {
+                if !events.is_empty() && self.course.is_some() && !self.writer.may_go_on() {
                     // An answer may stream for minutes; its request need not live as long.
                     self.course = None;
                 }
@@ -228,19 +251,41 @@ impl Driver {
             Err(refused) => return Some(refused),
         };
         self.leave = Some(leave);
-        let sending = Box::pin(async move {
-            let headers = call.headers.iter();
-            let headers: Vec<_> = headers.map(|(name, value)| (*name, &**value)).collect();
-            let request = upstream::Request {
-                method: "POST",
-                path: &call.path,
-                headers: &headers,
-                body: Some(call.body),
-            };
-            call.upstream.send(request).await
-        });
-        self.connection = Connection::Sending(sending);
+        self.send(call);
         None
+    }
+
+    /// Asks the upstream that was asked last for its own stream of the answer, or for the answer to the
+    /// same request once more under the same key.
+    fn reattach(&mut self, place: usize, handle: Option<&Handle>) -> Option<Breakage> {
+        self.place = place;
+        let call = match (handle, self.upstream()) {
+            (Some(handle), Some(upstream)) => attach::call(upstream, handle.read()),
+            (None, asked) if let Some(course) = &mut self.course => {
+                match course.repeat(place, asked.map_or(0, |(_, key)| key)) {
+                    Ok(call) => call,
+                    Err(unsent) => return Some(unsent),
+                }
+            }
+            _ => return Some(attach::nobody()),
+        };
+        self.send(call);
+        None
+    }
+
+    /// The one that was asked last, by this process or the one before.
+    fn upstream(&self) -> Option<Asked> {
+        let before = || Some((self.course.as_ref()?.upstream(self.place)?, 0));
+        self.asked.clone().or_else(before)
+    }
+
+    fn send(&mut self, mut call: Call) {
+        self.asked = Some((Arc::clone(&call.upstream), call.key));
+        if call.keyed {
+            let key = format!("everstream-{}-{}", self.live.id(), self.writer.attempt());
+            call.headers.push(("idempotency-key", key));
+        }
+        self.connection = Connection::Sending(Box::pin(call.send()));
     }
 
     /// Moves the timer only when it would ring too late: most deadlines move away with each event,
@@ -337,5 +382,6 @@ fn upstream_head(head: &ResponseHead, now: UnixMillis) -> UpstreamHead {
             .get_str("x-request-id")
             .or_else(|| head.get_str("x-amzn-requestid"))
             .map(|id| id.chars().take(128).collect()),
+        handle: attach::handle(head),
     }
 }

@@ -1,5 +1,7 @@
 //! Generations: what starts one, runs it to its end, and shows it to readers while it runs.
 
+mod attach;
+mod batch;
 mod course;
 mod driver;
 pub mod live;
@@ -14,7 +16,7 @@ use bytes::Bytes;
 use everstream_core::dialect::openai_responses;
 use everstream_core::error::{Error, ErrorCode};
 use everstream_core::event::{Mode, Surface};
-use everstream_core::id::{Epoch, ProjectId, Seq, StreamId, UnixMillis};
+use everstream_core::id::{Epoch, ProjectId, Seq, StreamId};
 use everstream_core::limits;
 use everstream_core::limits::StreamLimits;
 use everstream_core::policy::disconnect::OnDisconnect;
@@ -23,8 +25,10 @@ use everstream_core::record::{Accepted, Claim, Digest};
 use everstream_core::writer::{Plan, Writer};
 use everstream_store::{Claimed, Created, Lease, LogError, StreamLog};
 use tokio::sync::broadcast;
+use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
+use crate::admission::{Admission, Admitted, Slot, Way};
 use crate::clock::Clock;
 use crate::random;
 use crate::store_error;
@@ -75,6 +79,10 @@ pub struct Request {
     pub course: Course,
     /// How long the client waits for the first event.
     pub timeout: Option<Duration>,
+    /// What requests belong together.
+    pub session: Option<String>,
+    /// What is to become of an answer that is cut, if the client says so.
+    pub on_cut: Option<OnCut>,
     /// The `Idempotency-Key`, if there is one.
     pub claim: Option<Claim>,
     /// What an SDK's own retry of this request would look like.
@@ -85,6 +93,28 @@ pub struct Request {
     pub traceparent: Option<String>,
     /// Headers of the client's that its provider has to see, if that is of the client's dialect.
     pub headers: Vec<(&'static str, String)>,
+    /// Its place among the generations that run.
+    pub slot: Option<Slot>,
+}
+
+impl Request {
+    /// Waits for its turn, which counts as waiting for the first event.
+    ///
+    /// # Errors
+    /// When it does not come in time, or too many wait already.
+    pub async fn admit(&mut self, admission: &Arc<Admission>) -> Result<(), Error> {
+        let came = Instant::now();
+        let deployments = self.course.deployments();
+        let admitted = admission.enter(&self.project, deployments, self.timeout);
+        let Admitted { slot, way } = admitted.await?;
+        self.slot = Some(slot);
+        if let Way::By(place, leave) = way {
+            self.course.begin_with(place, leave);
+        }
+        let left = |timeout: Duration| timeout.saturating_sub(came.elapsed());
+        self.timeout = self.timeout.map(left);
+        Ok(())
+    }
 }
 
 /// What [`Generator::start`] did.
@@ -102,14 +132,18 @@ impl Generator {
     /// # Errors
     /// When the log cannot take it; no upstream was called then.
     pub async fn start(&self, request: Request) -> Result<Started, Error> {
+        let created_at = self.clock.now();
         let accepted = Arc::new(Accepted {
             project: request.project.clone(),
             surface: request.surface,
             mode: request.mode,
             model: request.model.clone(),
-            created_at: self.clock.now(),
+            created_at,
             claim: request.claim,
             include_usage: request.show_usage,
+            deadline: request.timeout.map(|timeout| created_at.plus(timeout)),
+            session: request.session.clone(),
+            on_cut: request.on_cut,
             headers: request
                 .headers
                 .iter()
@@ -139,7 +173,8 @@ impl Generator {
         let attachment = live.attach(Seq::ZERO, limits::STREAM_READERS);
         let attachment = attachment
             .ok_or_else(|| Error::new(ErrorCode::Internal, "A new stream refused its reader."))?;
-        self.launch(&live, lease, request);
+        let writer = Writer::new(self.plan(id, &request, &accepted), self.clock.now());
+        self.launch(&live, lease, request, writer);
         Ok(Started::New(attachment))
     }
 
@@ -157,7 +192,7 @@ impl Generator {
     }
 
     /// Spawns the writer of a stream that is leased to this process.
-    fn launch(&self, live: &Arc<Live>, lease: Lease, request: Request) {
+    fn launch(&self, live: &Arc<Live>, lease: Lease, request: Request, writer: Writer) {
         let (id, now) = (live.id(), self.clock.now());
         self.registry.insert(live);
         // Nobody may be watching.
@@ -165,17 +200,22 @@ impl Generator {
         if let Some(digest) = request.retry_digest {
             self.registry.remember(digest, live, now, self.retry_window);
         }
-        let writer = Writer::new(self.plan(id, &request, now), now);
         let mut course = request.course;
         course.traceparent = request.traceparent;
         course.headers = request.headers;
         let driver = Driver::new(self.clone(), Arc::clone(live), lease, writer, course);
-        self.tasks.spawn(driver.run());
+        let slot = request.slot;
+        self.tasks.spawn(async move {
+            driver.run().await;
+            // However the task ends: one that dies drops it too.
+            drop(slot);
+        });
     }
 
-    fn plan(&self, stream: StreamId, request: &Request, now: UnixMillis) -> Plan {
+    fn plan(&self, stream: StreamId, request: &Request, accepted: &Accepted) -> Plan {
         Plan {
             stream,
+            created_at: accepted.created_at,
             surface: request.surface,
             mode: request.mode,
             show_usage: request.show_usage,
@@ -183,8 +223,8 @@ impl Generator {
             asked_model: request.model.clone(),
             route: request.course.route(),
             attempts: request.course.attempts,
-            on_cut: OnCut::Fail,
-            deadline: request.timeout.map(|timeout| now.plus(timeout)),
+            on_cut: request.course.on_cut,
+            deadline: accepted.deadline,
             request_bytes: request.body.len(),
             on_disconnect: request.on_disconnect,
             limits: self.limits,

@@ -8,11 +8,12 @@ use everstream_core::event::{Event, Status, Surface, Usage};
 use everstream_core::id::{Seq, StreamId};
 use everstream_core::limits;
 use everstream_core::record::{Accepted, End, Position, Record, Tail};
+use everstream_core::writer::{Resumption, Trail, Writer};
 use everstream_store::{Lease, LogError, ReadLimit, Stat};
 
 use super::live::Live;
 use super::registry::Lost;
-use super::snapshot::snapshot;
+use super::snapshot::{each_event, snapshot};
 use super::{Generator, Request};
 
 /// Understands and routes a logged request once more; `None` when that cannot be done any more.
@@ -22,6 +23,9 @@ pub type Replan<'a> = &'a (dyn Fn(&Accepted) -> Option<Request> + Send + Sync);
 ///
 /// - an answer whose own terminal event was logged is completed;
 /// - a request of which nothing was sent yet is run now, under a new epoch;
+/// - one that its provider may still be running is looked for there, under a new epoch too;
+/// - one that was cut after some of it was delivered goes on, if the operator or the client consents and
+///   somebody is able to, under a new epoch too;
 /// - any other ends `interrupted` with the typed error event. What was paid for stays readable, and
 ///   nothing is called again without consent.
 ///
@@ -110,18 +114,73 @@ async fn run_or_end(
 ) -> Result<Status, LogError> {
     let stat = generator.log.info(id).await?;
     let verdict = verdict(generator, &stat).await?;
+    let is_cut = matches!(
+        verdict,
+        Some(ErrorCode::GatewayRestarted | ErrorCode::OutcomeUnknown)
+    );
+    if is_cut
+        && let Some(request) = replan(&stat.accepted)
+        && let Some(writer) = resume(generator, &stat, lease, &request).await?
+    {
+        let live = Live::behind(id, lease.tail.seq);
+        generator.launch(&live, lease, request, writer);
+        live.attention.notify_one();
+        return Ok(Status::Running);
+    }
     if verdict == Some(ErrorCode::NotStarted) {
-        let age = generator.clock.now().since(stat.accepted.created_at);
-        let in_time = age < limits::RECOVER_RUN_WINDOW;
+        let now = generator.clock.now();
+        let waits = stat.accepted.deadline.is_none_or(|until| now < until);
+        let age = now.since(stat.accepted.created_at);
+        let in_time = waits && age < limits::RECOVER_RUN_WINDOW;
         if let Some(request) = in_time.then(|| replan(&stat.accepted)).flatten() {
             let live = Live::new(id);
-            generator.launch(&live, lease, request);
+            let plan = generator.plan(id, &request, &stat.accepted);
+            let writer = Writer::new(plan, generator.clock.now());
+            generator.launch(&live, lease, request, writer);
             // Nobody reads it yet, which the writer has to know.
             live.attention.notify_one();
             return Ok(Status::Running);
         }
     }
     end(generator, &stat, lease, verdict).await
+}
+
+/// A writer that stands where the dead one did, if its provider may be found again, or somebody may go
+/// on with its answer.
+async fn resume(
+    generator: &Generator,
+    stat: &Stat,
+    lease: Lease,
+    request: &Request,
+) -> Result<Option<Writer>, LogError> {
+    let (id, log, now) = (stat.info.id, &generator.log, generator.clock.now());
+    let plan = generator.plan(id, request, &stat.accepted);
+    let audit = log.audit(id).await?;
+    let heard = lease.tail.seq > Seq::ZERO;
+    let mut resumption = heard
+        .then(|| Resumption::new(plan.clone(), &audit, now))
+        .flatten();
+    let mut trail = Trail::new(plan, &audit);
+    if resumption.is_none() && trail.is_none() {
+        return Ok(None);
+    }
+    let mut legal = true;
+    let events = each_event(&**log, stat, |event| {
+        if let Some(resumption) = &mut resumption {
+            legal = legal && resumption.push(event);
+        }
+        if let Some(trail) = &mut trail {
+            trail.push(event);
+        }
+    });
+    let all = events.await? == lease.tail.seq;
+    let ladder = resumption.filter(|_| legal && all);
+    let ladder = ladder.and_then(Resumption::finish);
+    let Some(trail) = trail.filter(|_| all) else {
+        return Ok(ladder);
+    };
+    let output = place(generator, stat).await?.output;
+    Ok(Some(trail.writer(ladder, output, now)))
 }
 
 /// Why the stream is not whole, if it is not.

@@ -81,7 +81,10 @@ impl Registry {
     /// The streams that are to be ended.
     pub(super) fn lost(&self) -> Vec<(StreamId, Lost)> {
         let inner = self.lock();
-        inner.lost.iter().map(|(id, lost)| (*id, *lost)).collect()
+        let mut lost: Vec<_> = inner.lost.iter().map(|(id, lost)| (*id, *lost)).collect();
+        // In an order that does not depend on the table.
+        lost.sort_by_key(|(id, _)| *id);
+        lost
     }
 
     /// Remembers that `request` is answered by `live`, for as long as an SDK may retry it.

@@ -94,7 +94,7 @@ async fn generate(
     form: Form,
 ) -> Result<Response, Error> {
     let Generation {
-        request,
+        mut request,
         stream,
         background,
         is_retry,
@@ -124,6 +124,7 @@ async fn generate(
         upstream: None,
         replayed: false,
     };
+    request.admit(&app.admission).await?;
     let mode = request.mode;
     let fingerprint = request.claim.map(|claim| claim.fingerprint);
     let started = {

@@ -62,6 +62,7 @@ pub async fn assemble(config: &Config, env: &Env) -> Result<Assembled, SpecError
 
 fn spec(config: &UpstreamConfig, env: &Env) -> Result<UpstreamSpec, SpecError> {
     let headers = config.headers.iter();
+    let mut keys = config.keys().cloned();
     let mut spec = UpstreamSpec {
         provider: config.provider,
         dialect: config.dialect(),
@@ -69,7 +70,8 @@ fn spec(config: &UpstreamConfig, env: &Env) -> Result<UpstreamSpec, SpecError> {
         credentials: config.credentials.clone(),
         metadata_host: env.non_empty(METADATA_HOST).map(str::to_owned),
         api_version: api_version(config),
-        api_key: config.api_key.clone(),
+        api_key: keys.next(),
+        further_keys: keys.collect(),
         headers: headers
             .map(|(name, value)| (name.clone(), value.expose().to_owned()))
             .collect(),
@@ -82,6 +84,7 @@ fn spec(config: &UpstreamConfig, env: &Env) -> Result<UpstreamSpec, SpecError> {
         event_timeout: config.event_timeout,
         total_timeout: config.total_timeout,
         max_concurrency: config.max_concurrency,
+        min_concurrency: config.min_concurrency,
         ..UpstreamSpec::new(config.name(), config.base_url())
     };
     if spec.dialect == ProviderDialect::Bedrock {

@@ -62,9 +62,9 @@ impl Signer {
     }
 }
 
-/// The header that has the key in it, if it is sent as it is.
-pub(super) fn standing(spec: &UpstreamSpec) -> Option<(&'static str, String)> {
-    let key = spec.api_key.as_ref().map(Secret::expose)?;
+/// The header that has a key in it, if it is sent as it is.
+pub(super) fn standing(spec: &UpstreamSpec, key: &Secret) -> Option<(&'static str, String)> {
+    let key = key.expose();
     match auth_of(spec) {
         // A token of the operator's own stands for those that would be fetched.
         Auth::Bearer | Auth::Google => Some(("authorization", format!("Bearer {key}"))),

@@ -2,6 +2,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::future::poll_fn;
 use std::io;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -32,8 +33,8 @@ pub struct Upstream {
     /// Who runs it, if that is known.
     provider: Option<&'static Provider>,
     base: BaseUrl,
-    /// The headers that every request has, the key among them.
-    fields: Fields,
+    /// The headers that every request has, with each of the keys; at least one.
+    fields: Vec<Fields>,
     signer: Signer,
     secrets: Arc<[Secret]>,
     tls: Option<Tls>,
@@ -42,8 +43,12 @@ pub struct Upstream {
 }
 
 /// How to connect to an upstream that is no server on the network, but lives in this process: an
-/// embedding program's own model, or a script. It has the kinds of a socket's errors.
-pub type Transport = Arc<dyn Fn() -> io::Result<Box<dyn Io>> + Send + Sync>;
+/// embedding program's own model, or a script. It has the kinds of a socket's errors, and the same
+/// time as a socket.
+pub type Transport = Arc<dyn Fn() -> Dialling + Send + Sync>;
+
+/// A connection that is being made.
+pub type Dialling = Pin<Box<dyn Future<Output = io::Result<Box<dyn Io>>> + Send>>;
 
 /// What to ask of an upstream.
 #[derive(Clone, Debug)]
@@ -193,12 +198,21 @@ impl Upstream {
         self: &'a Arc<Self>,
         request: Request<'a>,
     ) -> impl Future<Output = Result<Response, UpstreamError>> + Send + 'a {
+        self.send_with(0, request)
+    }
+
+    /// The same with another key than the first: the one at this place.
+    pub fn send_with<'a>(
+        self: &'a Arc<Self>,
+        key: usize,
+        request: Request<'a>,
+    ) -> impl Future<Output = Result<Response, UpstreamError>> + Send + 'a {
         let length = match &request.body {
             Some(body) => BodyLength::Known(body.len() as u64),
             None => BodyLength::None,
         };
         let body = Payload::Whole(request.body.clone().unwrap_or_default());
-        self.transfer(request, length, body)
+        self.transfer(request, length, body, key)
     }
 
     /// Sends a request with a body that is on its way itself; that of `request` does not count. Of
@@ -210,7 +224,7 @@ impl Upstream {
         body: Upload,
     ) -> impl Future<Output = Result<Response, UpstreamError>> + Send + 'a {
         let length = body.length();
-        self.transfer(request, length, Payload::Streamed(Box::new(body)))
+        self.transfer(request, length, Payload::Streamed(Box::new(body)), 0)
     }
 
     #[expect(
@@ -222,12 +236,13 @@ impl Upstream {
         request: Request<'a>,
         length: BodyLength,
         body: Payload,
+        key: usize,
     ) -> impl Future<Output = Result<Response, UpstreamError>> + Send + 'a {
         async move {
             let method = request.method;
             // What is boxed is large and rare beside all that waits in a pooled exchange.
             let head = if self.signer.standing() {
-                self.head(&request, &[], length)?
+                self.head(&request, &[], length, key)?
             } else {
                 Box::pin(self.signed_head(&request, length)).await?
             };
@@ -263,7 +278,7 @@ impl Upstream {
         let target = self.target(request);
         let signed = self.signer.headers(request, &target).await;
         let signed = signed.map_err(|kind| self.unsent(kind))?;
-        self.head(request, &signed, length)
+        self.head(request, &signed, length, 0)
     }
 
     fn head(
@@ -271,6 +286,7 @@ impl Upstream {
         request: &Request<'_>,
         signed: &[(&'static str, String)],
         length: BodyLength,
+        key: usize,
     ) -> Result<Vec<u8>, UpstreamError> {
         let refused = |error| self.unsent(UpstreamErrorKind::Request(error));
         let mut own = Fields::default();
@@ -281,7 +297,7 @@ impl Upstream {
             own.push(name, value).map_err(refused)?;
         }
         let target = self.target(request);
-        request_head(request.method, &target, &[&self.fields, &own], length).map_err(refused)
+        request_head(request.method, &target, &[self.fields(key), &own], length).map_err(refused)
     }
 
     fn target(&self, request: &Request<'_>) -> String {
@@ -289,12 +305,14 @@ impl Upstream {
     }
 
     pub(super) async fn connect(&self) -> Result<Connection, UpstreamError> {
-        if let Some(transport) = &self.transport {
-            let own = transport().map(Connection::Own);
-            return own.map_err(|error| self.unsent(unreachable(error)));
-        }
         let limit = self.spec.connect_timeout;
-        let dialling = dial(&self.base, self.tls.as_ref(), Instant::now() + limit);
+        let dialling = async {
+            let Some(transport) = &self.transport else {
+                return dial(&self.base, self.tls.as_ref(), Instant::now() + limit).await;
+            };
+            let own = transport().await.map(Connection::Own);
+            own.map_err(unreachable)
+        };
         let result = tokio::time::timeout(limit, dialling).await;
         let result = result.unwrap_or(Err(UpstreamErrorKind::ConnectTimeout(limit)));
         result.map_err(|kind| self.unsent(kind))
@@ -355,9 +373,15 @@ impl Upstream {
         self.pool.put(connection, promised);
     }
 
-    /// The headers that every request has, the key among them.
-    pub(super) fn fields(&self) -> &Fields {
-        &self.fields
+    /// How many keys take turns; one, too, for an upstream that wants none.
+    pub fn keys(&self) -> usize {
+        self.fields.len()
+    }
+
+    /// The headers that every request has, with the key at this place; of places that are not there
+    /// the first.
+    pub(super) fn fields(&self, key: usize) -> &Fields {
+        self.fields.get(key).unwrap_or(&self.fields[0])
     }
 
     pub(super) fn unsent(&self, kind: UpstreamErrorKind) -> UpstreamError {

@@ -2,7 +2,7 @@ use std::cell::RefCell;
 use std::io::{self, IoSlice};
 use std::mem::MaybeUninit;
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 
 use bytes::{Buf, Bytes};
 use everstream_core::error::Error;
@@ -81,11 +81,6 @@ impl Connection {
         }
     }
 
-    /// Whether another request may use it: of what is no socket nobody can say later if it is quiet.
-    pub(super) fn is_reusable(&self) -> bool {
-        !matches!(self, Self::Own(_))
-    }
-
     /// Whether an idle connection is open and has nothing to read. It asks the kernel, as the
     /// runtime may not have heard of the other side's close yet.
     pub(super) fn is_quiet(&mut self) -> bool {
@@ -100,7 +95,13 @@ impl Connection {
                 }
                 &*socket
             }
-            Self::Own(_) => return false,
+            // What it has to read is of no answer: it is not used again, so nothing is lost.
+            Self::Own(stream) => {
+                let mut byte = [MaybeUninit::uninit(); 1];
+                let mut byte = ReadBuf::uninit(&mut byte);
+                let mut cx = Context::from_waker(Waker::noop());
+                return Pin::new(stream).poll_read(&mut cx, &mut byte).is_pending();
+            }
         };
         let mut byte = [MaybeUninit::uninit(); 1];
         let peeked = SockRef::from(socket).peek(&mut byte);

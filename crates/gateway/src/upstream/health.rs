@@ -1,7 +1,8 @@
 //! What is known of each deployment, a model of an upstream, for all who ask it at once.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use everstream_core::error::ErrorCode;
@@ -18,9 +19,16 @@ use crate::clock::Clock;
 /// The state of one deployment.
 #[derive(Debug)]
 pub struct Health {
+    /// `upstream/model`, for the operator.
+    name: String,
     state: Mutex<DeploymentState>,
     clock: Clock,
+    bell: Arc<Bell>,
 }
+
+/// Rung whenever an attempt is over, for those who wait until there is room.
+#[derive(Default)]
+pub struct Bell(OnceLock<Box<dyn Fn() + Send + Sync>>);
 
 /// Leave to ask a deployment once. It is given back however the attempt ends.
 #[derive(Debug)]
@@ -44,11 +52,18 @@ const DRAINED_FOR: Duration = Duration::from_secs(30);
 
 impl Health {
     /// A deployment of which nothing is known.
-    pub fn new(settings: DeploymentSettings, clock: Clock) -> Arc<Self> {
+    pub fn new(
+        name: String,
+        settings: DeploymentSettings,
+        clock: Clock,
+        bell: Arc<Bell>,
+    ) -> Arc<Self> {
         let state = DeploymentState::new(settings, clock.now());
         Arc::new(Self {
+            name,
             state: Mutex::new(state),
             clock,
+            bell,
         })
     }
 
@@ -81,6 +96,13 @@ impl Health {
         self.lock().may_retry(now)
     }
 
+    /// Whether it has several keys, of which one can be used just now.
+    pub fn has_another_key(&self) -> bool {
+        let now = self.clock.now();
+        let (keys, awake) = self.lock().keys(now);
+        keys > 1 && awake > 0
+    }
+
     /// Takes it out, or back in. What is under way goes on.
     pub fn drain(&self, drained: bool) {
         self.lock().drain(drained);
@@ -99,16 +121,51 @@ impl Health {
 }
 
 impl Leave {
+    /// The place of the key to ask with, from 0.
+    pub fn key(&self) -> usize {
+        self.admitted.as_ref().map_or(0, Admitted::key)
+    }
+
     /// Gives it back, with what the attempt says of the deployment.
     pub fn finish(mut self, report: Report) {
         self.give_back(report);
     }
 
     fn give_back(&mut self, report: Report) {
-        if let Some(admitted) = self.admitted.take() {
-            let now = self.health.clock.now();
-            self.health.lock().finish(now, admitted, report);
+        let Some(admitted) = self.admitted.take() else {
+            return;
+        };
+        let (health, key) = (&self.health, admitted.key() + 1);
+        let now = health.clock.now();
+        let mut state = health.lock();
+        state.finish(now, admitted, report);
+        let (keys, awake) = state.keys(now);
+        drop(state);
+        // Which one it was is for the operator alone, and by its place only.
+        if let Some(kind) = report.failure.filter(|kind| kind.blames_key() && keys > 1) {
+            let (deployment, why) = (&health.name, kind.as_str());
+            tracing::warn!(deployment, why, awake, "key {key} of {keys} rests");
         }
+        self.health.bell.ring();
+    }
+}
+
+impl Bell {
+    /// Who is called. Only the first one is.
+    pub fn answer(&self, hear: impl Fn() + Send + Sync + 'static) {
+        let _first = self.0.set(Box::new(hear));
+    }
+
+    fn ring(&self) {
+        if let Some(hear) = self.0.get() {
+            hear();
+        }
+    }
+}
+
+impl fmt::Debug for Bell {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Bell")
     }
 }
 
@@ -134,6 +191,11 @@ impl Refused {
         Self { why, rest }
     }
 
+    /// Whether as much as may be is under way, so that room is made when something ends.
+    pub const fn is_full(&self) -> bool {
+        matches!(self.why, Closed::Full)
+    }
+
     /// How long that lasts.
     pub const fn rest(&self) -> Duration {
         self.rest
@@ -144,7 +206,7 @@ impl Refused {
         let (code, why) = match self.why {
             Closed::Limited(_) => (
                 ErrorCode::UpstreamLimited,
-                "has reached a limit of its own, and said when it can be asked again",
+                "has reached a limit of its own, and is left alone until it can be asked again",
             ),
             Closed::Broken(_) => (
                 ErrorCode::UpstreamUnavailable,
@@ -172,6 +234,7 @@ impl Refused {
 #[derive(Debug)]
 pub(super) struct Healths {
     clock: Clock,
+    pub(super) bell: Arc<Bell>,
     known: Mutex<HashMap<(String, String), Arc<Health>>>,
 }
 
@@ -179,6 +242,7 @@ impl Healths {
     pub(super) fn new() -> Self {
         Self {
             clock: Clock::start(),
+            bell: Arc::default(),
             known: Mutex::default(),
         }
     }
@@ -203,9 +267,10 @@ impl Healths {
         if known.len() >= DEPLOYMENTS {
             key.1.clear();
         }
+        let name = format!("{}/{}", key.0, key.1);
         let health = known
             .entry(key)
-            .or_insert_with(|| Health::new(settings, self.clock));
+            .or_insert_with(|| Health::new(name, settings, self.clock, Arc::clone(&self.bell)));
         Arc::clone(health)
     }
 }
@@ -221,7 +286,7 @@ mod tests {
             ceiling: Ceiling::Fixed(1),
             ..DeploymentSettings::default()
         };
-        Health::new(settings, Clock::start())
+        Health::new("u/m".to_owned(), settings, Clock::start(), Arc::default())
     }
 
     #[test]

@@ -38,7 +38,7 @@ use everstream_core::secret::Secret;
 
 pub use aws::AwsSigner;
 pub use body::Body;
-pub use client::{Request, Response, Transport, Upstream};
+pub use client::{Dialling, Request, Response, Transport, Upstream};
 pub use connection::Io;
 pub use discovery::{Discovery, FoundUpstream, discover};
 pub use error::{SpecError, UpstreamError, UpstreamErrorKind};
@@ -61,6 +61,8 @@ pub struct UpstreamSpec {
     pub dialect: ProviderDialect,
     /// Sent as `auth` says, unless `headers` has that header.
     pub api_key: Option<Secret>,
+    /// Keys that take turns with it.
+    pub further_keys: Vec<Secret>,
     /// How it knows us; as its dialect has it, if absent.
     pub auth: Option<Auth>,
     /// The key of a service account of Google's; without it the machine's own is asked for tokens.
@@ -91,6 +93,8 @@ pub struct UpstreamSpec {
     pub total_timeout: Option<Duration>,
     /// The most requests for one of its models under way at once.
     pub max_concurrency: Option<u32>,
+    /// With it that bound adapts itself, never below this.
+    pub min_concurrency: Option<u32>,
 }
 
 impl UpstreamSpec {
@@ -102,6 +106,7 @@ impl UpstreamSpec {
             provider: None,
             dialect: ProviderDialect::OpenAiChat,
             api_key: None,
+            further_keys: Vec::new(),
             auth: None,
             credentials: None,
             metadata_host: None,
@@ -117,6 +122,7 @@ impl UpstreamSpec {
             event_timeout: limits::UPSTREAM_EVENT_TIMEOUT,
             total_timeout: None,
             max_concurrency: None,
+            min_concurrency: None,
         }
     }
 }

@@ -11,6 +11,7 @@ use everstream_core::limits::{
     UPSTREAM_MODELS_BYTES, UPSTREAM_MODELS_REFRESH, UPSTREAM_MODELS_RETRY, UPSTREAM_MODELS_TIMEOUT,
 };
 use everstream_core::policy::attempt::AttemptPolicy;
+use everstream_core::policy::recovery::OnCut;
 use everstream_core::policy::route::{self, Candidate, NotFound};
 use everstream_core::provider::Provider;
 use futures_util::future::join_all;
@@ -86,6 +87,11 @@ impl ModelDirectory {
         directory
     }
 
+    /// Calls `hear` whenever an attempt at a deployment is over, which may have made room.
+    pub fn on_room(&self, hear: impl Fn() + Send + Sync + 'static) {
+        self.healths.bell.answer(hear);
+    }
+
     /// Who may answer a request of this dialect for `model`, in the order in which they are asked:
     /// a route of the configuration, or else the one upstream that [`route`](Self::route) finds.
     /// `key` is what sticky requests have in common.
@@ -99,10 +105,15 @@ impl ModelDirectory {
             return Ok(routed);
         }
         let Route { upstream, model } = self.listed(model, native)?;
+        let keys = u32::try_from(upstream.keys()).unwrap_or(u32::MAX);
         Ok(Routed {
             first: Deployment::new(&upstream, &model, &self.healths, false),
             others: Vec::new(),
-            attempts: AttemptPolicy::ONE,
+            attempts: AttemptPolicy {
+                attempts: keys.min(AttemptPolicy::default().attempts),
+                ..AttemptPolicy::ONE
+            },
+            on_cut: OnCut::Fail,
         })
     }
 

@@ -34,9 +34,6 @@ impl Pool {
     /// Keeps a connection whose last answer was read to its end. `promised` is how long the
     /// upstream says it will keep it open.
     pub(super) fn put(&self, connection: Connection, promised: Option<Duration>) {
-        if !connection.is_reusable() {
-            return;
-        }
         let lifetime = promised.map_or(UPSTREAM_IDLE_TIMEOUT, |promised| {
             // A request that leaves in the last second may cross the upstream's close.
             let safe = promised.saturating_sub(Duration::from_secs(1));

@@ -7,6 +7,7 @@ use everstream_core::policy::attempt::AttemptPolicy;
 use everstream_core::policy::breaker::BreakerSettings;
 use everstream_core::policy::deployment::{DeploymentSettings, Sight};
 use everstream_core::policy::overload::Ceiling;
+use everstream_core::policy::recovery::{Abilities, OnCut};
 use everstream_core::policy::select::{self, Strategy};
 
 use super::Upstream;
@@ -22,6 +23,8 @@ pub struct Deployment {
     pub model: String,
     /// How many tokens it takes, if that is known.
     pub context_window: Option<u64>,
+    /// What it is marked able to do for an answer that was cut.
+    pub marked: Abilities,
     /// What is known of it.
     pub health: Arc<Health>,
 }
@@ -35,6 +38,8 @@ pub struct Routed {
     pub others: Vec<Deployment>,
     /// How often they are asked.
     pub attempts: AttemptPolicy,
+    /// What becomes of an answer that is cut.
+    pub on_cut: OnCut,
 }
 
 /// A route of the configuration.
@@ -43,6 +48,7 @@ pub(super) struct ConfiguredRoute {
     pub(super) model: String,
     strategy: Strategy,
     attempts: AttemptPolicy,
+    on_cut: OnCut,
     places: Vec<Place>,
 }
 
@@ -65,10 +71,15 @@ impl Deployment {
         healths: &Healths,
         on_a_route: bool,
     ) -> Self {
-        let most = upstream.spec().max_concurrency;
+        let spec = upstream.spec();
         let settings = DeploymentSettings {
-            ceiling: most.map_or(Ceiling::None, Ceiling::Fixed),
+            ceiling: match (spec.min_concurrency, spec.max_concurrency) {
+                (_, None) => Ceiling::None,
+                (None, Some(most)) => Ceiling::Fixed(most),
+                (Some(least), Some(most)) => Ceiling::Adaptive { least, most },
+            },
             heeds_limits: on_a_route,
+            keys: u32::try_from(upstream.keys()).unwrap_or(u32::MAX),
             breaker: if on_a_route {
                 BreakerSettings::default()
             } else {
@@ -81,6 +92,7 @@ impl Deployment {
             upstream: Arc::clone(upstream),
             model: model.to_owned(),
             context_window: None,
+            marked: Abilities::default(),
         }
     }
 }
@@ -108,6 +120,11 @@ impl ConfiguredRoute {
                 name: format!("{}/{model}", at.upstream),
                 deployment: Deployment {
                     context_window: at.context_window,
+                    marked: Abilities {
+                        continues: at.continues,
+                        deterministic: at.deterministic,
+                        ..Abilities::default()
+                    },
                     ..Deployment::new(upstream, model, healths, true)
                 },
                 priority: at.priority,
@@ -123,6 +140,7 @@ impl ConfiguredRoute {
                 idempotent: config.idempotent,
                 ..AttemptPolicy::default()
             },
+            on_cut: config.on_cut,
             places: places.collect(),
         }
     }
@@ -162,6 +180,7 @@ impl ConfiguredRoute {
             first: order.next()?,
             others: order.collect(),
             attempts: self.attempts,
+            on_cut: self.on_cut,
         })
     }
 }

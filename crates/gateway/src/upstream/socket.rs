@@ -77,7 +77,7 @@ impl Upstream {
             .header(header::SEC_WEBSOCKET_KEY, generate_key())
             .body(())?;
         let own = headers.iter().map(|(name, value)| (*name, value.as_str()));
-        for (name, value) in self.fields().iter().chain(own) {
+        for (name, value) in self.fields(0).iter().chain(own) {
             let name = HeaderName::try_from(name)?;
             if !matches!(name, header::CONTENT_TYPE | header::ACCEPT_ENCODING) {
                 let mut value = HeaderValue::try_from(value)?;

@@ -12,8 +12,23 @@ use super::{AwsSigner, BaseUrl, UpstreamSpec};
 /// The only version of its API that Anthropic lists as current; looked up on 2026-11-22.
 const ANTHROPIC_VERSION: &str = "2023-06-01";
 
-/// Host, key and the like: the headers that are the same for every request.
-pub(super) fn standing_fields(spec: &UpstreamSpec, base: &BaseUrl) -> Result<Fields, RequestError> {
+/// Host, key and the like: the headers that are the same for every request, with each of the keys,
+/// or once without any.
+pub(super) fn standing_fields(
+    spec: &UpstreamSpec,
+    base: &BaseUrl,
+) -> Result<Vec<Fields>, RequestError> {
+    let first = fields_with(spec.api_key.as_ref(), spec, base);
+    let further = spec.further_keys.iter();
+    let further = further.map(|key| fields_with(Some(key), spec, base));
+    std::iter::once(first).chain(further).collect()
+}
+
+fn fields_with(
+    key: Option<&Secret>,
+    spec: &UpstreamSpec,
+    base: &BaseUrl,
+) -> Result<Fields, RequestError> {
     let mut fields = Fields::default();
     let mut push_default = |name: &str, value: &str| {
         let replaced = spec
@@ -32,7 +47,7 @@ pub(super) fn standing_fields(spec: &UpstreamSpec, base: &BaseUrl) -> Result<Fie
         concat!("everstream/", env!("CARGO_PKG_VERSION")),
     )?;
     push_default("accept-encoding", "identity")?;
-    if let Some((name, value)) = auth::standing(spec) {
+    if let Some((name, value)) = key.and_then(|key| auth::standing(spec, key)) {
         push_default(name, &value)?;
     }
     if spec.dialect == ProviderDialect::Anthropic {
@@ -44,13 +59,13 @@ pub(super) fn standing_fields(spec: &UpstreamSpec, base: &BaseUrl) -> Result<Fie
     Ok(fields)
 }
 
-/// The key, and the values of headers, of which the last word is the credential (`Bearer ...`).
+/// The keys, and the values of headers, of which the last word is the credential (`Bearer ...`).
 pub(super) fn secrets_of(spec: &UpstreamSpec) -> Arc<[Secret]> {
     let values = spec.headers.iter().filter_map(|(_, value)| {
         let word = value.split_ascii_whitespace().next_back()?;
         Some(Secret::new(word))
     });
     let signing = spec.aws.iter().flat_map(AwsSigner::secrets);
-    let keys = spec.api_key.iter().cloned().chain(signing);
-    keys.chain(values).collect()
+    let keys = spec.api_key.iter().chain(&spec.further_keys).cloned();
+    keys.chain(signing).chain(values).collect()
 }

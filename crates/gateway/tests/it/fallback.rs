@@ -314,7 +314,7 @@ async fn a_silent_upstream_is_given_up_and_the_next_one_asked() {
         Reply { head, client }
     });
     soon(gate.reached_by(1)).await;
-    time.pass(Duration::from_secs(3)).await;
+    time.pass(Duration::from_secs(4)).await;
     let reply = soon(asking).await.unwrap();
     let id = reply.stream();
     whole(reply, "two").await;

@@ -188,6 +188,9 @@ async fn left_behind(id: StreamId, request: &Value, chunks: &[&str]) -> TempDir 
         created_at: now(),
         claim: None,
         include_usage: false,
+        deadline: None,
+        session: None,
+        on_cut: None,
         headers: Vec::new(),
         request: Bytes::from(request.to_string()),
     };

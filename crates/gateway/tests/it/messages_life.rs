@@ -197,6 +197,9 @@ async fn an_accepted_request_is_run_by_the_next_start_with_what_its_provider_has
         created_at: now(),
         claim: None,
         include_usage: true,
+        deadline: None,
+        session: None,
+        on_cut: None,
         headers: vec![("anthropic-beta".to_owned(), "b-2026".to_owned())],
         request: Bytes::from(message(true).to_string()),
     };

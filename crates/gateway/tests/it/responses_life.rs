@@ -406,6 +406,9 @@ async fn an_accepted_request_is_run_by_the_next_start_with_its_conversation() {
             created_at: now(),
             claim: None,
             include_usage: false,
+            deadline: None,
+            session: None,
+            on_cut: None,
             headers: Vec::new(),
             request: Bytes::from(logged.to_string()),
         };

@@ -16,6 +16,8 @@ use crate::harness::{KEY_ONE, KEY_TWO, Setup, UPSTREAM_KEY, within};
 use crate::process::Process;
 
 const CHAT: &str = "/v1/chat/completions";
+/// The second of the keys that the gateway has at the provider.
+const SECOND_KEY: &str = "second-canary-5c2b";
 /// In a header that the gateway sends to the provider.
 const HEADER_KEY: &str = "header-canary-77d0";
 /// Sent by a client, and not one of the gateway's keys.
@@ -46,9 +48,12 @@ fn indiscreet(request: &ReceivedRequest) -> Script {
 }
 
 fn setup(provider: &FakeProvider) -> Setup {
-    Setup::new(provider)
+    let base_url = provider.base_url();
+    Setup::default()
         .upstream_fields(&format!(
-            "headers = {{ \"x-team-key\" = \"{HEADER_KEY}\" }}"
+            "[[upstreams]]\nname = \"fake\"\nbase_url = \"{base_url}\"\n\
+             api_keys = [\"{UPSTREAM_KEY}\", \"{SECOND_KEY}\"]\n\
+             headers = {{ \"x-team-key\" = \"{HEADER_KEY}\" }}"
         ))
         .with_keys()
 }
@@ -197,7 +202,13 @@ async fn no_key_and_no_token_shows_up_anywhere() {
     let setup = setup(&provider).config("[telemetry]\nlevel = \"trace\"");
     let process = Process::start(&setup, dir.path());
     let (got, tokens) = provoke(&process).await;
-    assert_eq!(provider.calls().len(), WORDS.len() * 2);
+    // Two models refuse a key, and are asked with the other one.
+    assert_eq!(provider.calls().len(), WORDS.len() * 2 + 2);
+    for key in [UPSTREAM_KEY, SECOND_KEY] {
+        let bearer = format!("Bearer {key}");
+        let sent = |call: &ReceivedRequest| call.header("authorization") == Some(&bearer);
+        assert!(provider.calls().iter().any(sent));
+    }
     assert_eq!(tokens.len(), WORDS.len() * 2);
     assert!(
         got.contains("all well") && got.contains("[redacted]"),
@@ -205,7 +216,9 @@ async fn no_key_and_no_token_shows_up_anywhere() {
     );
     let log = process.rest().join("\n");
     assert!(
-        log.contains("TRACE h2::") && log.contains("upstream failed"),
+        log.contains("TRACE h2::")
+            && log.contains("upstream failed")
+            && log.contains("key 2 of 2 rests"),
         "{log}"
     );
     let check = Command::new(env!("CARGO_BIN_EXE_everstream"))
@@ -220,7 +233,15 @@ async fn no_key_and_no_token_shows_up_anywhere() {
     let private = fs::metadata(state.join("secret")).unwrap().permissions();
     assert_eq!(private.mode() & 0o777, 0o600);
     let mut secrets: Vec<Vec<u8>> = tokens.into_iter().map(Into::into).collect();
-    secrets.extend([UPSTREAM_KEY, HEADER_KEY, WRONG_KEY, KEY_ONE, KEY_TWO].map(Into::into));
+    let planted = [
+        UPSTREAM_KEY,
+        SECOND_KEY,
+        HEADER_KEY,
+        WRONG_KEY,
+        KEY_ONE,
+        KEY_TWO,
+    ];
+    secrets.extend(planted.map(Into::into));
     secrets.push(signing);
 
     let mut places = vec![
@@ -266,7 +287,7 @@ async fn nothing_that_can_be_printed_prints_a_key() {
         Keys::new(&config),
         upstream.secrets(),
     );
-    for secret in [UPSTREAM_KEY, HEADER_KEY, KEY_ONE, KEY_TWO] {
+    for secret in [UPSTREAM_KEY, SECOND_KEY, HEADER_KEY, KEY_ONE, KEY_TWO] {
         assert!(!printed.contains(secret), "{secret} in {printed}");
     }
     assert!(printed.contains("x-team-key"), "{printed}");

@@ -242,6 +242,9 @@ fn accepted(created_at: UnixMillis) -> Arc<Accepted> {
         created_at,
         claim: Some(claim()),
         include_usage: false,
+        deadline: None,
+        session: None,
+        on_cut: None,
         headers: Vec::new(),
         request: Bytes::from(body().to_string()),
     })
@@ -280,6 +283,7 @@ async fn write_to(rig: &Rig, line: Line, created_at: UnixMillis) {
     let head = Record::Head(Head {
         status: 200,
         request_id: None,
+        handle: None,
     });
     let end = Record::End(Arc::new(End {
         status: Status::Completed,

@@ -21,6 +21,7 @@ use everstream_core::limits::StreamLimits;
 use everstream_core::policy::attempt::AttemptPolicy;
 use everstream_core::policy::deployment::DeploymentSettings;
 use everstream_core::policy::disconnect::OnDisconnect;
+use everstream_core::policy::recovery::{Abilities, OnCut};
 use everstream_core::record::{Accepted, Claim};
 use everstream_store::LogError;
 use everstream_store::config::SegmentConfig;
@@ -132,7 +133,8 @@ impl Process {
             changes: broadcast::channel(16).0,
             tasks: TaskTracker::new(),
         };
-        let health = Health::new(DeploymentSettings::default(), clock);
+        let settings = DeploymentSettings::default();
+        let health = Health::new("sim/m".to_owned(), settings, clock, Arc::default());
         drop(entered);
         Ok(Self {
             number,
@@ -305,12 +307,14 @@ fn request(
         upstream: Arc::clone(upstream),
         model: format!("s{number}"),
         context_window: None,
+        marked: Abilities::default(),
         health: Arc::clone(health),
     };
     let routed = Routed {
         first,
         others: Vec::new(),
         attempts: AttemptPolicy::ONE,
+        on_cut: OnCut::Fail,
     };
     Some(Request {
         project: project()?,
@@ -322,10 +326,13 @@ fn request(
         body,
         course: Course::new(envelope, script.mode, routed).ok()?,
         timeout: None,
+        session: None,
+        on_cut: None,
         claim,
         retry_digest: None,
         on_disconnect,
         traceparent: None,
+        slot: None,
         headers: Vec::new(),
     })
 }

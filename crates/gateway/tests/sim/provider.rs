@@ -1,5 +1,6 @@
 //! The provider: scripted answers, given byte by byte over connections in memory.
 
+use std::future::ready;
 use std::io;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -87,7 +88,7 @@ impl Script {
             events.push(chunk("{}", "\"stop\""));
         }
         let mut wire = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\
-            transfer-encoding: chunked\r\n\r\n"
+            connection: close\r\ntransfer-encoding: chunked\r\n\r\n"
             .to_vec();
         let mut sent = events.clone();
         match plot {
@@ -157,7 +158,8 @@ fn chunk(delta: &str, finish: &str) -> String {
 
 fn http(status: &str, body: &str) -> Vec<u8> {
     let length = body.len();
-    let head = format!("HTTP/1.1 {status}\r\ncontent-type: application/json\r\n");
+    let head =
+        format!("HTTP/1.1 {status}\r\nconnection: close\r\ncontent-type: application/json\r\n");
     format!("{head}content-length: {length}\r\n\r\n{body}").into_bytes()
 }
 
@@ -212,25 +214,27 @@ impl Provider {
     /// How the process on `disk` gets here: not at all once it is dead.
     pub(crate) fn transport(&self, disk: ProcessDisk) -> Transport {
         let provider = self.clone();
-        Arc::new(move || {
-            let mut state = provider.lock();
-            if disk.is_dead() {
-                return Err(io::ErrorKind::BrokenPipe.into());
-            }
-            if state.refusing > 0 {
-                state.refusing -= 1;
-                return Err(io::ErrorKind::ConnectionRefused.into());
-            }
-            let (ours, theirs) = tokio::io::duplex(64 << 10);
-            state.connections.push(Connection {
-                io: ours,
-                request: Vec::new(),
-                script: None,
-                sent: 0,
-                open: true,
-            });
-            Ok(Box::new(theirs) as Box<dyn Io>)
-        })
+        Arc::new(move || Box::pin(ready(provider.connect(&disk))))
+    }
+
+    fn connect(&self, disk: &ProcessDisk) -> io::Result<Box<dyn Io>> {
+        let mut state = self.lock();
+        if disk.is_dead() {
+            return Err(io::ErrorKind::BrokenPipe.into());
+        }
+        if state.refusing > 0 {
+            state.refusing -= 1;
+            return Err(io::ErrorKind::ConnectionRefused.into());
+        }
+        let (ours, theirs) = tokio::io::duplex(64 << 10);
+        state.connections.push(Connection {
+            io: ours,
+            request: Vec::new(),
+            script: None,
+            sent: 0,
+            open: true,
+        });
+        Ok(Box::new(theirs))
     }
 
     /// How many connections still have something to say.

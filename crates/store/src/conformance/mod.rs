@@ -142,6 +142,9 @@ pub fn accepted(claim: Option<Claim>) -> Arc<Accepted> {
         created_at: UnixMillis(1_700_000_000_000),
         claim,
         include_usage: true,
+        deadline: None,
+        session: None,
+        on_cut: None,
         headers: Vec::new(),
         request: Bytes::from_static(b"{\"model\":\"small\", \"x\" : 1}\n"),
     })
@@ -200,6 +203,7 @@ fn head() -> Record {
     Record::Head(Head {
         status: 200,
         request_id: Some("req_1".to_owned()),
+        handle: None,
     })
 }
 

@@ -168,9 +168,11 @@ fn plan(surface: Surface, provider: ProviderDialect) -> Plan {
         total_timeout: None,
         context_window: None,
         abilities: Abilities::default(),
+        keyed: false,
     };
     Plan {
         stream: StreamId::from_bits(7),
+        created_at: UnixMillis(0),
         surface,
         mode: Mode::Stream,
         show_usage: true,

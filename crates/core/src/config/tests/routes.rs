@@ -1,8 +1,9 @@
 use super::*;
+use crate::policy::recovery::OnCut;
 use crate::policy::select::Strategy;
 
 const UPSTREAMS: &str = "[[upstreams]]\nname = \"one\"\nbase_url = \"http://localhost:1/v1\"\n\
-    [[upstreams]]\nname = \"two\"\nbase_url = \"http://localhost:2/v1\"\n";
+    [[upstreams]]\nname = \"two\"\nbase_url = \"http://localhost:2/v1\"\nprovider = \"vllm\"\n";
 
 fn routes(text: &str) -> Result<Vec<RouteConfig>, String> {
     let config = parse(&format!("{UPSTREAMS}{text}"), &[]);
@@ -32,8 +33,11 @@ model = "n"
 strategy = "sticky"
 attempts = 2
 idempotent = true
+on_cut = "recover"
 [[routes.deployments]]
 upstream = "two"
+continues = true
+deterministic = true
 "#,
     )
     .unwrap();
@@ -58,6 +62,10 @@ upstream = "two"
         (second.strategy, second.attempts, second.idempotent),
         (Strategy::Sticky, 2, true)
     );
+    assert_eq!((first.on_cut, second.on_cut), (OnCut::Fail, OnCut::Recover));
+    let able = |at: &DeploymentConfig| (at.continues, at.deterministic);
+    assert_eq!(able(&first.deployments[0]), (false, false));
+    assert_eq!(able(&second.deployments[0]), (true, true));
 }
 
 #[test]
@@ -105,5 +113,26 @@ fn a_route_that_leads_nowhere_is_refused_with_its_line() {
             mistakes.contains(&format!(":{line}:")),
             "{text}: {mistakes}"
         );
+    }
+}
+
+#[test]
+fn who_has_no_words_for_a_beginning_does_not_continue() {
+    const CLAUDE: &str = "[[upstreams]]\nname = \"claude\"\nprovider = \"anthropic\"\n";
+    let marked = |upstream: &str, model: &str| {
+        let route = format!(
+            "{CLAUDE}[[routes]]\nmodel = \"m\"\n[[routes.deployments]]\nupstream = \"{upstream}\"\n\
+             model = \"{model}\"\ncontinues = true"
+        );
+        routes(&route)
+    };
+    for (upstream, model) in [("two", "m"), ("claude", "claude-sonnet-4-5")] {
+        assert!(marked(upstream, model).is_ok(), "{upstream} {model}");
+    }
+    let line = UPSTREAMS.lines().count() + CLAUDE.lines().count() + 6;
+    for (upstream, model) in [("one", "m"), ("claude", "claude-opus-4-6")] {
+        let mistakes = marked(upstream, model).unwrap_err();
+        assert!(mistakes.contains(&format!(":{line}:")), "{mistakes}");
+        assert!(mistakes.contains("no words to go on"), "{mistakes}");
     }
 }

@@ -67,6 +67,38 @@ fn the_key_of_an_sdk_goes_to_its_provider_alone() {
 }
 
 #[test]
+fn several_keys_are_other_keys_and_all_there_are() {
+    let env = [("A", "sk-1"), ("B", "sk-2"), ("GROQ_API_KEY", "env")];
+    let keys = |text: &str| {
+        let upstream = upstream(text, &env);
+        let keys = upstream.keys();
+        keys.map(|key| key.expose().to_owned()).collect::<Vec<_>>()
+    };
+    let several = "provider = 'groq'\napi_keys = ['${A}', '${B}']";
+    assert_eq!(keys(several), ["sk-1", "sk-2"]);
+    assert_eq!(keys("provider = 'groq'\napi_keys = []"), ["env"]);
+    for (more, fault) in [
+        (
+            "api_key = 'x'\napi_keys = ['y']",
+            "api_keys: there is an `api_key` beside it",
+        ),
+        (
+            "api_keys = ['${A}', '${B}', '${A}']",
+            "api_keys[2]: the same key twice",
+        ),
+        ("api_keys = ['']", "api_keys[0]: the key is empty"),
+        ("api_keys = 'a'", "api_keys: "),
+    ] {
+        let found = mistakes(&format!("[[upstreams]]\nprovider = 'groq'\n{more}"), &env);
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert!(
+            found[0].contains(fault) && !found[0].contains("sk-"),
+            "{found:?}"
+        );
+    }
+}
+
+#[test]
 fn google_and_azure_have_addresses_of_their_customers() {
     let text = "provider = 'vertex'\nproject = 'p'\nlocation = 'us-central1'";
     let vertex = upstream(text, &[("GOOGLE_APPLICATION_CREDENTIALS", "/k.json")]);
@@ -113,4 +145,25 @@ fn mistakes_about_providers_say_what_to_do() {
     );
     assert!(found[2].contains("aliases.fast: ") && found[2].contains("did you mean `groq`?"));
     assert_eq!(found.len(), 3);
+}
+
+#[test]
+fn what_adapts_has_two_ends() {
+    let entry = |text: &str| format!("[[upstreams]]\nprovider = 'groq'\napi_key = 'k'\n{text}");
+    let good = "min_concurrency = 2\nmax_concurrency = 2";
+    assert!(parse(&entry(good), &[]).is_ok());
+    assert_eq!(
+        mistakes(&entry("min_concurrency = 2"), &[]),
+        [
+            "everstream.toml:4:19: upstreams[0].min_concurrency: there is no max_concurrency, between \
+          which and this it adapts; add `max_concurrency`, such as 200"
+        ]
+    );
+    assert_eq!(
+        mistakes(&entry("min_concurrency = 3\nmax_concurrency = 2"), &[]),
+        [
+            "everstream.toml:4:19: upstreams[0].min_concurrency: 3 is larger than max_concurrency, \
+          which is 2"
+        ]
+    );
 }

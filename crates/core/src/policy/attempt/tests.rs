@@ -26,6 +26,7 @@ fn alone() -> Standing {
         made_here: 1,
         others: false,
         larger: false,
+        other_key: false,
         in_budget: true,
         backoff: PAUSE,
         deadline: None,
@@ -51,6 +52,30 @@ fn another_deployment_comes_first() {
         };
         assert_eq!(decide(failure(kind), standing), expected, "{kind:?}");
     }
+}
+
+#[test]
+fn another_key_comes_before_another_deployment() {
+    let standing = Standing {
+        others: true,
+        other_key: true,
+        in_budget: false,
+        made_here: 3,
+        ..alone()
+    };
+    for kind in FailureKind::ALL {
+        let next = decide(not_run(kind), standing);
+        let blames_key = matches!(kind, FailureKind::RateLimited | FailureKind::KeyRefused);
+        assert_eq!(next == Next::OtherKey, blames_key, "{kind:?}");
+    }
+    let limited = FailureKind::RateLimited;
+    // Said after it may have begun to run.
+    assert_eq!(decide(failure(limited), standing), Next::Other);
+    let used_up = Standing {
+        made: 4,
+        ..standing
+    };
+    assert_eq!(decide(not_run(limited), used_up), Next::GiveUp);
 }
 
 #[test]
@@ -121,15 +146,15 @@ proptest! {
     /// may have run.
     #[test]
     fn attempts_are_bounded(
-        failures in proptest::collection::vec((0..12usize, any::<bool>(), any::<bool>()), 40),
+        failures in proptest::collection::vec((0..12usize, any::<[bool; 3]>()), 40),
         deployments in 1..6u32,
     ) {
         let policy = AttemptPolicy::default();
         let (mut made, mut made_here, mut asked) = (1, 1, 1);
-        for (kind, nothing_ran, in_budget) in failures {
+        for (kind, [nothing_ran, in_budget, other_key]) in failures {
             let kind = FailureKind::ALL[kind];
             let others = asked < deployments;
-            let standing = Standing { made, made_here, others, larger: others, in_budget, ..alone() };
+            let standing = Standing { made, made_here, others, larger: others, other_key, in_budget, ..alone() };
             match policy.decide(NOW, Failure { nothing_ran, ..failure(kind) }, &standing) {
                 Next::GiveUp => break,
                 Next::Other | Next::Larger => {
@@ -137,6 +162,7 @@ proptest! {
                     asked += 1;
                     made_here = 1;
                 }
+                Next::OtherKey => prop_assert!(nothing_ran && other_key),
                 Next::Again(_) => {
                     prop_assert!(nothing_ran && in_budget);
                     made_here += 1;

@@ -5,7 +5,9 @@ use proptest::option;
 use proptest::prelude::*;
 
 use super::*;
+use crate::dialect::Handle;
 use crate::event::{Mode, Status, Surface, Usage};
+use crate::policy::recovery::OnCut;
 use crate::record::{Accepted, Claim, Digest, End, SeamKind};
 
 const MARK: u32 = 0x9d3c_11fe;
@@ -34,6 +36,9 @@ fn record() -> impl Strategy<Value = Record> {
                 fingerprint: Digest([7; 32]),
             }),
             include_usage: at % 2 == 0,
+            deadline: (at % 3 == 0).then_some(UnixMillis(at + 1_000)),
+            session: (at % 5 == 0).then(|| "talk".to_owned()),
+            on_cut: [None, Some(OnCut::Recover), Some(OnCut::Fail)][(at % 3) as usize],
             headers: Vec::new(),
             request,
         }))
@@ -69,8 +74,19 @@ fn record() -> impl Strategy<Value = Record> {
             model: name,
         })
     });
-    let head = (any::<u16>(), option::of("\\PC{0,9}"))
-        .prop_map(|(status, request_id)| Record::Head(Head { status, request_id }));
+    let handle = prop_oneof![
+        any::<u64>().prop_map(|bits| Handle::Stream(StreamId::from_bits(bits))),
+        "\\PC{0,9}".prop_map(Handle::Response),
+    ];
+    let head = (any::<u16>(), option::of("\\PC{0,9}"), option::of(handle)).prop_map(
+        |(status, request_id, handle)| {
+            Record::Head(Head {
+                status,
+                request_id,
+                handle,
+            })
+        },
+    );
     prop_oneof![
         1 => accepted,
         1 => dialled,
@@ -253,4 +269,15 @@ fn what_cannot_be_a_batch_is_refused_and_leaves_nothing() {
         assert!(encode(MARK, &head, &records, &mut out).is_err());
         assert_eq!(out, [1, 2, 3]);
     }
+}
+
+/// As it was before requests said when they want an answer, and what becomes of one that is cut.
+#[test]
+fn an_older_accepted_record_is_read() {
+    let json = r#"{"project":"p","surface":"messages","mode":"stream","model":"m","created_at":7}"#;
+    let accepted: Accepted = serde_json::from_str(json).unwrap();
+    assert_eq!(
+        (accepted.deadline, accepted.session, accepted.on_cut),
+        (None, None, None)
+    );
 }

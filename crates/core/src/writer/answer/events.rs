@@ -5,9 +5,9 @@ use bytes::Bytes;
 use super::refusal::excerpt;
 use super::translation::{Broken, Heard};
 use super::{Answer, Reading, Step};
-use crate::dialect::DecodeError;
 use crate::dialect::observe::{self, Closing, Observation};
 use crate::dialect::openai::{self, Kind};
+use crate::dialect::{DecodeError, Handle, ProviderDialect};
 use crate::error::{Error, ErrorCode};
 use crate::frame::sse::SseEvent;
 use crate::policy::attempt::FailureKind;
@@ -16,6 +16,13 @@ use crate::writer::outcome::Outcome;
 
 impl Answer {
     pub(super) fn take_event(&mut self, plan: &Plan, event: SseEvent, step: &mut Step) {
+        if plan.leg().provider == ProviderDialect::OpenAiResponses {
+            match &self.handle {
+                Some(handle) if handle.is_heartbeat(&event) => return,
+                None if !self.has_content() => self.handle = Handle::of_event(&event),
+                _ => {}
+            }
+        }
         match &mut self.reading {
             Reading::OpenAi => {
                 let shadowed = self.shadow.is_some().then(|| event.clone());

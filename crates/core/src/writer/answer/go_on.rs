@@ -1,12 +1,11 @@
 //! An answer that another attempt goes on with.
 
 use super::translation::Translation;
-use super::{Answer, Body, Reading};
+use super::{Answer, Body, Reading, Step};
 use crate::dialect::ClientDialect;
 use crate::dialect::openai::Marks;
 use crate::event::Usage;
 use crate::frame::sse::SseEvent;
-use crate::id::UnixMillis;
 use crate::writer::{Plan, UpstreamHead};
 
 impl Answer {
@@ -24,6 +23,38 @@ impl Answer {
         self.content_events = 0;
     }
 
+    /// Its events will come from the log.
+    pub(in crate::writer) fn reread(&mut self, plan: &Plan) {
+        if let Reading::Translated(translation) = &mut self.reading {
+            translation.reread(plan);
+        }
+        self.body = Body::events(plan);
+    }
+
+    /// Takes an event as the client got it, and gives what it would have got now. `None` for one that
+    /// nobody goes on behind.
+    pub(in crate::writer) fn reread_event(
+        &mut self,
+        plan: &Plan,
+        event: SseEvent,
+    ) -> Option<Vec<SseEvent>> {
+        let mut step = Step::default();
+        self.take_event(plan, event, &mut step);
+        if self.goes_on {
+            // It is the sum over all attempts, of which this one's part is not known.
+            self.usage = None;
+        }
+        step.outcome.is_none().then_some(step.events)
+    }
+
+    /// What follows in the log is of another attempt.
+    pub(in crate::writer) fn reread_seam(&mut self) {
+        if let Some(shadow) = self.shadow.take() {
+            self.reading = Reading::Translated(Box::new(shadow.translation));
+        }
+        self.next_attempt();
+    }
+
     /// The same answer, about to be gone on with by the upstream that is asked now. Earlier attempts
     /// used `before`. If it `repeats` what was delivered, that is dropped. Only where there is
     /// [`Self::said`].
@@ -36,6 +67,10 @@ impl Answer {
         }
         self.body = Body::Unknown;
         self.head = UpstreamHead::default();
+        self.next_attempt();
+    }
+
+    fn next_attempt(&mut self) {
         self.usage = None;
         self.content_events = 0;
         self.finished = 0;
@@ -65,13 +100,13 @@ struct Blocks {
 impl Shadow {
     /// `None` where nobody would go on; and for OpenAI's responses, as their items have ids that are
     /// the provider's own, and the last event repeats them.
-    pub(super) fn new(plan: &Plan, now: UnixMillis) -> Option<Box<Self>> {
+    pub(super) fn new(plan: &Plan) -> Option<Box<Self>> {
         let client = plan.surface.client()?;
         let passes = plan.surface.passes_through(plan.leg().provider);
         let renews = client != ClientDialect::OpenAiResponses;
         (plan.is_recovering() && passes && renews).then(|| {
             Box::new(Self {
-                translation: Translation::new(plan, client, now),
+                translation: Translation::new(plan, client),
                 passed: Blocks::default(),
                 rendered: Blocks::default(),
             })

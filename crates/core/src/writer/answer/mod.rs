@@ -16,14 +16,15 @@ use bytes::{Bytes, BytesMut};
 
 use super::outcome::Outcome;
 use super::{Breakage, Plan, UpstreamHead, Wait};
+use crate::content::Json;
 use crate::dialect::observe::{Closing, Observer};
 use crate::dialect::openai::Marks;
-use crate::dialect::{Place, ProviderDialect};
+use crate::dialect::{Handle, Place, ProviderDialect};
 use crate::error::{Error, ErrorCode};
 use crate::event::{Mode, Usage};
 use crate::frame::event::{EventDecoder, EventError};
 use crate::frame::sse::SseEvent;
-use crate::id::{Seq, UnixMillis};
+use crate::id::Seq;
 use crate::limits;
 use crate::policy::attempt::FailureKind;
 use crate::record::Record;
@@ -59,7 +60,10 @@ pub(super) struct Answer {
     pub(super) pending: Vec<Record>,
     body: Body,
     reading: Reading,
-    began: UnixMillis,
+    /// What was delivered of OpenAI's items, where only the log knows it.
+    output: Option<Json<'static>>,
+    /// By what it can be found again, as its first event says.
+    pub(super) handle: Option<Handle>,
     head: UpstreamHead,
     usage: Option<Usage>,
     /// Content events, which stand for tokens when the provider counts none.
@@ -88,10 +92,10 @@ enum Reading {
 }
 
 impl Reading {
-    fn new(plan: &Plan, now: UnixMillis) -> Self {
+    fn new(plan: &Plan) -> Self {
         match plan.surface.client() {
             Some(client) if !plan.surface.passes_through(plan.leg().provider) => {
-                Self::Translated(Box::new(Translation::new(plan, client, now)))
+                Self::Translated(Box::new(Translation::new(plan, client)))
             }
             _ => Observer::new(plan.surface.native(), plan.stream, &plan.echo)
                 .map_or(Self::OpenAi, Self::Observed),
@@ -119,13 +123,26 @@ enum Body {
     },
 }
 
+impl Body {
+    fn events(plan: &Plan) -> Self {
+        let framing = plan.leg().provider.framing();
+        Self::Events {
+            decoder: EventDecoder::new(framing, plan.limits.event_bytes),
+            decoded: Vec::new(),
+            preamble: Vec::new(),
+            preamble_bytes: 0,
+        }
+    }
+}
+
 impl Answer {
-    pub(super) fn new(plan: &Plan, now: UnixMillis) -> Self {
+    pub(super) fn new(plan: &Plan) -> Self {
         Self {
             pending: Vec::new(),
             body: Body::Unknown,
-            reading: Reading::new(plan, now),
-            began: now,
+            reading: Reading::new(plan),
+            output: None,
+            handle: None,
             head: UpstreamHead::default(),
             usage: None,
             content_events: 0,
@@ -133,7 +150,18 @@ impl Answer {
             marks: Marks::default(),
             delivered: false,
             goes_on: false,
-            shadow: Shadow::new(plan, now),
+            shadow: Shadow::new(plan),
+        }
+    }
+
+    /// One of which so many events were delivered, which nobody can go on with but who said them.
+    pub(super) fn logged(plan: &Plan, events: u64, output: Option<Json<'static>>) -> Self {
+        Self {
+            content_events: events,
+            delivered: events > 0,
+            output,
+            shadow: None,
+            ..Self::new(plan)
         }
     }
 
@@ -147,13 +175,25 @@ impl Answer {
         self.delivered
     }
 
+    /// Whether the upstream sends events.
+    pub(super) const fn is_stream(&self) -> bool {
+        matches!(self.body, Body::Events { .. })
+    }
+
     /// Where an error comes behind `before` events.
     pub(super) fn place(&self, plan: &Plan, before: Seq) -> Place {
+        if self.output.is_some() {
+            return Place {
+                before: before.get(),
+                head: plan.head(),
+                output: self.output.clone(),
+            };
+        }
         match &self.reading {
             Reading::Translated(translation) => translation.place(before.get()),
             Reading::OpenAi | Reading::Observed(_) => Place {
                 before: before.get(),
-                head: plan.head(self.began),
+                head: plan.head(),
                 output: None,
             },
         }
@@ -207,12 +247,7 @@ impl Answer {
         let framing = plan.leg().provider.framing();
         let is_stream = kind == framing.media_type() || kind.is_empty();
         self.body = match plan.mode {
-            Mode::Stream if success && is_stream => Body::Events {
-                decoder: EventDecoder::new(framing, plan.limits.event_bytes),
-                decoded: Vec::new(),
-                preamble: Vec::new(),
-                preamble_bytes: 0,
-            },
+            Mode::Stream if success && is_stream && head.status != 204 => Body::events(plan),
             Mode::Unary if success => Body::Whole {
                 bytes: BytesMut::new(),
                 pieces: 0,

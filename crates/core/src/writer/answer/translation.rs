@@ -5,7 +5,6 @@ use crate::dialect::{ClientDialect, DecodeError, Decoder, Place, Renderer, Reply
 use crate::event::Usage;
 use crate::fault::Fault;
 use crate::frame::sse::SseEvent;
-use crate::id::UnixMillis;
 use crate::writer::Plan;
 
 /// An answer on its way from the upstream's dialect to the client's.
@@ -52,8 +51,8 @@ pub(super) enum Broken {
 }
 
 impl Translation {
-    pub(super) fn new(plan: &Plan, client: ClientDialect, now: UnixMillis) -> Self {
-        let head = plan.head(now);
+    pub(super) fn new(plan: &Plan, client: ClientDialect) -> Self {
+        let head = plan.head();
         Self {
             client,
             head: head.clone(),
@@ -80,6 +79,11 @@ impl Translation {
             Some(said) if repeats => Repeat::of(said),
             _ => Repeat::Over,
         };
+    }
+
+    /// Its events will be the client's own.
+    pub(super) fn reread(&mut self, plan: &Plan) {
+        self.decoder = Decoder::new(plan.surface.native(), &self.head.id);
     }
 
     /// All that was delivered, if it can be gone on from.

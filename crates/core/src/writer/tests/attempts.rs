@@ -13,8 +13,8 @@ fn routed(names: &[&str]) -> Bench {
     bench.advice = Advice {
         open: (0..names.len()).collect(),
         in_budget: true,
-        rest: Duration::ZERO,
         random: u64::MAX,
+        ..Advice::default()
     };
     bench.step(Input::Start);
     bench
@@ -53,6 +53,38 @@ impl Bench {
     fn verdicts(&self) -> Vec<Verdict> {
         self.judged.iter().map(|judged| judged.verdict).collect()
     }
+}
+
+#[test]
+fn another_key_is_tried_at_once_before_another_deployment() {
+    let mut bench = routed(&["one", "two"]);
+    bench.advice.other_key = true;
+    bench.refuse(429, LIMITED);
+    bench.refuse(
+        401,
+        r#"{"error":{"message":"no","code":"invalid_api_key"}}"#,
+    );
+    assert_eq!((bench.dialled.as_slice(), bench.now), (&[0, 0, 0][..], NOW));
+    bench.refuse(503, r#"{"error":{"message":"no"}}"#);
+    bench.answer();
+    let audit = bench.audit();
+    let dialled: Vec<&str> = audit.iter().map(String::as_str).collect();
+    assert_eq!(
+        dialled,
+        [
+            "1 one",
+            "429",
+            "1 rate_limited",
+            "2 one",
+            "401",
+            "2 key_refused",
+            "3 one",
+            "503",
+            "3 overloaded",
+            "4 two",
+            "200",
+        ]
+    );
 }
 
 #[test]
@@ -278,12 +310,13 @@ proptest! {
         names in 1..5usize,
         open in proptest::collection::vec(0..6usize, 0..6),
         in_budget: bool,
+        other_key: bool,
         random: u64,
         rest in 0..30u64,
     ) {
         let mut bench = routed(&["one", "two", "three", "four"][..names]);
         let rest = Duration::from_secs(rest);
-        bench.advice = Advice { open, in_budget, rest, random };
+        bench.advice = Advice { open, in_budget, other_key, rest, random };
         for inputs in schedule {
             if bench.done.is_some() {
                 break;
@@ -343,4 +376,35 @@ fn a_translated_preamble_commits_nothing_either() {
     bench.bytes(&format!("event: error\ndata: {OVERLOADED}\n\n"));
     bench.answer();
     assert_eq!(bench.events(), [HELLO, STOP, "[DONE]"]);
+}
+
+#[test]
+fn the_failure_is_told_that_says_most_to_the_client() {
+    let key = (
+        401,
+        r#"{"error":{"message":"wrong key","code":"invalid_api_key"}}"#,
+    );
+    let missing = (404, r#"{"error":{"message":"no such model"}}"#);
+    let limited = (429, LIMITED);
+    let busy = (503, r#"{"error":{"message":"busy"}}"#);
+    let bad = (400, r#"{"error":{"message":"wrong field"}}"#);
+    for (refusals, told) in [
+        (vec![busy, key, key], 503),
+        (vec![limited, missing, key], 429),
+        (vec![key, missing, busy], 503),
+        (vec![missing, limited, busy], 429),
+        (vec![key, missing], 401),
+        (vec![busy, bad], 400),
+    ] {
+        let names = &["one", "two", "three"][..refusals.len()];
+        let mut bench = routed(names);
+        // Nobody is asked twice.
+        bench.advice.in_budget = false;
+        for (status, body) in &refusals {
+            bench.refuse(*status, body);
+        }
+        let at = refusals.iter().position(|(status, _)| *status == told);
+        assert_eq!(bench.end().http_status, Some(told), "{refusals:?}");
+        assert_eq!(bench.end().upstream.as_deref(), Some(names[at.unwrap()]));
+    }
 }

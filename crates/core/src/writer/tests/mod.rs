@@ -9,7 +9,7 @@ use bytes::Bytes;
 use proptest::prelude::*;
 
 use super::*;
-use crate::dialect::ProviderDialect;
+use crate::dialect::{Handle, ProviderDialect};
 use crate::event::{Mode, Surface};
 use crate::id::StreamId;
 use crate::limits::StreamLimits;
@@ -23,6 +23,7 @@ const NOW: UnixMillis = UnixMillis(1_000_000);
 fn plan(mode: Mode) -> Plan {
     Plan {
         stream: StreamId::from_bits(7),
+        created_at: NOW,
         surface: Surface::ChatCompletions,
         mode,
         show_usage: false,
@@ -55,6 +56,7 @@ fn leg(upstream: &str) -> Leg {
         total_timeout: None,
         context_window: None,
         abilities: Abilities::default(),
+        keyed: false,
     }
 }
 
@@ -76,6 +78,9 @@ struct Bench {
     judged: Vec<Report>,
     advice: Advice,
     hung_up: bool,
+    /// By what the provider's own stream was asked for, and what was stopped.
+    reattached: Vec<Option<Handle>>,
+    cancelled: Vec<Handle>,
     done: Option<Ending>,
     /// The appends (counted from 0) that fail.
     failing: Vec<usize>,
@@ -94,6 +99,9 @@ impl Bench {
             created_at: NOW,
             claim: None,
             include_usage: false,
+            deadline: None,
+            session: None,
+            on_cut: None,
             headers: Vec::new(),
             request: Bytes::new(),
         }));
@@ -109,6 +117,8 @@ impl Bench {
             judged: Vec::new(),
             advice: Advice::default(),
             hung_up: false,
+            reattached: Vec::new(),
+            cancelled: Vec::new(),
             done: None,
             failing: Vec::new(),
             appends: 0,
@@ -163,6 +173,11 @@ impl Bench {
                     let advice = Input::Advice(self.advice.clone());
                     self.writer.step(self.now, advice, &mut outputs);
                 }
+                Output::Reattach(place, handle) => {
+                    assert_eq!(place, self.writer.plan.route.at());
+                    self.reattached.push(handle);
+                }
+                Output::Cancel(handle) => self.cancelled.push(handle),
                 Output::HangUp => self.hung_up = true,
                 Output::Done(end) => {
                     assert!(self.done.is_none(), "done twice");

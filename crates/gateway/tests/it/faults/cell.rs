@@ -6,12 +6,14 @@ use std::time::Duration;
 use everstream_core::id::StreamId;
 use everstream_core::record::Record;
 use everstream_testkit::client::{BodyEnd, ResponseHead};
-use everstream_testkit::provider::{FakeProvider, Gate, Nobody};
+use everstream_testkit::provider::{
+    ChatAnswer, FakeProvider, Gate, Nobody, ReceivedRequest, Script,
+};
 use serde_json::Value;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-use super::script::{Fault, First, Passing};
+use super::script::{Fault, First, Passing, Phase};
 use crate::harness::{Gateway, PATIENCE, Setup, StillTime, data};
 use crate::talk::{CHAT, answer, answer_to, chat, page, unary_chat};
 
@@ -24,6 +26,10 @@ pub(super) enum SetUp {
     One,
     /// A route with two, of which the second is well.
     Two,
+    /// The same, and the second goes on with an answer that was cut.
+    Recovers,
+    /// The same, but the second refuses an answer's beginning.
+    Refuses,
 }
 
 /// How the answer was asked for.
@@ -60,13 +66,27 @@ impl Form {
 }
 
 impl SetUp {
-    pub(super) const ALL: [Self; 3] = [Self::NoRoute, Self::One, Self::Two];
+    /// Those in which a fault is played.
+    pub(super) const fn of(fault: &Fault, form: Form) -> &'static [Self] {
+        match (fault.phase, form) {
+            (Phase::Content, Form::Streamed) => &[
+                Self::NoRoute,
+                Self::One,
+                Self::Two,
+                Self::Recovers,
+                Self::Refuses,
+            ],
+            _ => &[Self::NoRoute, Self::One, Self::Two],
+        }
+    }
 
     pub(super) const fn title(self) -> &'static str {
         match self {
             Self::NoRoute => "no route",
             Self::One => "route of one",
             Self::Two => "route of two",
+            Self::Recovers => "`on_cut = \"recover\"`",
+            Self::Refuses => "`recover`, refused",
         }
     }
 
@@ -75,13 +95,21 @@ impl SetUp {
             format!("[[routes.deployments]]\nupstream = \"{name}\"\n{more}\n")
         };
         let (first, second) = fault.deployments;
-        let route = "[[routes]]\nmodel = \"m\"\n".to_owned() + &deployment("one", first);
+        let (on_cut, second, provider) = match self {
+            Self::Recovers | Self::Refuses => (
+                "on_cut = \"recover\"",
+                "continues = true",
+                "provider = \"vllm\"",
+            ),
+            _ => ("", second, fault.upstream),
+        };
+        let route = format!("[[routes]]\nmodel = \"m\"\n{on_cut}\n") + &deployment("one", first);
         let alone = Setup::default().upstream("one", one, fault.upstream);
         match self {
             Self::NoRoute => alone,
             Self::One => alone.upstream_fields(&route),
-            Self::Two => alone
-                .upstream("two", two, fault.upstream)
+            Self::Two | Self::Recovers | Self::Refuses => alone
+                .upstream("two", two, provider)
                 .upstream_fields(&(route + &deployment("two", second))),
         }
     }
@@ -96,7 +124,7 @@ pub(super) async fn play(fault: &Fault, set_up: SetUp, form: Form) -> (Seen, Vec
     let gate = Gate::new("never opened");
     let nobody = Nobody::new().unwrap();
     let one = first(fault, form, gate.clone()).await;
-    let two = FakeProvider::start(answer_to).await;
+    let two = FakeProvider::start(move |request| second(set_up, request)).await;
     let url = match fault.first {
         First::Nobody => nobody.base_url(),
         First::NoTls(_) => one.base_url().replace("http:", "https:"),
@@ -141,6 +169,26 @@ async fn first(fault: &Fault, form: Form, gate: Gate) -> FakeProvider {
         }
     })
     .await
+}
+
+/// The answer, or what of it comes behind the beginning that is given.
+fn second(set_up: SetUp, request: &ReceivedRequest) -> Script {
+    let body = request.json();
+    let messages = body["messages"].as_array();
+    let last = messages.and_then(|messages| messages.last());
+    let prefix = last.filter(|last| last["role"] == "assistant");
+    let Some(prefix) = prefix.and_then(|prefix| prefix["content"].as_str()) else {
+        return answer_to(request);
+    };
+    if set_up == SetUp::Refuses {
+        let words = "This model does not take an answer's beginning.";
+        return Script::openai_error(400, "invalid_request_error", "invalid_value", words);
+    }
+    let mut rest = answer().tokens;
+    while !answer().text().eq(&(prefix.to_owned() + &rest.concat())) {
+        rest.remove(0);
+    }
+    Script::chat_stream(&ChatAnswer::new(rest).with_usage(9))
 }
 
 async fn ask(gateway: &Gateway, fault: &Fault, form: Form) -> JoinHandle<Reply> {
@@ -246,10 +294,22 @@ fn client(wrong: &mut Wrong, form: Form, reply: &Reply, page: &Value) -> String 
     let last = reply.got.last().map_or("", String::as_str);
     let parsed: Value = serde_json::from_str(last).unwrap_or_default();
     let expected = answer().expected_data_without_usage();
+    let says = |got: &[String]| -> String {
+        let chunks = got
+            .iter()
+            .filter_map(|data| serde_json::from_str::<Value>(data).ok());
+        let text = |chunk: Value| {
+            chunk["choices"][0]["delta"]["content"]
+                .as_str()
+                .map(str::to_owned)
+        };
+        chunks.filter_map(text).collect()
+    };
     let is_error = parsed["error"].is_object();
     if status == 200 && !is_error {
         let is_whole = match form {
-            Form::Streamed => reply.got == expected,
+            Form::Streamed if reply.got == expected => true,
+            Form::Streamed => says(&reply.got) == answer().text() && last == "[DONE]",
             Form::Body => parsed == answer().to_json(),
         };
         wrong.unless(is_whole, format!("not the answer: {:?}", reply.got));
@@ -286,8 +346,10 @@ async fn log(wrong: &mut Wrong, gateway: &Gateway, reply: &Reply, page: &Value) 
     let logged: Vec<&str> = events.iter().filter_map(|e| e["data"].as_str()).collect();
     wrong.unless(logged == reply.got, "the log and the client differ");
     if page["status"] == "completed" {
+        // Whoever goes on with an answer reads the prompt once more.
         let estimated = page["usage"]["estimated"] == true;
-        wrong.unless(figures.1 == 5 && (estimated || figures.0 == 7), page);
+        let is_billed = figures.1 == 5 && figures.0 == 7 || estimated && figures.1 >= 4;
+        wrong.unless(is_billed, page);
     } else if events.len() == 1 {
         wrong.unless(figures == (0, 0), format!("nobody heard anything: {page}"));
     }
@@ -295,6 +357,7 @@ async fn log(wrong: &mut Wrong, gateway: &Gateway, reply: &Reply, page: &Value) 
     let records = gateway.app.log.audit(id).await.unwrap();
     let abandoned = records.iter().filter_map(|record| match record {
         Record::Abandoned(at) => Some(format!("`{}`, ", at.reason)),
+        Record::Seam(at) => Some(format!("`{}` and gone on, ", at.reason)),
         _ => None,
     });
     let abandoned: String = abandoned.collect();

@@ -130,7 +130,9 @@ async fn hold(one: Vec<Act>, two: Vec<Act>, streamed: bool, attempts: usize, spl
             true => assert_eq!(got, whole),
             false => assert_eq!(last, answer().to_json()),
         }
-        assert_eq!(page["usage"]["output_tokens"], 5, "{page}");
+        // Where the figures were cut off, they are estimated.
+        let estimated = page["usage"]["estimated"] == true;
+        assert!(estimated || page["usage"]["output_tokens"] == 5, "{page}");
         return;
     }
     assert_eq!(page["status"], "failed", "{page}");

@@ -79,28 +79,35 @@ fn lines(rows: &[&Row]) -> String {
 
 /// The set-ups in which the outcome was seen.
 fn asked(rows: &[&Row], seen: &Seen) -> String {
-    let of = |form: Option<Form>| {
-        let is_so = |row: &&&Row| row.seen == *seen && form.is_none_or(|form| row.form == form);
-        let set_ups = SetUp::ALL.into_iter().filter(|set_up| {
-            let mut rows = rows.iter().filter(is_so);
-            rows.any(|row| row.set_up == *set_up)
-        });
-        set_ups.collect::<Vec<_>>()
+    let of = |form: Option<Form>, is_so: &dyn Fn(&Row) -> bool| {
+        let mut set_ups = Vec::new();
+        for row in rows {
+            let is_of = form.is_none_or(|form| row.form == form);
+            if is_of && is_so(row) && !set_ups.contains(&row.set_up) {
+                set_ups.push(row.set_up);
+            }
+        }
+        set_ups
     };
-    let words = |set_ups: &[SetUp]| {
-        if set_ups == SetUp::ALL {
+    let seen_in = |form| of(form, &|row| row.seen == *seen);
+    let words = |form| {
+        let set_ups = seen_in(form);
+        if set_ups == of(form, &|_| true) {
             return "any".to_owned();
         }
         let titles: Vec<&str> = set_ups.iter().map(|set_up| set_up.title()).collect();
         titles.join(", ")
     };
     let forms = rows[0].forms;
-    if forms.iter().all(|form| of(Some(*form)) == of(None)) {
-        return words(&of(None));
+    if forms
+        .iter()
+        .all(|form| seen_in(Some(*form)) == seen_in(None))
+    {
+        return words(None);
     }
-    let parts = forms.iter().filter_map(|form| {
-        let set_ups = of(Some(*form));
-        (!set_ups.is_empty()).then(|| format!("{}: {}", form.title(), words(&set_ups)))
+    let parts = forms.iter().filter_map(|&form| {
+        let is_seen = !seen_in(Some(form)).is_empty();
+        is_seen.then(|| format!("{}: {}", form.title(), words(Some(form))))
     });
     parts.collect::<Vec<_>>().join("; ")
 }

@@ -1,4 +1,6 @@
+mod attach;
 mod hearing;
+mod resume;
 mod schedules;
 mod voice;
 

@@ -56,11 +56,18 @@ fn any_leg() -> impl Strategy<Value = Leg> {
     )
 }
 
+fn by_name(legs: Vec<Leg>) -> Vec<Leg> {
+    let mut legs = legs;
+    resume::name(&mut legs);
+    legs
+}
+
 const TEXT: &str = "Zwölf Boxkämpfer jagen Viktor quer über den großen Sylter Deich.";
 
 impl Bench {
-    /// Plays one upstream, which has the same `TEXT` to say as all others.
-    fn play(&mut self, act: &Act) {
+    /// Plays one upstream, which has the same `TEXT` to say as all others, or as much of it as is heard
+    /// before the process dies.
+    fn play(&mut self, act: &Act, dies: bool) {
         let leg = self.writer.plan.leg().clone();
         let voice = Voice(leg.provider);
         if let Fault::Refused(status) = act.fault {
@@ -77,7 +84,7 @@ impl Bench {
         let some = if all { pieces.len() } else { act.pieces };
         let pieces: Vec<&str> = pieces.iter().take(some).map(String::as_str).collect();
         self.says(voice, &pieces);
-        if self.done.is_some() {
+        if self.done.is_some() || dies {
             return;
         }
         match act.fault {
@@ -108,7 +115,7 @@ proptest! {
 
     /// Whatever the upstreams do: the client has the text that they said in sequence, whole, or a
     /// prefix of it and a typed end; nothing is doubled or lost, and no more calls are made than the
-    /// policy says. (`Tail::after` in the bench takes every append.)
+    /// policy says. The process may die at any time, and another one take over. (`Tail::after` in the bench takes every append.)
     #[test]
     fn any_schedule_ends_whole_or_honest(
         acts in proptest::collection::vec(any_act(), 8),
@@ -117,15 +124,24 @@ proptest! {
         open in proptest::collection::vec(0..4usize, 0..5),
         in_budget: bool,
         failing in proptest::collection::vec(0usize..20, 0..2),
+        deaths in proptest::collection::vec(proptest::bool::weighted(0.3), 8),
     ) {
-        let mut bench = routed(surface, &legs);
+        let mut bench = routed(surface, &by_name(legs));
         bench.advice = Advice { open, in_budget, ..Advice::default() };
         bench.failing = failing;
         let mut odd = false;
-        for act in &acts {
+        for (act, dies) in acts.iter().zip(&deaths) {
             let dialled = bench.dialled.len();
             odd |= act.fault == Fault::Other;
-            bench.play(act);
+            bench.play(act, *dies);
+            if *dies && bench.done.is_none() {
+                if !bench.dies() {
+                    // What is delivered stays, and is ended by who finds it.
+                    prop_assert!(odd || TEXT.starts_with(&bench.heard()));
+                    return Ok(());
+                }
+                bench.step(Input::Start);
+            }
             while bench.done.is_none() && bench.dialled.len() == dialled {
                 bench.now = bench.now.max(bench.writer.wake_at().expect("something is due"));
                 bench.step(Input::Tick);
