@@ -177,6 +177,9 @@ pub const REATTACH_LINGER: Duration = Duration::from_mins(5);
 pub const UPSTREAM_CANCEL_TIMEOUT: Duration = Duration::from_secs(10);
 /// Silence of an upstream between two events; its heartbeats do not count as progress.
 pub const UPSTREAM_EVENT_TIMEOUT: Duration = Duration::from_mins(2);
+/// How long an answer whose text has ended waits for its usage and its end mark. They come at once, and
+/// a client waits for them too.
+pub const UPSTREAM_END_MARK: Duration = Duration::from_secs(5);
 /// An upstream's list of models: the longest known one, of 400 models, has 600 KiB.
 pub const UPSTREAM_MODELS_BYTES: usize = 4 << 20;
 /// Longest time an upstream may take to send its list of models: a start waits for it.

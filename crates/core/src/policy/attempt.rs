@@ -85,6 +85,7 @@ impl FailureKind {
             FaultKind::Overloaded => Self::Overloaded,
             FaultKind::Invalid | FaultKind::TooLarge if is_too_long(fault) => Self::ContextLength,
             FaultKind::Invalid | FaultKind::TooLarge => Self::BadRequest,
+            FaultKind::Server if matches!(fault.status, Some(503 | 529)) => Self::Overloaded,
             FaultKind::Timeout
             | FaultKind::Interrupted
             | FaultKind::Cancelled

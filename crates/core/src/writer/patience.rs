@@ -2,6 +2,7 @@
 
 use crate::event::Mode;
 use crate::id::{Seq, UnixMillis};
+use crate::limits::UPSTREAM_END_MARK;
 
 use super::answer::Answer;
 use super::{Output, Phase, Writer};
@@ -41,6 +42,10 @@ impl Writer {
         if until > now {
             return;
         }
+        if self.answer.is_finished(&self.plan) {
+            let step = self.answer.unmarked(&self.plan);
+            return self.apply(now, step, outputs);
+        }
         let since = match wait {
             Wait::Head | Wait::End => self.asked_at,
             Wait::First | Wait::Next | Wait::Client | Wait::Share => self.progress_at,
@@ -56,7 +61,10 @@ impl Writer {
         let progress_at = waiting.progress_at;
         let silence = if let Some(away) = waiting.away {
             away
-        } else if heard {
+        } else if waiting.answer.is_finished(&self.plan) {
+            let wait = leg.event_timeout.min(UPSTREAM_END_MARK);
+            (progress_at.plus(wait), Wait::Next)
+        } else if waiting.answer.has_begun() {
             (progress_at.plus(leg.event_timeout), Wait::Next)
         } else {
             (progress_at.plus(leg.first_event_timeout), Wait::First)

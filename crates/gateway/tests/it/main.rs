@@ -29,6 +29,7 @@ mod disk;
 mod docs;
 mod embedded;
 mod fallback;
+mod faults;
 mod forms;
 mod gemini;
 mod gemini_faults;

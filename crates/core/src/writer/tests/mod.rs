@@ -1,6 +1,7 @@
 mod attempts;
 mod hedge;
 mod ladder;
+mod malformed;
 
 use std::sync::Arc;
 use std::time::Duration;
