@@ -87,7 +87,7 @@ async fn minute(gateway: &Gateway, one: &FakeProvider, down: &AtomicBool) -> Min
         } else if answer.as_deref() == Ok("one")
             && let Some(since) = up_since.take()
         {
-            seen.recovered = seen.recovered.max(now - since);
+            seen.recovered = seen.recovered.max(now.saturating_sub(since));
         }
         seen.answered.push(answer);
         time.pass(PACE).await;

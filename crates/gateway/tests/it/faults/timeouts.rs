@@ -117,7 +117,7 @@ async fn a_date_to_come_back_at_is_kept_to() {
     let reply = soon(reply).await.unwrap();
     assert_eq!(reply.head.status, 200);
     // A date that is too far away is told, and nobody waits for it.
-    let far = httpdate::fmt_http_date(UNIX_EPOCH + wall + Duration::from_secs(900));
+    let far = httpdate::fmt_http_date(UNIX_EPOCH + wall + Duration::from_mins(15));
     let one = FakeProvider::start(move |_| {
         let limit = Script::openai_error(429, "requests", "rate_limit_exceeded", "Slow down.");
         limit.header("retry-after", &far)
