@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Runs the tests, installing what they need, and sums them up on the last line.
 #
-#   scripts/test.sh [rust] [clients] [fuzz] [model]      all of them by default
+#   scripts/test.sh [rust] [sim] [clients] [fuzz] [model]      all of them by default
 #
 # Needs Rust, Python 3.11, Node 20.3 and the package registries. Exit code: 0 when nothing failed.
 set -uo pipefail
@@ -101,6 +101,15 @@ section_rust() {
   check cargo clippy --workspace --all-targets -- -D warnings
   cargo_tests
 }
+section_sim() {
+  local code=0 sim=(--locked --manifest-path sim/Cargo.toml)
+  need cargo || return
+  check cargo fmt --manifest-path sim/Cargo.toml --check
+  check cargo clippy "${sim[@]}" --all-targets -- -D warnings
+  heading "schedules of the simulation"
+  run cargo run "${sim[@]}" -- --seeds 1..500 || code=$?
+  count "simulation" "$code" "$(sum '[0-9]+ passed;')" "$(sum '[0-9]+ failed')" 0
+}
 section_clients() {
   need cargo python3 node npm curl || return
   node_packages clients/node && node_tests clients/node
@@ -116,10 +125,10 @@ section_model() {
   python_packages && build_binaries && pytest_in tests/model
 }
 
-[ $# -gt 0 ] || set -- rust clients fuzz model
+[ $# -gt 0 ] || set -- rust sim clients fuzz model
 for section in "$@"; do
   case $section in
-    rust | clients | fuzz | model) "section_$section" ;;
+    rust | sim | clients | fuzz | model) "section_$section" ;;
     *) sed -n '2,6s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" >&2; exit 2 ;;
   esac
 done

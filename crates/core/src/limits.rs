@@ -221,3 +221,7 @@ pub const KEEP_ALIVE_FAREWELL: Duration = Duration::from_secs(10);
 pub const TOKEN_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long before its end a token is replaced.
 pub const TOKEN_MARGIN: Duration = Duration::from_mins(5);
+/// The most copies of requests under way at once to a shadow deployment without a bound of its own.
+pub const SHADOWS: usize = 16;
+/// The longest time for the answer to a copy of a request.
+pub const SHADOW_TIMEOUT: Duration = Duration::from_mins(10);

@@ -243,6 +243,20 @@ impl AttemptPolicy {
         hedge_after: None,
     };
 
+    /// Until when a deployment that was asked at `asked_at` is waited for, so that one of the
+    /// `others` has a chance before the client is gone: for half of the time that is left. `None`
+    /// if the client waits for ever, or nobody else is asked.
+    pub fn share(
+        &self,
+        asked_at: UnixMillis,
+        deadline: Option<UnixMillis>,
+        made: u32,
+        others: usize,
+    ) -> Option<UnixMillis> {
+        let left = deadline?.since(asked_at);
+        (others > 0 && made < self.attempts).then(|| asked_at.plus(left / 2))
+    }
+
     /// Decides. Another deployment comes before a pause, as somebody waits.
     pub fn decide(&self, now: UnixMillis, failure: Failure, standing: &Standing) -> Next {
         let late = standing.deadline.is_some_and(|deadline| deadline <= now);

@@ -97,7 +97,8 @@ impl Writer {
         let streamed = self.plan.mode == Mode::Stream;
         let by_handle = self.attach.handle.is_some() && streamed;
         // Nobody knows whether it has the request, and the same one under the same key runs once.
-        let by_key = self.plan.leg().keyed && self.phase == Phase::Asked && self.seq == Seq::ZERO;
+        let unheard = self.phase == Phase::Asked || !streamed;
+        let by_key = self.plan.leg().keyed && unheard && self.seq == Seq::ZERO;
         !failure.nothing_ran
             && reattach::may_run_on(failure.kind, self.answer.is_delivered())
             && (by_handle || by_key)
@@ -178,8 +179,14 @@ impl Writer {
             away.again = Tally::default();
             self.phase = Phase::Asked;
             let place = self.plan.route.at();
-            outputs.push(Output::Reattach(place, self.attach.handle.clone()));
+            outputs.push(Output::Reattach(place, self.way().cloned()));
         }
+    }
+
+    /// By what the stream is asked for. What is not streamed comes once more under its key.
+    fn way(&self) -> Option<&Handle> {
+        let handle = self.attach.handle.as_ref();
+        handle.filter(|_| self.plan.mode == Mode::Stream)
     }
 
     /// Drops what was delivered before. `None` if nothing is left, or all is decided.
@@ -277,11 +284,12 @@ impl Writer {
     /// When a provider that was found is given up, or one that is looked for.
     pub(super) fn patience_away(&self) -> Option<(UnixMillis, Wait)> {
         let away = self.attach.away.as_ref()?;
-        if self.phase == Phase::Asked {
+        if self.phase == Phase::Asked && self.way().is_some() {
             let head = away.tried_at.plus(HEAD_TIMEOUT);
             return Some((head.min(away.until), Wait::Head));
         }
-        let thinks = away.headed && self.seq == Seq::ZERO;
+        let asked = away.headed || self.phase == Phase::Asked;
+        let thinks = asked && self.seq == Seq::ZERO;
         let first = self.progress_at.plus(self.plan.leg().first_event_timeout);
         let until = if thinks {
             first.max(away.until)

@@ -267,6 +267,19 @@ impl Writer {
         }
     }
 
+    /// When it is another's turn than that of one that was asked then, of the time that the client has.
+    pub(super) fn share(&self, asked_at: UnixMillis) -> Option<UnixMillis> {
+        let asked = &self.attempts.asked;
+        let others = self
+            .plan
+            .route
+            .open()
+            .filter(|place| !asked.contains(place));
+        let (deadline, made) = (self.plan.deadline, self.attempts.made);
+        let policy = &self.plan.attempts;
+        policy.share(asked_at, deadline, made, others.count())
+    }
+
     /// Whether nothing of this generation can have run, if nothing of the last attempt did.
     pub(super) const fn none_ran(&self) -> bool {
         !self.attempts.may_have_run

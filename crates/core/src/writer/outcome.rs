@@ -39,6 +39,8 @@ pub(super) struct Outcome {
     pub(super) hang_up: bool,
     /// What of the upstream's failed. `None` where another one would not do better.
     pub(super) failure: Option<FailureKind>,
+    /// It was given up for the client's sake, which says nothing about the upstream.
+    hurried: bool,
 }
 
 impl Outcome {
@@ -50,6 +52,7 @@ impl Outcome {
             nothing_ran: false,
             hang_up: false,
             failure: None,
+            hurried: false,
         }
     }
 
@@ -66,6 +69,14 @@ impl Outcome {
         Self {
             failure: Some(failure),
             ..Self::failed(error)
+        }
+    }
+
+    /// The upstream was silent for longer than others can wait.
+    pub(super) fn hurried(error: Error) -> Self {
+        Self {
+            hurried: true,
+            ..Self::upstream_failed(error, FailureKind::Silent)
         }
     }
 
@@ -161,7 +172,7 @@ impl Outcome {
 
     /// What it says of the deployment, which took so long to say something.
     pub(super) fn report(&self, plan: &Plan, first_content: Option<Duration>) -> Report {
-        let failure = self.failure();
+        let failure = self.failure().filter(|_| !self.hurried);
         Report {
             verdict: match failure {
                 Some(failure) => failure.kind.verdict(),

@@ -1,5 +1,6 @@
 //! How long an upstream is waited for.
 
+use crate::event::Mode;
 use crate::id::{Seq, UnixMillis};
 
 use super::answer::Answer;
@@ -29,6 +30,8 @@ pub(super) enum Wait {
     End,
     /// Its first event, and no longer than the client says.
     Client,
+    /// Its first event, while there is time for others.
+    Share,
 }
 
 impl Writer {
@@ -40,7 +43,7 @@ impl Writer {
         }
         let since = match wait {
             Wait::Head | Wait::End => self.asked_at,
-            Wait::First | Wait::Next | Wait::Client => self.progress_at,
+            Wait::First | Wait::Next | Wait::Client | Wait::Share => self.progress_at,
         };
         let outcome = self.answer.late(&self.plan, wait, until.since(since));
         self.conclude(now, outcome, Vec::new(), outputs);
@@ -66,7 +69,15 @@ impl Writer {
             .filter(|_| waiting.phase == Phase::Asked && waiting.away.is_none())
             .map(|time| waiting.asked_at.plus(time));
         let end = leg.total_timeout.map(|time| waiting.asked_at.plus(time));
-        let others = [(client, Wait::Client), (head, Wait::Head), (end, Wait::End)];
+        // A body that comes as a whole says nothing before it is done, however well it goes.
+        let shared = waited_for && self.plan.mode == Mode::Stream;
+        let share = self.share(waiting.asked_at).filter(|_| shared);
+        let others = [
+            (client, Wait::Client),
+            (share, Wait::Share),
+            (head, Wait::Head),
+            (end, Wait::End),
+        ];
         let others = others
             .into_iter()
             .filter_map(|(until, wait)| Some((until?, wait)));

@@ -72,6 +72,8 @@ impl Plan {
 pub struct Route {
     legs: Vec<Leg>,
     at: usize,
+    /// The places that took no request when it was drawn up.
+    closed: Vec<usize>,
 }
 
 impl Route {
@@ -79,7 +81,22 @@ impl Route {
     pub fn new(first: Leg, others: impl IntoIterator<Item = Leg>) -> Self {
         let mut legs = vec![first];
         legs.extend(others);
-        Self { legs, at: 0 }
+        Self {
+            legs,
+            at: 0,
+            closed: Vec::new(),
+        }
+    }
+
+    /// The same, of which these places take no request for now.
+    #[must_use]
+    pub fn closed(self, closed: Vec<usize>) -> Self {
+        Self { closed, ..self }
+    }
+
+    /// The places that take requests, as far as it was known when it was drawn up.
+    pub(super) fn open(&self) -> impl Iterator<Item = usize> {
+        (0..self.legs.len()).filter(|place| !self.closed.contains(place))
     }
 
     /// The place of the one that is asked, from 0.

@@ -41,9 +41,9 @@ impl Trail {
             .filter_map(|call| {
                 let place = plan.route.place_of(call.dialled)?;
                 let handle = match call.head {
-                    Some(head) => Some(head.handle.clone().filter(|_| plan.mode == Mode::Stream)?),
-                    None if plan.route.legs()[place].keyed => None,
-                    None => return None,
+                    Some(head) if plan.mode == Mode::Stream => Some(head.handle.clone()?),
+                    _ if plan.route.legs()[place].keyed => None,
+                    _ => return None,
                 };
                 Some((call.dialled.attempt, place, handle))
             })

@@ -15,10 +15,12 @@ use everstream_core::policy::hedge::HedgeAfter;
 use everstream_core::policy::recovery::{Abilities, OnCut};
 use everstream_core::writer::{Advice, Breakage, Leg, Route};
 
+use tokio::sync::Semaphore;
+
 use super::attach::Call;
 use crate::random;
 use crate::upstream::health::{Health, Leave};
-use crate::upstream::{Deployment, Routed, Upstream};
+use crate::upstream::{Deployment, Routed, Shadow, Upstream};
 
 /// A request, and who may be asked, in order.
 #[derive(Debug)]
@@ -27,6 +29,7 @@ pub struct Course {
     mode: Mode,
     first: Stop,
     others: Vec<Stop>,
+    shadows: Vec<Shadow>,
     pub(super) attempts: AttemptPolicy,
     pub(super) on_cut: OnCut,
     /// W3C trace context to hand on.
@@ -54,13 +57,19 @@ impl Course {
     /// # Errors
     /// Why the first one cannot be asked, if none can.
     pub fn new(envelope: Envelope, mode: Mode, routed: Routed) -> Result<Self, Error> {
-        let Routed { first, others, .. } = routed;
+        let Routed {
+            first,
+            others,
+            attempts,
+            on_cut,
+            shadows,
+        } = routed;
         let mut refused = None;
         let mut stops = Vec::with_capacity(1 + others.len());
         for deployment in std::iter::once(first).chain(others) {
             match prepare(&envelope, mode, &deployment, stops.is_empty()) {
                 Ok(body) => stops.push(Stop {
-                    abilities: able(&envelope, mode, &deployment, routed.on_cut),
+                    abilities: able(&envelope, mode, &deployment, on_cut),
                     deployment,
                     body,
                     leave: None,
@@ -78,8 +87,9 @@ impl Course {
                 mode,
                 first,
                 others: stops.collect(),
-                attempts: routed.attempts,
-                on_cut: routed.on_cut,
+                shadows,
+                attempts,
+                on_cut,
                 traceparent: None,
                 headers: Vec::new(),
             }),
@@ -120,12 +130,43 @@ impl Course {
         self.first.leave = Some(leave);
     }
 
+    /// The courses of the copies that are due, and the room for them.
+    pub(super) fn shadows(&mut self) -> impl Iterator<Item = (Self, Arc<Semaphore>)> + '_ {
+        let shadows = std::mem::take(&mut self.shadows).into_iter();
+        shadows.map(|Shadow { deployment, room }| {
+            let first = Stop {
+                deployment,
+                body: None,
+                abilities: Abilities::default(),
+                asked: false,
+                leave: None,
+            };
+            let course = Self {
+                envelope: self.envelope.clone(),
+                mode: self.mode,
+                first,
+                others: Vec::new(),
+                shadows: Vec::new(),
+                attempts: AttemptPolicy::ONE,
+                on_cut: OnCut::Fail,
+                // Its calls are no part of the client's trace.
+                traceparent: None,
+                headers: self.headers.clone(),
+            };
+            (course, room)
+        })
+    }
+
     /// As the writer sees it.
     pub(super) fn route(&self) -> Route {
         let surface = self.envelope.surface();
         let after = self.attempts.hedge_after;
         let leg = |stop: &Stop| leg(stop, surface, after);
-        Route::new(leg(&self.first), self.others.iter().map(leg))
+        let refused = |stop: &Stop| stop.deployment.health.refused().is_some();
+        let stops = self.stops().enumerate();
+        let closed = stops.filter_map(|(place, stop)| refused(stop).then_some(place));
+        let closed = closed.collect();
+        Route::new(leg(&self.first), self.others.iter().map(leg)).closed(closed)
     }
 
     /// What is known after a failure of the deployment at `failed`. A retry is taken out of its

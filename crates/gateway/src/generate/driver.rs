@@ -306,7 +306,7 @@ impl Driver {
             let key = format!("everstream-{}-{attempt}", self.live.id());
             call.headers.push(("idempotency-key", key));
         }
-        Connection::Sending(Box::pin(call.send()))
+        dial(call)
     }
 
     /// Stops a run that goes on at an upstream without its connection.
@@ -328,6 +328,11 @@ impl Driver {
             *alarm_at = Some(wake_at);
         }
     }
+}
+
+/// Begins to ask.
+pub(super) fn dial(call: Call) -> Connection {
+    Connection::Sending(Box::pin(call.send()))
 }
 
 impl Connection {
@@ -367,7 +372,7 @@ impl Connection {
 
     /// Waits a moment for the proper end of an answer that is whole, so that the connection goes
     /// back to the pool.
-    async fn drain(&mut self) {
+    pub(super) async fn drain(&mut self) {
         if let Self::Answering(body) = self {
             let end = async { while let Ok(Some(_)) = body.read().await {} };
             let _ = timeout(DRAIN, end).await;

@@ -43,7 +43,7 @@ pub use connection::Io;
 pub use discovery::{Discovery, FoundUpstream, discover};
 pub use error::{SpecError, UpstreamError, UpstreamErrorKind};
 pub use models::{ModelDirectory, ModelEntry, Route};
-pub use routes::{Deployment, Routed};
+pub use routes::{Deployment, Routed, Shadow};
 pub use socket::{Socket, SocketError};
 pub use upload::{Source, Upload};
 pub use url::{BaseUrl, UrlError};

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use arc_swap::ArcSwapOption;
 use everstream_core::config::Config;
-use everstream_core::dialect::ProviderDialect;
+use everstream_core::dialect::{Affinity, ProviderDialect};
 use everstream_core::limits::{
     UPSTREAM_MODELS_BYTES, UPSTREAM_MODELS_REFRESH, UPSTREAM_MODELS_RETRY, UPSTREAM_MODELS_TIMEOUT,
 };
@@ -94,14 +94,17 @@ impl ModelDirectory {
 
     /// Who may answer a request of this dialect for `model`, in the order in which they are asked:
     /// a route of the configuration, or else the one upstream that [`route`](Self::route) finds.
-    /// `key` is what sticky requests have in common.
+    /// `affinity` is what requests have in common.
     pub fn deployments(
         &self,
         model: &str,
         native: ProviderDialect,
-        key: impl FnOnce() -> u64,
+        affinity: impl FnOnce() -> Affinity,
     ) -> Result<Routed, NotFound> {
-        if let Some(routed) = self.configured(model).and_then(|route| route.order(key)) {
+        if let Some(routed) = self
+            .configured(model)
+            .and_then(|route| route.order(affinity))
+        {
             return Ok(routed);
         }
         let Route { upstream, model } = self.listed(model, native)?;
@@ -109,6 +112,7 @@ impl ModelDirectory {
         Ok(Routed {
             first: Deployment::new(&upstream, &model, &self.healths, false),
             others: Vec::new(),
+            shadows: Vec::new(),
             attempts: AttemptPolicy {
                 attempts: keys.min(AttemptPolicy::default().attempts),
                 ..AttemptPolicy::ONE
@@ -120,7 +124,9 @@ impl ModelDirectory {
     /// Where a request of this dialect for `model` goes first; [`route::route`] has the rules for
     /// what is on no route of the configuration.
     pub fn route(&self, model: &str, native: ProviderDialect) -> Result<Route, NotFound> {
-        let configured = self.configured(model).and_then(|route| route.order(|| 0));
+        let configured = self
+            .configured(model)
+            .and_then(|route| route.order(Affinity::default));
         configured.map_or_else(
             || self.listed(model, native),
             |Routed { first, .. }| {
@@ -159,7 +165,9 @@ impl ModelDirectory {
             let entries = names
                 .filter(|name| seen.insert(name.as_str()))
                 .filter_map(|name| {
-                    let configured = self.configured(name).and_then(|route| route.order(|| 0));
+                    let configured = self
+                        .configured(name)
+                        .and_then(|route| route.order(Affinity::default));
                     let upstream = if let Some(routed) = configured {
                         routed.first.upstream.name().to_owned()
                     } else {

@@ -69,6 +69,7 @@ mod socket;
 mod speech;
 mod talk;
 mod token;
+mod ways;
 mod ways_keys;
 mod wire;
 mod ws;

@@ -113,6 +113,23 @@ fn a_route_that_leads_nowhere_is_refused_with_its_line() {
             "a percentile from `p50` to `p99`",
         ),
         (
+            "[[routes]]\nmodel = \"m\"\n[[routes.deployments]]\nupstream = \"one\"\nshadow = 5",
+            at,
+            "the route leads nowhere",
+        ),
+        (
+            "[[routes]]\nmodel = \"m\"\n[[routes.deployments]]\nupstream = \"one\"\ncanary = 60\n\
+             [[routes.deployments]]\nupstream = \"two\"\ncanary = 41",
+            at + 7,
+            "more than 100 percent",
+        ),
+        (
+            "[[routes]]\nmodel = \"m\"\n[[routes.deployments]]\nupstream = \"one\"\n\
+             [[routes.deployments]]\nupstream = \"two\"\ncanary = 1\nshadow = 1",
+            at + 6,
+            "it is a `shadow`, too",
+        ),
+        (
             "[[routes]]\nmodel = \"m\"\n[[routes.deployments]]\nupstream = \"one\"\nweigth = 1",
             at + 4,
             "did you mean `weight`",

@@ -317,6 +317,9 @@ impl Answer {
             Wait::Client => {
                 format!("was silent for {took} for its first event, and the client waits no longer")
             }
+            Wait::Share => format!(
+                "was silent for {took} for its first event, while the client waits for others"
+            ),
         };
         let upstream = &plan.leg().upstream;
         let message = format!("Upstream `{upstream}` {what}; it was given up.");
@@ -324,6 +327,7 @@ impl Answer {
         match wait {
             // What a client wants says nothing about the upstream, nor does a long answer.
             Wait::Client => Outcome::failed(error),
+            Wait::Share => Outcome::hurried(error),
             Wait::End if self.has_content() => Outcome::failed(error),
             _ => Outcome::upstream_failed(error, FailureKind::Silent),
         }

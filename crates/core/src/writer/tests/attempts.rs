@@ -409,3 +409,57 @@ fn the_failure_is_told_that_says_most_to_the_client() {
         assert_eq!(bench.end().upstream.as_deref(), Some(names[at.unwrap()]));
     }
 }
+
+#[test]
+fn a_silent_deployment_leaves_half_of_the_clients_time_to_others() {
+    let hurried = |closed: Vec<usize>| {
+        let route = Route::new(leg("one"), [leg("two"), leg("three")]);
+        let mut bench = Bench::new(Plan {
+            route: route.closed(closed),
+            deadline: Some(NOW.plus(Duration::from_secs(8))),
+            ..plan(Mode::Stream)
+        });
+        bench.advice.open = vec![0, 1, 2];
+        bench.step(Input::Start);
+        bench
+    };
+    let tick = |bench: &mut Bench| {
+        bench.now = bench.writer.wake_at().unwrap();
+        bench.step(Input::Tick);
+        bench.now.since(NOW).as_secs()
+    };
+    let mut bench = hurried(Vec::new());
+    assert_eq!(tick(&mut bench), 4);
+    assert_eq!(tick(&mut bench), 6);
+    assert_eq!(bench.dialled, [0, 1, 2]);
+    // It says nothing about those that were given up.
+    assert!(bench.verdicts().iter().all(|v| *v == Verdict::Neutral));
+    assert_eq!(bench.audit()[1], "1 silent");
+    bench.answer();
+    assert_eq!(bench.end().status, Status::Completed);
+    // The last one has all that is left.
+    let mut bench = hurried(Vec::new());
+    assert_eq!(
+        [tick(&mut bench), tick(&mut bench), tick(&mut bench)],
+        [4, 6, 8]
+    );
+    assert_eq!(bench.end().reason.as_deref(), Some("upstream_timeout"));
+    // Nobody waits for those that take no request.
+    let mut bench = hurried(vec![1, 2]);
+    assert_eq!(tick(&mut bench), 8);
+    assert_eq!(bench.dialled, [0]);
+}
+
+#[test]
+fn a_whole_body_has_all_of_the_clients_time() {
+    let mut bench = Bench::new(Plan {
+        route: Route::new(leg("one"), [leg("two")]),
+        deadline: Some(NOW.plus(Duration::from_secs(8))),
+        ..plan(Mode::Unary)
+    });
+    bench.step(Input::Start);
+    assert_eq!(
+        bench.writer.wake_at(),
+        Some(NOW.plus(Duration::from_secs(8)))
+    );
+}
