@@ -267,8 +267,8 @@ impl Writer {
         }
     }
 
-    /// When it is another's turn, of the time that the client has.
-    pub(super) fn share(&self) -> Option<UnixMillis> {
+    /// When it is another's turn than that of one that was asked then, of the time that the client has.
+    pub(super) fn share(&self, asked_at: UnixMillis) -> Option<UnixMillis> {
         let asked = &self.attempts.asked;
         let others = self
             .plan
@@ -277,7 +277,7 @@ impl Writer {
             .filter(|place| !asked.contains(place));
         let (deadline, made) = (self.plan.deadline, self.attempts.made);
         let policy = &self.plan.attempts;
-        policy.share(self.asked_at, deadline, made, others.count())
+        policy.share(asked_at, deadline, made, others.count())
     }
 
     /// Whether nothing of this generation can have run, if nothing of the last attempt did.

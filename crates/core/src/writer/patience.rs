@@ -78,8 +78,8 @@ impl Writer {
             .map(|time| waiting.asked_at.plus(time));
         let end = leg.total_timeout.map(|time| waiting.asked_at.plus(time));
         // A body that comes as a whole says nothing before it is done, however well it goes.
-        let shared = waited_for && self.plan.mode == Mode::Stream && !self.is_hedged();
-        let share = self.share().filter(|_| shared);
+        let shared = waited_for && self.plan.mode == Mode::Stream;
+        let share = self.share(waiting.asked_at).filter(|_| shared);
         let others = [
             (client, Wait::Client),
             (share, Wait::Share),

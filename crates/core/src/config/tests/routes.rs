@@ -108,6 +108,11 @@ fn a_route_that_leads_nowhere_is_refused_with_its_line() {
             "no such choice",
         ),
         (
+            "[[routes]]\nmodel = \"m\"\nhedge_after = \"p100\"",
+            at + 2,
+            "a percentile from `p50` to `p99`",
+        ),
+        (
             "[[routes]]\nmodel = \"m\"\n[[routes.deployments]]\nupstream = \"one\"\nshadow = 5",
             at,
             "the route leads nowhere",
@@ -123,11 +128,6 @@ fn a_route_that_leads_nowhere_is_refused_with_its_line() {
              [[routes.deployments]]\nupstream = \"two\"\ncanary = 1\nshadow = 1",
             at + 6,
             "it is a `shadow`, too",
-        ),
-        (
-            "[[routes]]\nmodel = \"m\"\nhedge_after = \"p100\"",
-            at + 2,
-            "a percentile from `p50` to `p99`",
         ),
         (
             "[[routes]]\nmodel = \"m\"\n[[routes.deployments]]\nupstream = \"one\"\nweigth = 1",

@@ -40,6 +40,14 @@ fn three() -> Plan {
     }
 }
 
+/// One of which nobody is left when both are asked.
+fn two() -> Plan {
+    Plan {
+        route: route(&["one", "two"]),
+        ..plan(Mode::Stream)
+    }
+}
+
 /// The first is late, and the second is asked.
 fn hedged() -> Bench {
     let mut bench = hedging(three());
@@ -259,7 +267,7 @@ fn a_client_that_waits_no_longer_is_told_and_both_are_dropped() {
     let deadline = NOW.plus(LATE * 3);
     let mut bench = hedging(Plan {
         deadline: Some(deadline),
-        ..three()
+        ..two()
     });
     assert_eq!(bench.writer.wake_at(), Some(NOW.plus(LATE)));
     bench.pass(LATE);
@@ -272,7 +280,7 @@ fn a_client_that_waits_no_longer_is_told_and_both_are_dropped() {
     // One that has no more time is not hedged.
     let mut bench = hedging(Plan {
         deadline: Some(NOW.plus(LATE)),
-        ..three()
+        ..two()
     });
     bench.pass(LATE);
     bench.ended(Status::Failed, ErrorCode::UpstreamTimeout);

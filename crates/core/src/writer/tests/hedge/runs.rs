@@ -26,7 +26,7 @@ fn both_run() -> Bench {
 
 impl Bench {
     /// The process dies, and the next one looks for the answer. Gives whom it asks for what.
-    fn dies_and_finds(&mut self) -> Option<(u32, usize, Option<Handle>)> {
+    fn next_looks(&mut self) -> Option<(u32, usize, Option<Handle>)> {
         let plan = self.writer.plan.clone();
         let mut trail = Trail::new(plan, &self.records)?;
         for record in &self.records {
@@ -115,7 +115,7 @@ fn the_next_process_looks_for_the_one_that_did_not_come_to_nothing() {
     // The first is the answer, though it was not asked last.
     let mut bench = both_run();
     bench.bytes(&sse(&[HELLO]));
-    assert_eq!(bench.dies_and_finds(), Some((1, 0, Some(ONE))));
+    assert_eq!(bench.next_looks(), Some((1, 0, Some(ONE))));
     bench.step(runs(ONE));
     bench.bytes(&sse(&[HELLO, STOP, "[DONE]"]));
     assert_eq!(bench.events(), [HELLO, STOP, "[DONE]"]);
@@ -123,18 +123,18 @@ fn the_next_process_looks_for_the_one_that_did_not_come_to_nothing() {
 
     let mut bench = both_run();
     bench.beside(Input::Bytes(sse(&[HELLO]).into()));
-    assert_eq!(bench.dies_and_finds(), Some((2, 1, Some(TWO))));
+    assert_eq!(bench.next_looks(), Some((2, 1, Some(TWO))));
     let mut bench = both_run();
     bench.beside(broken(false));
-    assert_eq!(bench.dies_and_finds(), Some((1, 0, Some(ONE))));
+    assert_eq!(bench.next_looks(), Some((1, 0, Some(ONE))));
     // While both were asked, the one that is known to run.
     let mut bench = hedging(three());
     bench.step(runs(ONE));
     bench.pass(LATE);
     assert_eq!(bench.dialled, [0, 1]);
-    assert_eq!(bench.dies_and_finds(), Some((1, 0, Some(ONE))));
+    assert_eq!(bench.next_looks(), Some((1, 0, Some(ONE))));
     // Nobody knows of which the head is, so it is not in the log.
-    assert_eq!(both_run().dies_and_finds(), None);
+    assert_eq!(both_run().next_looks(), None);
 }
 
 #[test]
