@@ -127,6 +127,8 @@ pub struct Sight {
     pub latency_micros: u64,
     /// Thousandths of its weight.
     pub share: u32,
+    /// How many keys there are, and how many of them do not rest.
+    pub keys: (usize, usize),
     /// Failures and all outcomes in the breaker's window.
     pub recent: (u32, u32),
     /// What became of all attempts.
@@ -289,6 +291,7 @@ impl DeploymentState {
             limit: self.capacity.limit(),
             latency_micros: self.latency.micros(now),
             share: self.breaker.share(now),
+            keys: self.keys(now),
             recent: self.breaker.recent(now),
             outcomes: self.outcomes,
             last_failure: self.last_failure,

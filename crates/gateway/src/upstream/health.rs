@@ -29,7 +29,8 @@ pub struct Health {
     bell: Arc<Bell>,
 }
 
-/// Rung whenever an attempt is over, for those who wait until there is room.
+/// Rung for those who wait until there is room: whenever an attempt is over, a probe came back, or an
+/// operator took something out or back in.
 #[derive(Default)]
 pub struct Bell(OnceLock<Box<dyn Fn() + Send + Sync>>);
 
@@ -126,15 +127,10 @@ impl Health {
         self.lock().probed(now, answered);
     }
 
-    /// How many keys it has, and how many of them do not rest.
-    pub fn keys(&self) -> (usize, usize) {
-        let now = self.clock.now();
-        self.lock().keys(now)
-    }
-
     /// Whether it has several keys, of which one can be used just now.
     pub fn has_another_key(&self) -> bool {
-        let (keys, awake) = self.keys();
+        let now = self.clock.now();
+        let (keys, awake) = self.lock().keys(now);
         keys > 1 && awake > 0
     }
 
@@ -316,6 +312,8 @@ impl Healths {
                 known = true;
             }
         }
+        drop(inner);
+        self.bell.ring();
         known || model.is_none()
     }
 
@@ -324,6 +322,8 @@ impl Healths {
         let inner = self.lock();
         let known = inner.known.iter().filter(|((of, _), _)| of == upstream);
         known.for_each(|(_, health)| health.probed(answered));
+        drop(inner);
+        self.bell.ring();
     }
 
     /// Whether all of an upstream was taken out.

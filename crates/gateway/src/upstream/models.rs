@@ -87,7 +87,8 @@ impl ModelDirectory {
         directory
     }
 
-    /// Calls `hear` whenever an attempt at a deployment is over, which may have made room.
+    /// Calls `hear` whenever there may be room: an attempt at a deployment is over, a probe came back,
+    /// or an operator took something out or back in.
     pub fn on_room(&self, hear: impl Fn() + Send + Sync + 'static) {
         self.healths.bell.answer(hear);
     }

@@ -61,7 +61,7 @@ impl Admin {
     }
 
     /// The lines of the metrics that begin so.
-    async fn metrics(&self, beginning: &str) -> Vec<String> {
+    pub(crate) async fn metrics(&self, beginning: &str) -> Vec<String> {
         let body = self.ask("GET", "/metrics", &[]).await.body().await;
         let text = String::from_utf8(body.to_vec()).unwrap();
         let lines = text.lines().filter(|line| line.starts_with(beginning));
@@ -232,6 +232,7 @@ async fn what_happened_is_counted() {
     let (one, fails) = switched().await;
     let other = FakeProvider::start(answer_to).await;
     let setup = two(&one.base_url(), &other.base_url());
+    let setup = setup.config("[limits]\nmax_concurrency = 7");
     let probed = "models = [\"n\"]\nprobe_interval = \"1h\"";
     let setup = setup.upstream("three", &one.base_url(), probed);
     let gateway = setup.start().await;
@@ -250,6 +251,10 @@ async fn what_happened_is_counted() {
         "everstream_streams_ended_total{status=\"completed\",reason=\"\"} 2",
         "everstream_streams_running 0",
         "everstream_readers 0",
+        "everstream_admission_running 0",
+        "everstream_admission_limit 7",
+        "everstream_admission_waiting 0",
+        "everstream_admission_refused_total{reason=\"full\"} 0",
         "everstream_upstream_in_flight{upstream=\"one\",model=\"m\"} 0",
         "everstream_upstream_drained{upstream=\"one\",model=\"m\"} 0",
         "everstream_upstream_connections{upstream=\"two\",use=\"idle\"} 1",

@@ -16,6 +16,7 @@
 )]
 
 mod admin;
+mod admin_crowd;
 mod bad_client;
 mod bad_upstream;
 mod bedrock;

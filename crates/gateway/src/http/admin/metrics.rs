@@ -9,12 +9,14 @@ use everstream_core::error::{Error, ErrorCode};
 use everstream_core::policy::breaker::BreakerState;
 use everstream_core::policy::connection::ConnectionState;
 use everstream_core::policy::deployment::Closed;
+use everstream_core::policy::overload::EntranceSight;
 use http::header;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{
     DescriptorEncoder, EncodeLabelSet, EncodeMetric as _, text::encode,
 };
 use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 
@@ -71,10 +73,34 @@ impl Collector for Now {
         let about = "Readers of generations that run in this process";
         let readers = live.iter().map(|live: &Arc<Live>| live.readers()).sum();
         gauge(&mut encoder, "readers", about, readers)?;
+        admission(&mut encoder, app.admission.sight())?;
         let upstreams = app.models.overview();
         connections(&mut encoder, &upstreams)?;
         deployments(&mut encoder, app, &upstreams)
     }
+}
+
+fn admission(encoder: &mut DescriptorEncoder<'_>, sight: EntranceSight) -> fmt::Result {
+    let about = "Generations that were let in and are not over";
+    gauge(encoder, "admission_running", about, sight.running as usize)?;
+    if let Some(most) = sight.most {
+        let about = "How many may be";
+        gauge(encoder, "admission_limit", about, most as usize)?;
+    }
+    let about = "Requests that wait to be let in";
+    gauge(encoder, "admission_waiting", about, sight.waiting)?;
+    let (name, about) = ("admission_refused", "Requests that were not let in");
+    let mut family = encoder.encode_descriptor(name, about, None, MetricType::Counter)?;
+    let shed = sight.shed;
+    for (reason, count) in [
+        ("share", shed.share),
+        ("full", shed.full),
+        ("late", shed.late),
+    ] {
+        let labels = [("reason", reason)];
+        ConstCounter::new(count).encode(family.encode_family(&labels)?)?;
+    }
+    Ok(())
 }
 
 fn connections(encoder: &mut DescriptorEncoder<'_>, upstreams: &[UpstreamSight]) -> fmt::Result {
@@ -100,6 +126,8 @@ fn connections(encoder: &mut DescriptorEncoder<'_>, upstreams: &[UpstreamSight])
 struct Sums {
     in_flight: i64,
     drained: i64,
+    awake: usize,
+    resting: usize,
     /// How many breakers are in each state.
     breakers: [i64; BreakerState::ALL.len()],
 }
@@ -116,6 +144,9 @@ fn deployments(
             let sum = sums.entry(labels).or_default();
             sum.in_flight += i64::from(at.sight.in_flight);
             sum.drained += i64::from(at.sight.closed == Some(Closed::Drained));
+            let (keys, awake) = at.sight.keys;
+            sum.awake += awake;
+            sum.resting += keys - awake;
             let states = BreakerState::ALL.iter().zip(&mut sum.breakers);
             states.for_each(|(state, sum)| *sum += i64::from(at.sight.breaker == *state));
         }
@@ -134,6 +165,15 @@ fn deployments(
         .map(|(labels, sum)| (pairs(labels), sum.drained));
     let about = "Deployments that an operator took out";
     gauges(encoder, "upstream_drained", about, drained)?;
+    let keys = sums.iter().flat_map(|(labels, sum)| {
+        [("awake", sum.awake), ("resting", sum.resting)].map(|(state, count)| {
+            let [upstream, model] = pairs(labels);
+            let count = i64::try_from(count).unwrap_or(i64::MAX);
+            ([upstream, model, ("state", state.to_owned())], count)
+        })
+    });
+    let about = "Keys of a deployment, by whether they rest";
+    gauges(encoder, "upstream_keys", about, keys)?;
     let breakers = sums.iter().flat_map(|(labels, sum)| {
         let states = BreakerState::ALL.iter().zip(sum.breakers);
         states.map(|(state, sum)| {

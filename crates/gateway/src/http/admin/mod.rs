@@ -1,5 +1,6 @@
 //! The listener for operators: its own address, its own key, and nothing of clients.
 
+mod admission;
 mod metrics;
 mod upstreams;
 
@@ -32,6 +33,7 @@ pub fn router(app: Arc<App>) -> Router {
     let metrics = Arc::new(Metrics::new(&app));
     let show = move || std::future::ready(metrics.show());
     let router = Router::new()
+        .route("/admin/admission", get(admission::show))
         .route("/admin/upstreams", get(upstreams::list))
         .route("/admin/upstreams/{name}/drain", post(upstreams::drain))
         .route("/admin/upstreams/{name}/undrain", post(upstreams::undrain))

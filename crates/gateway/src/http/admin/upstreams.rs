@@ -51,10 +51,17 @@ struct Deployment {
     until: Option<UnixMillis>,
     in_flight: u32,
     max_concurrency: Option<u32>,
+    keys: Keys,
     first_content_ms: f64,
     outcomes: OutcomeCounts,
     recent: Recent,
     last_failure: Option<LastFailure>,
+}
+
+#[derive(Serialize)]
+struct Keys {
+    all: usize,
+    resting: usize,
 }
 
 #[derive(Serialize)]
@@ -158,6 +165,7 @@ impl From<DeploymentSight> for Deployment {
             limit,
             latency_micros,
             share,
+            keys: (keys, awake),
             recent: (failed, all),
             outcomes,
             last_failure,
@@ -173,6 +181,10 @@ impl From<DeploymentSight> for Deployment {
             until: until.flatten(),
             in_flight,
             max_concurrency: limit,
+            keys: Keys {
+                all: keys,
+                resting: keys - awake,
+            },
             first_content_ms: millis(latency_micros),
             outcomes: outcomes.into(),
             recent: Recent { failed, all },
