@@ -157,9 +157,6 @@ impl Shadow {
                 Output::Done(_) => return true,
                 // It is asked once, and nothing of it is looked for again.
                 Output::Reattach(..) => Some(Input::Broken(attach::nobody())),
-                // Nobody is asked beside it.
-                Output::FindHedge => Some(Input::HedgeFound(None)),
-                Output::Hedge(..) | Output::HedgeLost(..) | Output::HedgeLeads(..) => None,
                 Output::Cancel(handle) => {
                     if let Some(upstream) = self.course.upstream(0) {
                         tokio::spawn(attach::cancel((upstream, 0), handle));

@@ -242,10 +242,15 @@ async fn wait(
             Passing::Never => {}
             Passing::Pauses(_) if quiet.0.elapsed() < Duration::from_millis(10) => {}
             Passing::Pauses(_) => tokio::time::advance(Duration::from_millis(100)).await,
-            Passing::Silence { events, .. } | Passing::Going { events, .. } => {
+            // It may have gone on, and that not have come here.
+            Passing::Going { .. } if quiet.0.elapsed() < Duration::from_millis(10) => {}
+            Passing::Silence { events, .. }
+            | Passing::Shared { events, .. }
+            | Passing::Going { events, .. } => {
                 let is_held = matches!(passing, Passing::Going { .. }) || is_reached(gate).await;
                 if is_held && sign.0 > 0 && sign.1 >= events && one.hangups() == 0 {
                     tokio::time::advance(passing.step(since.elapsed())).await;
+                    quiet.0 = std::time::Instant::now();
                 }
             }
         }

@@ -115,7 +115,7 @@ fn head() -> Vec<Fault> {
             |form, gate| whole(form).gate_before_head(gate),
         )
         .headers(CLIENT)
-        .silent(0, seconds(20)),
+        .shared(0, seconds(20)),
         fault("200 with a page for people", |_, _| Script::html_200()),
         fault("200 with an error object", |_, _| {
             Script::json(200, &error_object())
@@ -157,7 +157,7 @@ fn preamble() -> Vec<Fault> {
         })
         .streamed()
         .headers(CLIENT)
-        .silent(0, seconds(20)),
+        .shared(0, seconds(20)),
     ]
 }
 

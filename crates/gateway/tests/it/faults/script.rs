@@ -57,6 +57,12 @@ pub(super) enum Passing {
         events: u64,
         after: Duration,
     },
+    /// The same where the client says how long it waits: with a second deployment the first has half of
+    /// that, if the answer is streamed.
+    Shared {
+        events: u64,
+        after: Duration,
+    },
     /// The provider goes on in its way once so many events are logged, and is given up after this.
     Going {
         events: u64,
@@ -95,6 +101,11 @@ impl Passing {
     pub(super) fn of(self, set_up: SetUp, form: Form) -> Self {
         match self {
             Self::Pauses(_) if set_up != SetUp::One => Self::Never,
+            Self::Shared { events, after } => {
+                let is_shared = set_up == SetUp::Two && form == Form::Streamed;
+                let after = if is_shared { after / 2 } else { after };
+                Self::Silence { events, after }.of(set_up, form)
+            }
             Self::Silence { after, .. } if form == Form::Body => Self::Silence { events: 0, after },
             passing => passing,
         }
@@ -104,12 +115,19 @@ impl Passing {
     /// and near the end with care.
     pub(super) fn step(self, gone: Duration) -> Duration {
         let left = self.least().saturating_sub(gone);
-        (left / 2).clamp(GRAIN, Duration::from_secs(30))
+        let most = match self {
+            // What the provider does in between takes its own time.
+            Self::Going { .. } => Duration::from_secs(10),
+            _ => Duration::from_secs(30),
+        };
+        (left / 2).clamp(GRAIN, most)
     }
 
     pub(super) const fn least(self) -> Duration {
         match self {
-            Self::Silence { after, .. } | Self::Going { after, .. } => after,
+            Self::Silence { after, .. }
+            | Self::Shared { after, .. }
+            | Self::Going { after, .. } => after,
             Self::Never | Self::Pauses(_) => Duration::ZERO,
         }
     }
@@ -118,16 +136,19 @@ impl Passing {
         match self {
             Self::Never => Duration::ZERO,
             Self::Pauses(all) => all + 5 * GRAIN,
-            Self::Silence { after, .. } | Self::Going { after, .. } => after + 3 * GRAIN,
+            Self::Silence { after, .. }
+            | Self::Shared { after, .. }
+            | Self::Going { after, .. } => after + 3 * GRAIN,
         }
     }
 
     pub(super) fn words(self) -> String {
         match self {
             Self::Never => "at once".to_owned(),
-            Self::Pauses(after) | Self::Silence { after, .. } | Self::Going { after, .. } => {
-                everstream_core::units::show_duration(after)
-            }
+            Self::Pauses(after)
+            | Self::Silence { after, .. }
+            | Self::Shared { after, .. }
+            | Self::Going { after, .. } => everstream_core::units::show_duration(after),
         }
     }
 }
@@ -167,6 +188,11 @@ impl Fault {
 
     pub(super) const fn silent(mut self, events: u64, after: Duration) -> Self {
         self.passing = Passing::Silence { events, after };
+        self
+    }
+
+    pub(super) const fn shared(mut self, events: u64, after: Duration) -> Self {
+        self.passing = Passing::Shared { events, after };
         self
     }
 
