@@ -71,11 +71,11 @@ impl Attach {
 }
 
 impl Writer {
-    /// The provider's stream can be found again by this, if nothing was delivered of anything else.
-    /// Said durably before any of it.
-    pub(super) fn found(&mut self, handle: &Handle, outputs: &mut Vec<Output>) {
+    /// The provider's stream can be found again by this, if nothing was delivered of anything else. True
+    /// if that is to be logged now, at the latest together with the first event.
+    pub(super) fn found(&mut self, handle: &Handle) -> bool {
         if self.attach.handle.is_some() {
-            return;
+            return false;
         }
         for record in &mut self.answer.pending {
             if let Record::Head(head) = record {
@@ -84,9 +84,12 @@ impl Writer {
         }
         self.attach.handle = Some(handle.clone());
         // A head says not whose it is: beside another attempt it waits until that came to nothing.
-        if !self.answer.pending.is_empty() && !self.is_hedged() {
-            outputs.push(Output::Append(std::mem::take(&mut self.answer.pending)));
-        }
+        !self.answer.pending.is_empty() && !self.is_hedged()
+    }
+
+    /// What is known of the head goes into the log without waiting for an event.
+    pub(super) fn log_head(&mut self, outputs: &mut Vec<Output>) {
+        outputs.push(Output::Append(std::mem::take(&mut self.answer.pending)));
     }
 
     /// Whether the run of an answer that ends so may be going on, and can be found again.
@@ -319,8 +322,8 @@ impl Writer {
         if self.attach.handle.is_none() {
             self.answer.pending.push(record);
         }
-        if let Some(handle) = handle {
-            self.found(&handle, outputs);
+        if handle.is_some_and(|handle| self.found(&handle)) {
+            self.log_head(outputs);
         }
     }
 

@@ -208,8 +208,8 @@ impl Writer {
             // It goes out with the first events: nobody waits for it, and it saves a write.
             Ok(()) => {
                 self.answer.pending.push(record);
-                if let Some(handle) = handle {
-                    self.found(&handle, outputs);
+                if handle.is_some_and(|handle| self.found(&handle)) {
+                    self.log_head(outputs);
                 }
             }
             Err(outcome) => self.conclude(now, *outcome, vec![record], outputs),
@@ -253,9 +253,8 @@ impl Writer {
         let Some(step) = self.catch_up(now, step, outputs) else {
             return;
         };
-        if let Some(handle) = self.answer.handle.clone() {
-            self.found(&handle, outputs);
-        }
+        let handle = self.answer.handle.clone();
+        let found = handle.is_some_and(|handle| self.found(&handle));
         if step.progress {
             self.progress_at = now;
         }
@@ -283,8 +282,9 @@ impl Writer {
         }
         match outcome {
             Some(outcome) => self.conclude(now, outcome, records, outputs),
-            None if records.is_empty() => {}
-            None => outputs.push(Output::Append(records)),
+            None if !records.is_empty() => outputs.push(Output::Append(records)),
+            None if found => self.log_head(outputs),
+            None => {}
         }
     }
 
