@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
-use super::connection::Connection;
+use super::connection::Stream;
 use super::tls::Tls;
 use super::{BaseUrl, UpstreamErrorKind};
 
@@ -13,7 +13,7 @@ pub(super) async fn dial(
     base: &BaseUrl,
     tls: Option<&Tls>,
     deadline: Instant,
-) -> Result<Connection, UpstreamErrorKind> {
+) -> Result<Stream, UpstreamErrorKind> {
     let addresses = tokio::net::lookup_host((base.host(), base.port())).await;
     let addresses: Vec<SocketAddr> = addresses.map_err(UpstreamErrorKind::Dns)?.collect();
     let stream = first_reachable(&addresses, deadline).await?;
@@ -21,11 +21,11 @@ pub(super) async fn dial(
         .set_nodelay(true)
         .map_err(UpstreamErrorKind::Connect)?;
     let Some(tls) = tls.cloned() else {
-        return Ok(Connection::Plain(stream));
+        return Ok(Stream::Plain(stream));
     };
     let stream = tls.connector.connect(tls.name, stream).await;
     let stream = stream.map_err(UpstreamErrorKind::Tls)?;
-    Ok(Connection::Tls(Box::new(stream)))
+    Ok(Stream::Tls(Box::new(stream)))
 }
 
 /// Connects to the first address that answers; each gets its share of the time that is left, so

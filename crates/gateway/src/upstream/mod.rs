@@ -16,8 +16,11 @@ pub mod discovery;
 mod error;
 mod google;
 pub mod health;
+mod link;
 pub mod models;
+mod overview;
 mod pool;
+mod probe;
 mod routes;
 mod socket;
 mod standing;
@@ -42,8 +45,10 @@ pub use client::{Dialling, Request, Response, Transport, Upstream};
 pub use connection::Io;
 pub use discovery::{Discovery, FoundUpstream, discover};
 pub use error::{SpecError, UpstreamError, UpstreamErrorKind};
+pub use link::LinkSight;
 pub use models::{ModelDirectory, ModelEntry, Route};
-pub use routes::{Deployment, Routed};
+pub use overview::{DeploymentSight, UpstreamSight};
+pub use routes::{Deployment, Routed, Shadow};
 pub use socket::{Socket, SocketError};
 pub use upload::{Source, Upload};
 pub use url::{BaseUrl, UrlError};
@@ -95,6 +100,10 @@ pub struct UpstreamSpec {
     pub max_concurrency: Option<u32>,
     /// With it that bound adapts itself, never below this.
     pub min_concurrency: Option<u32>,
+    /// How often it is asked whether it is there, beside what the traffic shows.
+    pub probe_interval: Option<Duration>,
+    /// What it is asked for then; the list of models if absent.
+    pub probe_path: Option<String>,
 }
 
 impl UpstreamSpec {
@@ -123,6 +132,8 @@ impl UpstreamSpec {
             total_timeout: None,
             max_concurrency: None,
             min_concurrency: None,
+            probe_interval: None,
+            probe_path: None,
         }
     }
 }

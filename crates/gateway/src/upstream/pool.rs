@@ -26,6 +26,7 @@ impl Pool {
             let idle = self.lock().pop_back()?;
             let mut connection = idle.connection;
             if idle.expires > Instant::now() && connection.is_quiet() {
+                connection.set_in_use(true);
                 return Some(connection);
             }
         }
@@ -40,6 +41,7 @@ impl Pool {
             safe.min(UPSTREAM_IDLE_TIMEOUT)
         });
         let now = Instant::now();
+        connection.set_in_use(false);
         let mut idle = self.lock();
         idle.push_back(Idle {
             connection,
@@ -51,10 +53,11 @@ impl Pool {
         }
     }
 
-    /// Closes what was idle for too long.
-    pub(super) fn drop_expired(&self) {
+    /// Closes what was idle for too long, and what the upstream closed.
+    pub(super) fn close_old(&self) {
         let now = Instant::now();
-        self.lock().retain(|idle| idle.expires > now);
+        self.lock()
+            .retain_mut(|idle| idle.expires > now && idle.connection.is_quiet());
     }
 
     #[cfg(test)]
