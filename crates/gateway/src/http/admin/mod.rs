@@ -25,7 +25,7 @@ use tower::ServiceExt as _;
 use super::error::Shape;
 use super::{no_route, pages, shielded, wrong_method};
 use crate::app::App;
-use crate::keys;
+use crate::access;
 use metrics::Metrics;
 
 /// All that operators can ask.
@@ -94,7 +94,7 @@ fn authenticate(app: &App, headers: &HeaderMap) -> Result<(), Error> {
         return Ok(());
     };
     // Of hashes, so that the time tells nothing of the length either.
-    let [expected, presented] = [key.expose(), keys::bearer(headers).unwrap_or_default()];
+    let [expected, presented] = [key.expose(), access::bearer(headers).unwrap_or_default()];
     let [expected, presented] = [key_hash(expected), key_hash(presented)];
     verify_slices_are_equal(&expected.0, &presented.0).map_err(|_| {
         let message = "This listener wants the operators' key, as `Authorization: Bearer <key>`: \
