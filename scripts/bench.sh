@@ -4,7 +4,7 @@
 #   scripts/bench.sh [--quick] [--only SCENARIOS] [--page FILE]
 #
 #   --quick            one short round: about three minutes instead of twenty
-#   --only a,b         of first-token, blast, short, plain, slow, leave, translate; the page then has no more than these
+#   --only a,b         of first-token, blast, short, plain, slow, faulty, leave, translate; the page then has no more than these
 #   --page FILE        write another page than docs/benchmarks.md
 #
 # Needs two cores, Linux, and nginx, which is installed from the system's packages if it is missing.
@@ -16,7 +16,7 @@ bin=$target_dir/release
 work=$target_dir/bench
 runs=$work/runs.jsonl
 page=docs/benchmarks.md
-quick='' only=first-token,blast,short,plain,slow,leave,translate
+quick='' only=first-token,blast,short,plain,slow,faulty,leave,translate
 key=sk-bench
 under_test=1 around=0 # cores
 provider=''           # its address: each run of the load generator plays it anew
@@ -119,7 +119,7 @@ http {
 }
 CONF
 }
-start_everstream() { # BACKEND SYNC
+start_everstream() { # BACKEND SYNC [MORE CONFIGURATION]
   rm -rf "$work/data"
   cat >"$work/everstream.toml" <<CONF
 listen = "127.0.0.1:0"
@@ -131,13 +131,27 @@ name = "provider"
 base_url = "http://$provider/v1"
 api_key = "sk-provider"
 CONF
+  "${3:-true}" >>"$work/everstream.toml"
   env -i PATH="$PATH" TOKIO_WORKER_THREADS=1 EVERSTREAM_API_KEYS="$key" \
     taskset -c "$under_test" "$bin/everstream" serve --config "$work/everstream.toml" 2>"$work/everstream.log" &
   front=$! pid=$!
   addr=$(line "$work/everstream.log" '.*listening on http://(127\.0\.0\.1:[0-9]+).*' "$front")
 }
+# Ten upstreams, one provider behind them, and routes over all of them for two models.
+routes() {
+  local model n
+  for n in 0 1 2 3 4 5 6 7 8 9; do
+    printf '[[upstreams]]\nname = "u%s"\nbase_url = "http://%s/u%s/v1"\napi_key = "sk-provider"\n' "$n" "$provider" "$n"
+    printf 'models = ["none"]\nfirst_event_timeout = "500ms"\n'
+  done
+  for model in bench-2-0 bench-20-1; do
+    printf '[[routes]]\nmodel = "%s"\nstrategy = "least_busy"\n' "$model"
+    for n in 0 1 2 3 4 5 6 7 8 9; do printf '[[routes.deployments]]\nupstream = "u%s"\n' "$n"; done
+  done
+}
 start() { # TARGET
   case $1 in
+    routed) start_everstream disk interval routes ;;
     direct | nginx) "start_$1" ;;
     memory) start_everstream memory none ;;
     *) start_everstream disk "$1" ;;
@@ -158,7 +172,7 @@ measure() {
     "${options[@]}" "$@" >>"$runs" || { tail -n 5 "$work/everstream.log" >&2; die "$name failed: $*"; }
   stop_front
 }
-name() { case $1 in direct | nginx) echo "$1" ;; *) echo "Everstream, $1" ;; esac; }
+name() { case $1 in direct | nginx) echo "$1" ;; routed) echo "Everstream, interval, a route of ten" ;; *) echo "Everstream, $1" ;; esac; }
 everyone() { # ROUND SCENARIO...
   local target
   for target in "${targets[@]}"; do measure "$1" "$target" "$(name "$target")" -- "${@:2}"; done
@@ -182,7 +196,14 @@ round() {
     done
     everyone "$n" blast --window 0 --tokens $(($3 * 2))
   fi
-  ! wanted short || everyone "$n" short --seconds "$4"
+  if wanted short; then
+    everyone "$n" short --seconds "$4"
+    # What it costs to choose among ten, and to keep count of them.
+    measure "$n" routed "$(name routed)" -- short --seconds "$4"
+  fi
+  if wanted faulty; then
+    for faulty in 0 1 5; do measure "$n" routed "$(name routed)" -- faulty --upstreams "$faulty" --seconds $(($5 + 2)); done
+  fi
   if wanted plain; then
     for clients in 1 16 64 256; do everyone "$n" plain --clients "$clients" --seconds "$4"; done
   fi

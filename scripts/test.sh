@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Runs the tests, installing what they need, and sums them up on the last line.
 #
-#   scripts/test.sh [rust] [clients] [fuzz] [model]      all of them by default
+#   scripts/test.sh [rust] [sim] [clients] [faults] [fuzz] [model]      all of them by default
 #
 # Needs Rust, Python 3.11, Node 20.3 and the package registries. Exit code: 0 when nothing failed.
 set -uo pipefail
@@ -114,12 +114,32 @@ section_rust() {
   check cargo clippy --workspace --all-targets -- -D warnings
   cargo_tests
 }
+section_sim() {
+  local code=0 sim=(--locked --manifest-path sim/Cargo.toml)
+  need cargo || return
+  check cargo fmt --manifest-path sim/Cargo.toml --check
+  check cargo clippy "${sim[@]}" --all-targets -- -D warnings
+  heading "schedules of the simulation"
+  run cargo run "${sim[@]}" -- --seeds 1..500 || code=$?
+  count "simulation" "$code" "$(sum '[0-9]+ passed;')" "$(sum '[0-9]+ failed')" 0
+}
 section_clients() {
   need cargo python3 node npm curl || return
   node_packages clients/node && node_tests clients/node
   python_packages || return
   pytest_in clients/python
   node_packages tests/clients && build_binaries && pytest_in tests/clients
+}
+section_faults() {
+  local code=0
+  need cargo python3 || return
+  heading "toxiproxy"
+  run scripts/toxiproxy.sh || code=$?
+  if [ "$code" -eq 77 ]; then skip "faults on a TCP link: toxiproxy cannot be had here"; return; fi
+  [ "$code" -eq 0 ] || { fail "scripts/toxiproxy.sh"; return; }
+  TOXIPROXY=$(tail -1 "$output")
+  export TOXIPROXY
+  python_packages && build_binaries && pytest_in tests/toxiproxy
 }
 section_fuzz() {
   if [ -x fuzz/run.sh ]; then check fuzz/run.sh 10; else skip "fuzzing: fuzz/run.sh is not there"; fi
@@ -129,10 +149,10 @@ section_model() {
   python_packages && build_binaries && pytest_in tests/model
 }
 
-[ $# -gt 0 ] || set -- rust clients fuzz model
+[ $# -gt 0 ] || set -- rust sim clients faults fuzz model
 for section in "$@"; do
   case $section in
-    rust | clients | fuzz | model) "section_$section" ;;
+    rust | sim | clients | faults | fuzz | model) "section_$section" ;;
     *) sed -n '2,6s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" >&2; exit 2 ;;
   esac
 done

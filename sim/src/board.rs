@@ -19,6 +19,8 @@ pub(crate) struct Board {
 pub(crate) struct Seen {
     pub(crate) violation: Option<String>,
     pub(crate) calls: Vec<Call>,
+    /// How often the gateway was disturbed.
+    pub(crate) troubles: u64,
     /// By the stream's id, the frames by seq, from 1.
     streams: BTreeMap<String, BTreeMap<u64, Frame>>,
     /// What became of answers, for the summary.
@@ -157,7 +159,9 @@ impl Frame {
 /// The code of an error in OpenAI's form, if it is one that says what is wrong.
 pub(crate) fn code_of(data: &Value) -> Option<String> {
     let error = &data["error"];
-    let said = error["message"].as_str().is_some_and(|text| !text.is_empty());
+    let said = error["message"]
+        .as_str()
+        .is_some_and(|text| !text.is_empty());
     let code = error["code"].as_str().or(error["type"].as_str())?;
     (said && !code.is_empty()).then(|| code.to_owned())
 }

@@ -35,7 +35,9 @@ pub(crate) fn at_rest(world: &mut World, schedule: &Schedule, patience: Millis) 
     };
     for logged in &found {
         if let Err(wrong) = one(world, schedule, logged, patience) {
-            return world.board.violate(format!("{}: {wrong}", logged.stat.info.id));
+            return world
+                .board
+                .violate(format!("{}: {wrong}", logged.stat.info.id));
         }
     }
     if let Err(wrong) = calls(world, schedule, &found).and_then(|()| places(world, schedule)) {
@@ -66,7 +68,10 @@ fn logged(log: &dyn everstream_store::StreamLog, id: StreamId) -> Result<Logged,
         .filter(|record| matches!(record, Record::End(_)))
         .collect();
     let (1, Some(Record::End(end))) = (ends.len(), audit.last()) else {
-        return Err(format!("{id} has {} terminal records: {audit:?}", ends.len()));
+        return Err(format!(
+            "{id} has {} terminal records: {audit:?}",
+            ends.len()
+        ));
     };
     let dialled = audit.iter().filter_map(|record| match record {
         Record::Dialled(dialled) => Some(dialled.upstream.clone()),
@@ -94,7 +99,10 @@ fn one(
     let attempts = logged.dialled.len() as u64;
     let most = schedule.attempts(&logged.model);
     if attempts > most {
-        return Err(format!("{attempts} attempts of {most}: {:?}", logged.dialled));
+        return Err(format!(
+            "{attempts} attempts of {most}: {:?}",
+            logged.dialled
+        ));
     }
     let lasted = end.at.since(stat.accepted.created_at).as_millis();
     if lasted > u128::from(patience) {
@@ -127,7 +135,10 @@ fn calls(world: &World, schedule: &Schedule, found: &[Logged]) -> Result<(), Str
         counted += calls.len();
         let dialled: usize = of_it.iter().map(|logged| logged.dialled.len()).sum();
         if calls.len() > dialled {
-            return Err(format!("{question}: {} calls, {dialled} logged", calls.len()));
+            return Err(format!(
+                "{question}: {} calls, {dialled} logged",
+                calls.len()
+            ));
         }
         let claimed = of_it.iter().filter(|l| l.stat.accepted.claim.is_some());
         let held = claimed.filter(|l| !l.end.release_claim).count();
@@ -141,9 +152,13 @@ fn calls(world: &World, schedule: &Schedule, found: &[Logged]) -> Result<(), Str
         }
         for (at, call) in calls.iter().enumerate() {
             let before = &calls[..at];
-            let ran = before.iter().any(|b| b.upstream == call.upstream && !b.refused);
+            let ran = before
+                .iter()
+                .any(|b| b.upstream == call.upstream && !b.refused);
             if ran {
-                return Err(format!("{question} was repeated and may have run: {calls:?}"));
+                return Err(format!(
+                    "{question} was repeated and may have run: {calls:?}"
+                ));
             }
         }
     }
@@ -160,7 +175,9 @@ fn places(world: &World, schedule: &Schedule) -> Result<(), String> {
     let routes = (0..schedule.routes.len()).map(|at| format!("r{at}"));
     let own = (0..schedule.upstreams.len()).map(|at| format!("u{at}-m"));
     for model in routes.chain(own) {
-        let routed = app.models.deployments(&model, ProviderDialect::OpenAiChat, || 0);
+        let routed = app
+            .models
+            .deployments(&model, ProviderDialect::OpenAiChat, || 0);
         let routed = routed.map_err(|_| format!("{model} is gone"))?;
         for at in std::iter::once(&routed.first).chain(&routed.others) {
             let sight = at.health.sight();

@@ -1,7 +1,8 @@
 //! The clients: they ask, leave, come back, follow each other's streams and cancel them.
 
+mod ask;
+
 use std::cell::RefCell;
-use std::fmt::Write as _;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -10,12 +11,15 @@ use crate::net::{Millis, Net};
 use crate::schedule::ClientPlan;
 use crate::talk::{News, Talk};
 use crate::tasks::Tasks;
+use ask::get;
 
-const PATH: &str = "/v1/chat/completions";
 /// How often a client comes back before it leaves it be.
 const TRIES: u32 = 60;
 /// Between two tries.
 const PAUSE: Millis = 2_000;
+
+/// What good links add to the time a client set.
+const SLACK: Millis = 2_000;
 
 /// Who is still there, by name.
 pub(crate) type Present = Rc<RefCell<Vec<String>>>;
@@ -37,6 +41,16 @@ struct Place {
     stream: Option<String>,
     seen: u64,
     over: bool,
+}
+
+/// A question, as it was put.
+#[derive(Clone, Copy)]
+struct Asked {
+    at: Millis,
+    /// How often the gateway had been disturbed.
+    troubles: u64,
+    /// It is the client's own first word.
+    fresh: bool,
 }
 
 /// What became of one exchange.
@@ -79,22 +93,6 @@ impl Client {
         });
     }
 
-    /// What it asks; the same for all who share a key.
-    fn question(&self) -> String {
-        match (self.plan.key, self.plan.model) {
-            (Some(key), Ok(route)) => format!("k{key}-r{route}-{}", self.plan.stream),
-            (Some(key), Err(own)) => format!("k{key}-u{own}-{}", self.plan.stream),
-            (None, _) => format!("q{}", self.number),
-        }
-    }
-
-    fn model(&self) -> String {
-        match self.plan.model {
-            Ok(route) => format!("r{route}"),
-            Err(upstream) => format!("u{upstream}-m"),
-        }
-    }
-
     async fn read_stream(&self) {
         let mut place = Place::default();
         let mut leaves = self.plan.leaves.iter();
@@ -104,7 +102,7 @@ impl Client {
                 Some(stream) => self.resume(stream, place.seen),
                 None => self.ask(attempt),
             };
-            let asked_at = self.net.now();
+            let asked = self.asks(place.stream.is_none());
             let talk = Talk::open(&self.net, &self.plan.link, &request).await;
             let Ok(mut talk) = talk else {
                 self.net.note(format!("{}: no answer", self.name));
@@ -117,6 +115,7 @@ impl Client {
             };
             self.learn(&talk, &mut place);
             if talk.head.status != 200 {
+                self.hears(asked);
                 match self.refused(talk, &place).await {
                     Came::Done => return,
                     Came::Again => self.net.sleep(PAUSE).await,
@@ -124,9 +123,7 @@ impl Client {
                 continue;
             }
             let leave_after = next_leave.map(|(events, _)| *events);
-            let away = self
-                .follow(&mut talk, &mut place, leave_after, asked_at)
-                .await;
+            let away = self.follow(&mut talk, &mut place, leave_after, asked).await;
             if place.over {
                 return;
             }
@@ -150,7 +147,7 @@ impl Client {
         talk: &mut Talk,
         place: &mut Place,
         leave_after: Option<u64>,
-        asked_at: Millis,
+        asked: Asked,
     ) -> bool {
         let mut read = 0;
         loop {
@@ -161,9 +158,7 @@ impl Client {
             match talk.next().await {
                 News::Event(stream, seq, frame) => {
                     if read == 0 {
-                        let took = self.net.now() - asked_at;
-                        self.net
-                            .note(format!("{}: {stream}.{seq} after {took} ms", self.name));
+                        self.hears(asked);
                     }
                     read += 1;
                     if place.over || seq != place.seen + 1 || place.stream.as_ref() != Some(&stream)
@@ -198,6 +193,31 @@ impl Client {
         }
     }
 
+    fn asks(&self, fresh: bool) -> Asked {
+        Asked {
+            at: self.net.now(),
+            troubles: self.board.seen(|seen| seen.troubles),
+            fresh,
+        }
+    }
+
+    /// It hears something: in the time it set, if nothing but the upstreams was in the way.
+    fn hears(&self, asked: Asked) {
+        let (now, link) = (self.net.now(), &self.plan.link);
+        let took = now - asked.at;
+        self.net
+            .note(format!("{} hears after {took} ms", self.name));
+        let Some(timeout) = self.plan.timeout.filter(|_| asked.fresh) else {
+            return;
+        };
+        let troubles = self.board.seen(|seen| seen.troubles);
+        let undisturbed = troubles == asked.troubles && self.plan.key.is_none();
+        if undisturbed && link.is_good(asked.at..now) && took > 1_000 * timeout + SLACK {
+            let what = format!("{} heard after {took} ms of {timeout} s", self.name);
+            self.board.violate(what);
+        }
+    }
+
     async fn read_whole(&self) {
         let mut place = Place::default();
         for attempt in 0..TRIES {
@@ -225,7 +245,8 @@ impl Client {
             }
             self.net.sleep(PAUSE).await;
         }
-        self.board.violate(format!("{} was not answered", self.name));
+        self.board
+            .violate(format!("{} was not answered", self.name));
     }
 
     /// The first answer names the stream; then others come, too.
@@ -272,11 +293,11 @@ impl Client {
             let mut tries = 0..TRIES;
             while !place.over && tries.next().is_some() {
                 let request = get(&stream, place.seen);
-                let asked_at = self.net.now();
+                let asked = self.asks(false);
                 let talk = Talk::open(&self.net, &self.plan.link, &request).await;
                 if let Ok(mut talk) = talk {
                     if talk.head.status == 200 {
-                        self.follow(&mut talk, &mut place, None, asked_at).await;
+                        self.follow(&mut talk, &mut place, None, asked).await;
                     } else if matches!(self.refused(talk, &place).await, Came::Done) {
                         break;
                     }
@@ -352,54 +373,6 @@ impl Client {
         self.board.count("refusals");
         Came::Done
     }
-
-    fn resume(&self, stream: &str, seen: u64) -> String {
-        if self.plan.posts_again {
-            self.post(&format!("last-event-id: {stream}.{seen}\r\n"))
-        } else {
-            get(stream, seen)
-        }
-    }
-
-    fn ask(&self, attempt: u32) -> String {
-        let mut headers = String::new();
-        if let Some(key) = self.plan.key {
-            let _ = write!(headers, "idempotency-key: k{key}-{}\r\n", self.question());
-        } else if self.plan.retries {
-            let _ = write!(headers, "x-stainless-retry-count: {attempt}\r\n");
-        }
-        if let Some(on_disconnect) = self.plan.on_disconnect {
-            let _ = write!(headers, "everstream-on-disconnect: {on_disconnect}\r\n");
-        }
-        if let Some(timeout) = self.plan.timeout {
-            let _ = write!(headers, "everstream-timeout: {timeout}s\r\n");
-        }
-        self.post(&headers)
-    }
-
-    fn post(&self, headers: &str) -> String {
-        let body = serde_json::json!({"model": self.model(), "stream": self.plan.stream,
-            "messages": [{"role": "user", "content": self.question()}]})
-        .to_string();
-        let length = body.len();
-        format!(
-            "POST {PATH} HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/json\r\n\
-             content-length: {length}\r\n{headers}\r\n{body}"
-        )
-    }
-}
-
-/// A read of a stream after an event.
-pub(crate) fn get(stream: &str, seen: u64) -> String {
-    let cursor = if seen > 0 {
-        format!("last-event-id: {stream}.{seen}\r\n")
-    } else {
-        String::new()
-    };
-    format!(
-        "GET /v1/streams/{stream} HTTP/1.1\r\nhost: 127.0.0.1\r\naccept: text/event-stream\r\n\
-         {cursor}\r\n"
-    )
 }
 
 /// Reads a stream whole, whoever it belongs to, and looks whether it is what everybody saw.

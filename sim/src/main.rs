@@ -73,7 +73,11 @@ fn main() -> ExitCode {
         lasted / 3_600_000,
         began.elapsed().as_secs_f32()
     );
-    println!("{} passed; {} failed", ran - failed.len() as u64, failed.len());
+    println!(
+        "{} passed; {} failed",
+        ran - failed.len() as u64,
+        failed.len()
+    );
     if failed.is_empty() {
         ExitCode::SUCCESS
     } else {

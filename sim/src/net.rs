@@ -335,6 +335,13 @@ impl State {
 }
 
 impl Link {
+    /// Whether a request and the first event pass within a second or so.
+    pub(crate) fn is_good(&self, time: Range<Millis>) -> bool {
+        let mut parted = self.parted.iter();
+        let whole = !parted.any(|p| p.start < time.end && time.start < p.end);
+        whole && self.latency.1 <= 100 && self.window >= 1 << 10
+    }
+
     /// The first moment from `at` on at which something can arrive.
     pub(crate) fn healed(&self, at: Millis) -> Millis {
         let parted = self.parted.iter().find(|parted| parted.contains(&at));

@@ -19,6 +19,10 @@ pub(crate) enum Piece {
 }
 
 /// One direction of a connection.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "they come in any combination"
+)]
 pub(crate) struct Lane {
     pub(crate) link: Arc<Link>,
     /// Its own, so that what other lanes do at the same moment does not matter.
@@ -206,8 +210,7 @@ impl AsyncWrite for Endpoint {
                 rest.len()
             };
             let (now, later) = rest.split_at(next);
-            self.net
-                .send(state, self.tx, Piece::Bytes(now.to_vec()));
+            self.net.send(state, self.tx, Piece::Bytes(now.to_vec()));
             rest = later;
         }
         Poll::Ready(Ok(taken.len()))

@@ -118,8 +118,9 @@ impl Provider {
             let question = request["messages"][0]["content"].as_str();
             let question = question.unwrap_or_default().to_owned();
             let name = self.number;
-            self.net
-                .note(format!("u{name} is asked {question} (call {number}): {act:?}"));
+            self.net.note(format!(
+                "u{name} is asked {question} (call {number}): {act:?}"
+            ));
             self.board.seen(|seen| {
                 seen.calls.push(Call {
                     upstream: self.number,
@@ -295,7 +296,8 @@ impl Play<'_> {
             }
             _ => {
                 self.said_all();
-                self.event(connection, &chunk(&json!({}), Some("stop"))).await?;
+                self.event(connection, &chunk(&json!({}), Some("stop")))
+                    .await?;
                 if self.usage {
                     let usage = json!({"prompt_tokens": 3, "completion_tokens": self.words.len(),
                         "total_tokens": 3 + self.words.len()});
@@ -366,7 +368,9 @@ async fn read_request(connection: &mut Endpoint) -> io::Result<Option<Value>> {
     loop {
         if let Some(end) = bytes.windows(4).position(|four| four == b"\r\n\r\n") {
             let head = String::from_utf8_lossy(&bytes[..end]).to_ascii_lowercase();
-            let length = head.lines().find_map(|l| l.strip_prefix("content-length: "));
+            let length = head
+                .lines()
+                .find_map(|l| l.strip_prefix("content-length: "));
             let length: usize = length.and_then(|l| l.parse().ok()).unwrap_or(0);
             if bytes.len() >= end + 4 + length {
                 let body = serde_json::from_slice(&bytes[end + 4..end + 4 + length]);

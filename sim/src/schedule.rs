@@ -55,6 +55,10 @@ pub(crate) struct RoutePlan {
 }
 
 #[derive(Debug)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "they come in any combination"
+)]
 pub(crate) struct ClientPlan {
     pub(crate) starts: Millis,
     pub(crate) link: Arc<Link>,
@@ -192,7 +196,11 @@ impl Schedule {
             .flat_map(|link| &link.parted)
             .map(|parted| parted.end - parted.start)
             .sum();
-        let down: Millis = self.troubles.iter().map(|trouble| trouble.down + 5_000).sum();
+        let down: Millis = self
+            .troubles
+            .iter()
+            .map(|trouble| trouble.down + 5_000)
+            .sum();
         seconds * 1_000 + parted + down
     }
 }
@@ -200,17 +208,15 @@ impl Schedule {
 fn link(random: &mut Random, parted: u64) -> Arc<Link> {
     let least = random.weighted(&[(2, 0), (5, 1), (2, 20), (1, 200)]);
     let most = least + random.weighted(&[(3, 0), (4, 5), (2, 60), (1, 900)]);
-    let parted = if random.chance(parted) {
+    let parted = random.chance(parted).then(|| {
         let start = random.between(0, 60_000);
-        vec![start..start + random.between(100, 40_000)]
-    } else {
-        Vec::new()
-    };
+        start..start + random.between(100, 40_000)
+    });
     Arc::new(Link {
         latency: (least, most),
         window: random.weighted(&[(1, 64), (2, 1 << 10), (4, 64 << 10)]),
         bandwidth: random.weighted(&[(1, 10), (2, 200), (4, 100_000)]),
-        parted,
+        parted: parted.into_iter().collect(),
     })
 }
 

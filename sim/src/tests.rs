@@ -4,7 +4,11 @@ use crate::world;
 fn a_seed_gives_one_schedule() {
     for seed in 1..20 {
         let (one, other) = (world::run(seed, false), world::run(seed, false));
-        assert_eq!((one.hash, one.lasted), (other.hash, other.lasted), "seed {seed}");
+        assert_eq!(
+            (one.hash, one.lasted),
+            (other.hash, other.lasted),
+            "seed {seed}"
+        );
     }
 }
 

@@ -14,10 +14,7 @@ pub(crate) struct Trace {
 impl Trace {
     /// `aloud` prints each line as it comes.
     pub(crate) fn new(aloud: bool) -> Self {
-        Self {
-            sum: 0,
-            aloud,
-        }
+        Self { sum: 0, aloud }
     }
 
     pub(crate) fn note(&mut self, now: Millis, what: &str) {

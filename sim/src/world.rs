@@ -69,7 +69,11 @@ pub(crate) fn run(seed: u64, aloud: bool) -> Outcome {
         disk: FaultyDisk::default(),
         config: schedule.config(),
         segment_bytes: schedule.segment_bytes,
-        links: schedule.upstreams.iter().map(|u| Arc::clone(&u.link)).collect(),
+        links: schedule
+            .upstreams
+            .iter()
+            .map(|u| Arc::clone(&u.link))
+            .collect(),
     };
     let mut world = World {
         net,
@@ -100,7 +104,10 @@ impl World {
         }
         let patience = schedule.patience();
         let present = Present::default();
-        for (number, plan) in std::mem::take(&mut schedule.clients).into_iter().enumerate() {
+        for (number, plan) in std::mem::take(&mut schedule.clients)
+            .into_iter()
+            .enumerate()
+        {
             let parts = (&self.net, &self.tasks, &self.board);
             Client::new(number, plan, parts, &present).start();
         }
@@ -114,7 +121,9 @@ impl World {
         }
         let quiet = |world: &Self| {
             let app = world.process.as_ref().and_then(Process::app);
-            app.is_some_and(|app| app.generator.registry.is_empty() && app.generator.tasks.is_empty())
+            app.is_some_and(|app| {
+                app.generator.registry.is_empty() && app.generator.tasks.is_empty()
+            })
         };
         if !self.until(patience, quiet) {
             self.board.violate("some generation never ends");
@@ -210,12 +219,14 @@ impl World {
         let gone = |process: &mut Process| process.is_dead() || process.is_over();
         if let Some(process) = self.process.take_if(gone) {
             self.net.note("the gateway is gone");
+            self.board.seen(|seen| seen.troubles += 1);
             process.kill();
         }
     }
 
     fn obey(&mut self, order: Order) {
         self.net.note(format!("order: {order:?}"));
+        self.board.seen(|seen| seen.troubles += 1);
         match (order, &self.process) {
             (Order::Start, None) => match Process::start(&self.host) {
                 Ok(process) => self.process = Some(process),

@@ -32,8 +32,14 @@ pub const QUEUE_TIMEOUT: Duration = Duration::from_secs(10);
 pub const QUEUE_RETRY_AFTER: Duration = Duration::from_secs(30);
 
 /// Most deployments whose state is kept: beyond it those that are not in use are forgotten. Clients
-/// may make up names of models; each costs some 500 bytes.
+/// may make up names of models; each costs some 900 bytes.
 pub const DEPLOYMENTS: usize = 1_024;
+/// The shortest time after which a second deployment is asked beside the first, where a percentile says
+/// when: below that a second request costs more than it wins.
+pub const HEDGE_FLOOR: Duration = Duration::from_millis(50);
+/// Most deployments that have metrics of their own, the first that are asked; all others share those
+/// of the model `other`. Each has some 35 lines.
+pub const METRIC_DEPLOYMENTS: usize = 256;
 /// The shortest time that a client may give an upstream for its first event.
 pub const LEAST_TIMEOUT: Duration = Duration::from_millis(1);
 /// Most choices of one answer that is translated; the APIs that have `n` take no more.
@@ -179,12 +185,23 @@ pub const REATTACH_LINGER: Duration = Duration::from_mins(5);
 pub const UPSTREAM_CANCEL_TIMEOUT: Duration = Duration::from_secs(10);
 /// Silence of an upstream between two events; its heartbeats do not count as progress.
 pub const UPSTREAM_EVENT_TIMEOUT: Duration = Duration::from_mins(2);
+/// How long an answer whose text has ended waits for its usage and its end mark. They come at once, and
+/// a client waits for them too.
+pub const UPSTREAM_END_MARK: Duration = Duration::from_secs(5);
 /// An upstream's list of models: the longest known one, of 400 models, has 600 KiB.
 pub const UPSTREAM_MODELS_BYTES: usize = 4 << 20;
 /// Longest time an upstream may take to send its list of models: a start waits for it.
 pub const UPSTREAM_MODELS_TIMEOUT: Duration = Duration::from_secs(5);
 /// How old an upstream's list of models may grow.
 pub const UPSTREAM_MODELS_REFRESH: Duration = Duration::from_mins(5);
+/// Longest time an upstream may take to answer a probe.
+pub const PROBE_TIMEOUT: Duration = Duration::from_secs(10);
+/// How often the connections to upstreams are looked over: for those that were closed, and for those
+/// that carry a request and say nothing.
+pub const UPSTREAM_WATCH: Duration = Duration::from_secs(5);
+/// An upstream's connection that carries a request is silent when so many looks in a row found that
+/// nothing had come. Most providers send something every 15 seconds.
+pub const UPSTREAM_SILENT_WATCHES: u32 = 6;
 /// How soon an upstream is asked again while its list is unknown.
 pub const UPSTREAM_MODELS_RETRY: Duration = Duration::from_secs(15);
 /// How long a start looks for model servers on this machine.
@@ -283,3 +300,7 @@ pub const UNKNOWN_KEY_FOR: Duration = Duration::from_mins(5);
 pub const KNOWN_KEY_FOR: Duration = Duration::from_mins(5);
 /// How long a key is used on that the database was asked for in vain.
 pub const KEY_RETRY: Duration = Duration::from_secs(5);
+/// The most copies of requests under way at once to a shadow deployment without a bound of its own.
+pub const SHADOWS: usize = 16;
+/// The longest time for the answer to a copy of a request.
+pub const SHADOW_TIMEOUT: Duration = Duration::from_mins(10);

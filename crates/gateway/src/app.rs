@@ -248,6 +248,9 @@ impl App {
         let models = Arc::clone(&self.models);
         self.lifecycle
             .spawn(|stop| async move { models.run(stop).await });
+        let models = Arc::clone(&self.models);
+        self.lifecycle
+            .spawn(|stop| async move { models.probe(stop).await });
         let log = Arc::clone(&self.log);
         self.lifecycle.every(RETAIN_EVERY, move || {
             let log = Arc::clone(&log);
@@ -262,6 +265,11 @@ impl App {
         let generator = self.generator.clone();
         self.lifecycle.every(WATCH_EVERY, move || {
             generator.tell_of_stall();
+            std::future::ready(())
+        });
+        let models = Arc::clone(&self.models);
+        self.lifecycle.every(limits::UPSTREAM_WATCH, move || {
+            models.watch();
             std::future::ready(())
         });
         let generator = self.generator.clone();

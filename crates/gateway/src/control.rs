@@ -2,8 +2,8 @@
 //! `<data_dir>/control/`, and one line each way.
 //!
 //! - `cancel <stream>`: whoever writes the stream stops it; `yes`, or `no` from all others.
-//! - `takeover`: the process that listens answers `listener` with the listening descriptor beside
-//!   it, and goes on as before until the other side says `ready`. Then it drains. A successor that
+//! - `takeover`: the process that listens answers `listener` with the listening descriptors beside
+//!   it, that for clients first, and goes on as before until the other side says `ready`. Then it drains. A successor that
 //!   fails to start therefore costs nothing; one that works refuses nobody, because the socket and
 //!   its accept queue are never closed.
 
@@ -66,9 +66,11 @@ impl Peers {
         let peers = self.dir.as_deref().map(connections).unwrap_or_default();
         for mut peer in peers {
             peer.write_all(b"takeover\n")?;
-            if let Some(listener) = receive(&peer)? {
+            let mut listeners = receive(&peer)?.into_iter().map(TcpListener::from);
+            if let Some(listener) = listeners.next() {
                 return Ok(Some(Takeover {
-                    listener: TcpListener::from(listener),
+                    listener,
+                    others: listeners.collect(),
                     peer,
                 }));
             }
@@ -82,6 +84,8 @@ impl Peers {
 pub struct Takeover {
     /// The socket.
     pub listener: TcpListener,
+    /// Further ones, such as that for operators.
+    pub others: Vec<TcpListener>,
     peer: UnixStream,
 }
 
@@ -102,10 +106,10 @@ pub struct Control {
 pub struct Handles {
     /// Whose generations can be cancelled.
     pub registry: Arc<Registry>,
-    /// The listening socket to hand over; locked while a successor gets ready, as there can be
-    /// only one. Gone once it is: a socket that is still open here could not be bound again if the
-    /// successor died.
-    pub listener: Mutex<Option<OwnedFd>>,
+    /// The listening sockets to hand over, that for clients first; locked while a successor gets
+    /// ready, as there can be only one. Gone once it is: a socket that is still open here could not
+    /// be bound again if the successor died.
+    pub listeners: Mutex<Vec<OwnedFd>>,
     /// Told when a successor serves.
     pub replaced: CancellationToken,
 }
@@ -167,8 +171,8 @@ impl Handles {
                 }
                 peer.write_all(if live.is_some() { b"yes\n" } else { b"no\n" })
             }
-            ("takeover", _) => match self.listener.try_lock() {
-                Ok(listener) if listener.is_some() => self.hand_over(peer, listener),
+            ("takeover", _) => match self.listeners.try_lock() {
+                Ok(listeners) if !listeners.is_empty() => self.hand_over(peer, listeners),
                 _ => peer.write_all(b"no\n"),
             },
             _ => peer.write_all(b"no\n"),
@@ -178,15 +182,13 @@ impl Handles {
     fn hand_over(
         &self,
         peer: &UnixStream,
-        mut listener: MutexGuard<'_, Option<OwnedFd>>,
+        mut listeners: MutexGuard<'_, Vec<OwnedFd>>,
     ) -> io::Result<()> {
-        tracing::info!("a successor asks for the listening socket");
-        if let Some(listener) = &*listener {
-            send(peer, listener.as_fd())?;
-        }
+        tracing::info!("a successor asks for the listening sockets");
+        send(peer, &listeners)?;
         peer.set_read_timeout(Some(limits::TAKEOVER_PATIENCE))?;
         if read_line(peer).is_ok_and(|line| line == "ready") {
-            *listener = None;
+            listeners.clear();
             self.replaced.cancel();
         } else {
             tracing::warn!("the successor did not get ready; this process goes on");
@@ -223,12 +225,15 @@ fn read_line(peer: &UnixStream) -> io::Result<String> {
     Ok(line.trim_end().to_owned())
 }
 
-fn send(peer: &UnixStream, descriptor: BorrowedFd<'_>) -> io::Result<()> {
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+/// Most descriptors that go over at once.
+const LISTENERS: usize = 4;
+
+fn send(peer: &UnixStream, descriptors: &[OwnedFd]) -> io::Result<()> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(LISTENERS))];
     let mut ancillary = SendAncillaryBuffer::new(&mut space);
-    let descriptors = [descriptor];
+    let descriptors: Vec<BorrowedFd<'_>> = descriptors.iter().map(AsFd::as_fd).collect();
     if !ancillary.push(SendAncillaryMessage::ScmRights(&descriptors)) {
-        return Err(io::Error::other("no room for a descriptor"));
+        return Err(io::Error::other("no room for the descriptors"));
     }
     sendmsg(
         peer,
@@ -239,10 +244,10 @@ fn send(peer: &UnixStream, descriptor: BorrowedFd<'_>) -> io::Result<()> {
     Ok(())
 }
 
-/// The descriptor that came with an answer; `None` when there was none with it.
-fn receive(peer: &UnixStream) -> io::Result<Option<OwnedFd>> {
+/// The descriptors that came with an answer.
+fn receive(peer: &UnixStream) -> io::Result<Vec<OwnedFd>> {
     peer.set_read_timeout(Some(PATIENCE))?;
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(LISTENERS))];
     let mut ancillary = RecvAncillaryBuffer::new(&mut space);
     let mut text = [0; 16];
     let flags = RecvFlags::CMSG_CLOEXEC;
@@ -252,11 +257,11 @@ fn receive(peer: &UnixStream) -> io::Result<Option<OwnedFd>> {
         &mut ancillary,
         flags,
     )?;
-    let mut descriptors = ancillary.drain().flat_map(|message| match message {
+    let descriptors = ancillary.drain().flat_map(|message| match message {
         RecvAncillaryMessage::ScmRights(descriptors) => descriptors.collect(),
         _ => Vec::new(),
     });
-    Ok(descriptors.next())
+    Ok(descriptors.collect())
 }
 
 #[cfg(test)]
@@ -265,11 +270,12 @@ mod tests {
 
     fn handles(registry: &Arc<Registry>) -> (Handles, CancellationToken, std::net::SocketAddr) {
         let listener = TcpListener::bind("127.0.0.78:0").unwrap();
+        let admin = TcpListener::bind("127.0.0.78:0").unwrap();
         let address = listener.local_addr().unwrap();
         let replaced = CancellationToken::new();
         let handles = Handles {
             registry: Arc::clone(registry),
-            listener: Mutex::new(Some(listener.into())),
+            listeners: Mutex::new(vec![listener.into(), admin.into()]),
             replaced: replaced.clone(),
         };
         (handles, replaced, address)
@@ -281,11 +287,15 @@ mod tests {
         let (ours, theirs) = UnixStream::pair().unwrap();
         let old = std::thread::spawn(move || handles.try_answer(&theirs));
         (&ours).write_all(b"takeover\n").unwrap();
-        let listener = TcpListener::from(receive(&ours).unwrap().unwrap());
+        let mut listeners = receive(&ours).unwrap().into_iter().map(TcpListener::from);
+        let listener = listeners.next().unwrap();
         assert_eq!(listener.local_addr().unwrap(), address);
         assert!(!replaced.is_cancelled());
+        let others: Vec<_> = listeners.collect();
+        assert_eq!(others.len(), 1);
         Takeover {
             listener,
+            others,
             peer: ours,
         }
         .ready()
@@ -308,7 +318,7 @@ mod tests {
         let first = Arc::clone(&handles);
         let old = std::thread::spawn(move || first.try_answer(&theirs));
         (&ours).write_all(b"takeover\n").unwrap();
-        let listener = TcpListener::from(receive(&ours).unwrap().unwrap());
+        let listener = TcpListener::from(receive(&ours).unwrap().swap_remove(0));
         let address = listener.local_addr().unwrap();
         assert!(refused(&handles));
         (&ours).write_all(b"ready\n").unwrap();
@@ -325,7 +335,7 @@ mod tests {
         let (ours, theirs) = UnixStream::pair().unwrap();
         let old = std::thread::spawn(move || handles.try_answer(&theirs));
         (&ours).write_all(b"takeover\n").unwrap();
-        assert!(receive(&ours).unwrap().is_some());
+        assert_eq!(receive(&ours).unwrap().len(), 2);
         drop(ours);
         old.join().unwrap().unwrap();
         assert!(!replaced.is_cancelled());

@@ -4,6 +4,7 @@
 //! What there is to set is declared once, in this file, by `settings!`. The checks, the JSON Schema
 //! and the documentation all come from that declaration.
 
+mod admin;
 mod aws;
 mod check;
 mod describe;
@@ -30,6 +31,7 @@ use describe::{Settings as _, choices, settings};
 use kinds::{choice, duration, flag, size, whole};
 use spec::{list, map, section, sections};
 
+pub use admin::AdminListen;
 pub use env::Env;
 pub use mistake::{ConfigErrors, Mistake, Place};
 pub use reference::{example, json_schema, markdown};
@@ -81,6 +83,8 @@ settings! {
         tls: TlsConfig = section();
         /// Where keys, budgets and the ledger are.
         database: DatabaseConfig = section();
+        /// The listener for operators.
+        admin: AdminConfig = section();
         /// What the program says about itself.
         telemetry: TelemetryConfig = section();
         /// Where streams are kept, and for how long.
@@ -138,6 +142,23 @@ choices! {
         Required = "required",
         /// Those that have one.
         Optional = "optional",
+    }
+}
+
+settings! {
+    /// `[admin]`: the listener for operators: the state of the upstreams, and metrics.
+    pub struct AdminConfig {
+        /// Its address, or `off`. Clients have nothing to look for there. Beyond loopback, a key is
+        /// required. If the usual address is taken, the gateway runs without this listener.
+        listen: AdminListen = admin::listen()
+            .or(AdminListen::USUAL)
+            .variable("EVERSTREAM_ADMIN_LISTEN");
+        /// The key that operators show, as `Authorization: Bearer`; no key of a client is one.
+        /// Without it, every program on this machine may use the listener.
+        key: Option<Secret> = values::secret()
+            .example("${EVERSTREAM_ADMIN_KEY}")
+            .variable("EVERSTREAM_ADMIN_KEY")
+            .optional();
     }
 }
 
@@ -390,6 +411,12 @@ settings! {
         /// Makes `max_concurrency` adapt itself: it falls, never below this, while the upstream refuses
         /// requests for want of room or starves them, and rises again with what is served.
         min_concurrency: Option<u32> = whole(1..=1_000_000).example(4).optional();
+        /// How often it is asked whether it is there, beside what the traffic shows: a probe that
+        /// fails counts against all its deployments on routes, one that is answered helps those
+        /// that are left alone to come back. Not at all if absent.
+        probe_interval: Option<Duration> = duration(SECOND..=HOUR).example("30s").optional();
+        /// What such a probe gets, below `base_url`. The list of models if absent.
+        probe_path: Option<String> = values::probe_path().example("/models").optional();
     }
 }
 
@@ -457,6 +484,7 @@ impl Config {
             check::add_keys_of_environment(config, &mut reader);
             upstream::complete(config, &mut reader);
             check::check(config, &mut reader);
+            admin::check(config, &mut reader);
             routes::check(config, &mut reader);
             aws::check(config, &mut reader);
         }

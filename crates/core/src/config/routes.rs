@@ -8,6 +8,7 @@ use super::spec::sections;
 use super::{Config, values};
 use crate::dialect::takes_prefix;
 use crate::policy::attempt::AttemptPolicy;
+use crate::policy::hedge::HedgeAfter;
 use crate::policy::recovery::OnCut;
 use crate::policy::select::Strategy;
 
@@ -27,6 +28,11 @@ settings! {
         /// Requests may run twice: one that may have run is asked once more of the same deployment,
         /// too.
         idempotent: bool = flag().or(false);
+        /// For streamed answers: another deployment is asked too when the first content is so late. That
+        /// is a time, or a percentile of what the first deployment took of late. Whoever has content
+        /// first is the answer; the other is dropped, and may cost. Counts as one of the `attempts`, and
+        /// as a retry of the deployment that is asked. Absent: never.
+        hedge_after: Option<HedgeAfter> = values::hedge_after().example("p95").optional();
         /// What becomes of an answer that was cut after some of it was delivered: it goes on at a
         /// deployment that is able to (`recover`), which is charged as two requests, or the failure
         /// is told (`fail`). A request says otherwise with `Everstream-On-Cut`.
@@ -59,6 +65,14 @@ settings! {
         /// It says the same to the same request each time, if that has `temperature` 0 and a `seed`:
         /// its engine is batch-invariant. Then an answer that was cut is run again.
         deterministic: bool = flag().or(false);
+        /// A canary: this percentage of the requests asks it first, whatever its priority; all
+        /// others ask it only after all others of the route. A session (`Everstream-Session`, or
+        /// else what the body has as `prompt_cache_key`, `user` or the like) stays on its side.
+        canary: Option<u32> = whole(0..=100).example(5).optional();
+        /// Shadow traffic: a copy of this percentage of the requests goes to it. Clients never hear
+        /// of it, or wait for it: its answer is read and dropped, and what became of it is logged
+        /// and counted. It costs what its provider takes. It is no part of the order of the route.
+        shadow: u32 = whole(0..=100).or(0);
     }
 }
 
@@ -86,20 +100,40 @@ pub(super) fn check(config: &Config, reader: &mut Reader<'_>) {
     }
     for (index, route) in config.routes.iter().enumerate() {
         let section = format!("routes[{index}]");
-        if route.deployments.is_empty() {
-            let fault = Fault::from("the route leads nowhere")
-                .hint("add `[[routes.deployments]]` with an `upstream`");
+        if route.deployments.iter().all(|at| at.shadow > 0) {
+            let fault = Fault::from("the route leads nowhere").hint(
+                "add `[[routes.deployments]]` with an `upstream`, and not only with `shadow`",
+            );
             reader.note_at(&section, fault);
         }
         if config.aliases.contains_key(&route.model) {
             let fault = Fault::from("there is an alias of the same name, which goes before");
             reader.note_at(&format!("{section}.model"), fault);
         }
+        trials(route, &section, reader);
         for (place, deployment) in route.deployments.iter().enumerate() {
             let section = format!("{section}.deployments[{place}]");
             upstream_exists(&deployment.upstream, &section, reader);
             twice(route, place, &section, reader);
             continues(config, route, place, &section, reader);
+        }
+    }
+}
+
+/// Canaries share the requests, and shadows are given none.
+fn trials(route: &RouteConfig, section: &str, reader: &mut Reader<'_>) {
+    let mut sum = 0;
+    for (place, at) in route.deployments.iter().enumerate() {
+        let field = format!("{section}.deployments[{place}].canary");
+        let Some(share) = at.canary else { continue };
+        if at.shadow > 0 {
+            let fault = Fault::from("it is a `shadow`, too");
+            reader.note_at(&field, fault.hint("an upstream is the one or the other"));
+        }
+        sum += share;
+        if sum > 100 {
+            let fault = Fault::from("the canaries of the route have more than 100 percent");
+            reader.note_at(&field, fault);
         }
     }
 }

@@ -13,6 +13,7 @@ use super::mistake::{Fault, did_you_mean, nearest};
 use super::spec::Scalar;
 use crate::id::ProjectId;
 use crate::policy::disconnect::OnDisconnect;
+use crate::policy::hedge::HedgeAfter;
 use crate::provider::{self, PROVIDERS, Provider};
 use crate::record::Digest;
 use crate::secret::Secret;
@@ -339,22 +340,38 @@ fn check_authority(authority: &str) -> Result<(), Fault> {
 pub(super) fn listen() -> Scalar<SocketAddr> {
     text(
         "an IP address and a port, such as `127.0.0.1:8080`",
-        |address| {
-            if let Some(port) = address.strip_prefix("localhost:") {
-                let port = port.parse().map_err(|_| "not a port")?;
-                return Ok(SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
-            }
-            address.parse().map_err(|_| {
-                let fault = Fault::from("not an address");
-                match address.strip_prefix(':').map(str::parse::<u16>) {
-                    Some(Ok(port)) => fault.hint(format!(
-                        "write `127.0.0.1:{port}`, or `0.0.0.0:{port}` for all interfaces"
-                    )),
-                    _ => fault,
-                }
-            })
-        },
+        address,
     )
+}
+
+/// See [`listen`].
+pub(super) fn address(address: &str) -> Result<SocketAddr, Fault> {
+    if let Some(port) = address.strip_prefix("localhost:") {
+        let port = port.parse().map_err(|_| "not a port")?;
+        return Ok(SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
+    }
+    address.parse().map_err(|_| {
+        let fault = Fault::from("not an address");
+        match address.strip_prefix(':').map(str::parse::<u16>) {
+            Some(Ok(port)) => fault.hint(format!(
+                "write `127.0.0.1:{port}`, or `0.0.0.0:{port}` for all interfaces"
+            )),
+            _ => fault,
+        }
+    })
+}
+
+/// The path of a request to an upstream, below its address.
+pub(super) fn probe_path() -> Scalar<String> {
+    text("a path that begins with `/`", |path| {
+        if !path.starts_with('/') {
+            Err("a path begins with `/`".into())
+        } else if path.len() > 1024 || path.bytes().any(|b| !b.is_ascii_graphic() || b == b'#') {
+            Err("a path has at most 1024 visible ASCII characters, and no `#`".into())
+        } else {
+            Ok(path.to_owned())
+        }
+    })
 }
 
 pub(super) fn path() -> Scalar<PathBuf> {
@@ -403,5 +420,13 @@ pub(super) fn level() -> Scalar<String> {
 pub(super) fn on_disconnect() -> Scalar<OnDisconnect> {
     text("`continue`, `cancel` or `linger:<duration>`", |text| {
         text.parse().map_err(|_| "no such policy".into())
+    })
+}
+
+/// When a second deployment is asked.
+pub(super) fn hedge_after() -> Scalar<HedgeAfter> {
+    let allowed = "a duration, or a percentile from `p50` to `p99`";
+    text(allowed, |text| {
+        text.parse().map_err(|_| "neither of these".into())
     })
 }

@@ -33,7 +33,7 @@ mod traits;
 mod translate;
 mod wire;
 
-pub use affinity::affinity;
+pub use affinity::{Affinity, affinity};
 pub use attach::{Handle, HandleCall, Tally};
 pub use continuation::{Prefix, abilities, continuation_body, takes_prefix};
 pub use prepare::{continued_body, upstream_body};

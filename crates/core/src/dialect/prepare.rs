@@ -29,7 +29,11 @@ pub fn upstream_body(
     let surface = envelope.surface();
     if surface.passes_through(provider) {
         let ask_usage = target.stream && target.traits.usage_in_streams;
-        let body = envelope.upstream_body(target.model, ask_usage, target.stream);
+        let body = if runs_alone(envelope, target) {
+            envelope.background_body(target.model)
+        } else {
+            envelope.upstream_body(target.model, ask_usage, target.stream)
+        };
         return Ok(match surface {
             Surface::Messages => anthropic::unseal(&body),
             Surface::Responses => openai_responses::unseal(&body),
@@ -80,6 +84,16 @@ pub(super) fn asked<'a>(
 /// The body of a request of OpenAI's responses for the upstream that has the response before it, and
 /// knows that as `previous`.
 pub fn continued_body(envelope: &Envelope, previous: &str, target: &Target<'_>) -> Bytes {
-    let body = envelope.upstream_body(target.model, false, target.stream);
+    let body = if runs_alone(envelope, target) {
+        envelope.background_body(target.model)
+    } else {
+        envelope.upstream_body(target.model, false, target.stream)
+    };
     openai_responses::continued(&body, previous)
+}
+
+/// Whether the upstream is to run a response without a connection, as the client wants it from us.
+fn runs_alone(envelope: &Envelope, target: &Target<'_>) -> bool {
+    let responses = envelope.surface() == Surface::Responses;
+    responses && envelope.background && target.stream && target.traits.background
 }

@@ -9,6 +9,7 @@ use std::time::Duration;
 use crate::fault::{Fault, FaultKind};
 use crate::id::UnixMillis;
 use crate::policy::breaker::Verdict;
+use crate::policy::hedge::HedgeAfter;
 
 /// What went wrong, as far as it matters for what comes next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -84,6 +85,7 @@ impl FailureKind {
             FaultKind::Overloaded => Self::Overloaded,
             FaultKind::Invalid | FaultKind::TooLarge if is_too_long(fault) => Self::ContextLength,
             FaultKind::Invalid | FaultKind::TooLarge => Self::BadRequest,
+            FaultKind::Server if matches!(fault.status, Some(503 | 529)) => Self::Overloaded,
             FaultKind::Timeout
             | FaultKind::Interrupted
             | FaultKind::Cancelled
@@ -179,6 +181,8 @@ pub struct AttemptPolicy {
     pub idempotent: bool,
     /// The longest pause that is waited for.
     pub longest_pause: Duration,
+    /// When another deployment is asked beside the first, if ever.
+    pub hedge_after: Option<HedgeAfter>,
 }
 
 impl Default for AttemptPolicy {
@@ -188,6 +192,7 @@ impl Default for AttemptPolicy {
             attempts_each: 3,
             idempotent: false,
             longest_pause: Duration::from_secs(20),
+            hedge_after: None,
         }
     }
 }
@@ -236,7 +241,22 @@ impl AttemptPolicy {
         attempts_each: 1,
         idempotent: false,
         longest_pause: Duration::ZERO,
+        hedge_after: None,
     };
+
+    /// Until when a deployment that was asked at `asked_at` is waited for, so that one of the
+    /// `others` has a chance before the client is gone: for half of the time that is left. `None`
+    /// if the client waits for ever, or nobody else is asked.
+    pub fn share(
+        &self,
+        asked_at: UnixMillis,
+        deadline: Option<UnixMillis>,
+        made: u32,
+        others: usize,
+    ) -> Option<UnixMillis> {
+        let left = deadline?.since(asked_at);
+        (others > 0 && made < self.attempts).then(|| asked_at.plus(left / 2))
+    }
 
     /// Decides. Another deployment comes before a pause, as somebody waits.
     pub fn decide(&self, now: UnixMillis, failure: Failure, standing: &Standing) -> Next {

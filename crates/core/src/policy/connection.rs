@@ -18,6 +18,14 @@ pub enum ConnectionState {
 }
 
 impl ConnectionState {
+    /// All of them.
+    pub const ALL: [Self; 4] = [
+        Self::Disconnected,
+        Self::Connecting,
+        Self::Connected,
+        Self::HeartbeatLost,
+    ];
+
     /// The name, in the API and in metrics.
     pub const fn as_str(self) -> &'static str {
         match self {

@@ -7,6 +7,7 @@ use crate::id::UnixMillis;
 use crate::policy::attempt::FailureKind;
 use crate::policy::backoff::{RetryBudget, RetryBudgetSettings};
 use crate::policy::breaker::{Breaker, BreakerSettings, BreakerState, Permit, Verdict};
+use crate::policy::hedge::{HedgeAfter, LatencySketch};
 use crate::policy::keys::Keys;
 use crate::policy::overload::{Capacity, Ceiling, Load};
 use crate::policy::select::PeakEwma;
@@ -46,6 +47,7 @@ pub struct DeploymentState {
     capacity: Capacity,
     retries: RetryBudget,
     latency: PeakEwma,
+    first_contents: LatencySketch,
     keys: Keys,
     heeds_limits: bool,
     /// It wants to be left alone until then.
@@ -53,6 +55,7 @@ pub struct DeploymentState {
     /// An operator took it out.
     drained: bool,
     outcomes: Outcomes,
+    last_failure: Option<(FailureKind, UnixMillis)>,
 }
 
 /// Leave to ask a deployment once.
@@ -94,6 +97,8 @@ pub struct Report {
     pub retry_after: Option<Duration>,
     /// How long it took to say something.
     pub first_content: Option<Duration>,
+    /// The answer was to be streamed; else its first content is all of it.
+    pub streamed: bool,
 }
 
 /// What became of all attempts since the start.
@@ -122,10 +127,14 @@ pub struct Sight {
     pub latency_micros: u64,
     /// Thousandths of its weight.
     pub share: u32,
+    /// How many keys there are, and how many of them do not rest.
+    pub keys: (usize, usize),
     /// Failures and all outcomes in the breaker's window.
     pub recent: (u32, u32),
     /// What became of all attempts.
     pub outcomes: Outcomes,
+    /// What failed last, and when.
+    pub last_failure: Option<(FailureKind, UnixMillis)>,
 }
 
 /// Left alone for so long when a rate limit names no time.
@@ -141,11 +150,13 @@ impl DeploymentState {
             capacity: Capacity::new(settings.ceiling),
             retries: RetryBudget::new(settings.retries, now),
             latency: PeakEwma::default(),
+            first_contents: LatencySketch::default(),
             keys: Keys::new(settings.keys),
             heeds_limits: settings.heeds_limits,
             limited_until: UnixMillis(0),
             drained: false,
             outcomes: Outcomes::default(),
+            last_failure: None,
         }
     }
 
@@ -190,6 +201,12 @@ impl DeploymentState {
         self.retries.withdraw(now)
     }
 
+    /// How long its first content may take before another deployment is asked beside; `None` while too
+    /// little is known of it.
+    pub fn hedge_after(&mut self, now: UnixMillis, after: HedgeAfter) -> Option<Duration> {
+        after.time(&mut self.first_contents, now)
+    }
+
     /// An attempt is over.
     #[expect(
         clippy::needless_pass_by_value,
@@ -215,6 +232,9 @@ impl DeploymentState {
         self.capacity.leave(now, load);
         if let Some(took) = report.first_content {
             self.latency.observe(now, took);
+            if report.streamed {
+                self.first_contents.observe(now, took);
+            }
         }
         if report.failure == Some(FailureKind::Overloaded)
             && self.heeds_limits
@@ -223,6 +243,20 @@ impl DeploymentState {
             self.limited_until = self.limited_until.max(now.plus(alone));
         }
         self.outcomes.count(&report);
+        self.last_failure = report.failure.map(|kind| (kind, now)).or(self.last_failure);
+    }
+
+    /// Takes what came of asking whether it is there, without a request of anybody's. An answer to
+    /// that is no proof while requests go through, and may end a time of trying.
+    pub fn probed(&mut self, now: UnixMillis, answered: bool) {
+        let verdict = match (answered, self.breaker.state(now)) {
+            (false, _) => Verdict::Failure,
+            (true, BreakerState::HalfOpen) => Verdict::Success,
+            (true, BreakerState::Closed | BreakerState::Open) => return,
+        };
+        if let Ok(permit) = self.breaker.admit(now) {
+            self.breaker.report(now, permit, verdict);
+        }
     }
 
     /// How many keys there are, and how many of them do not rest.
@@ -257,8 +291,10 @@ impl DeploymentState {
             limit: self.capacity.limit(),
             latency_micros: self.latency.micros(now),
             share: self.breaker.share(now),
+            keys: self.keys(now),
             recent: self.breaker.recent(now),
             outcomes: self.outcomes,
+            last_failure: self.last_failure,
         }
     }
 }

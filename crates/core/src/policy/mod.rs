@@ -7,6 +7,7 @@ pub mod breaker;
 pub mod connection;
 pub mod deployment;
 pub mod disconnect;
+pub mod hedge;
 pub mod keys;
 pub mod limit;
 pub mod overload;

@@ -74,6 +74,37 @@ pub struct Deployment<'a> {
     pub share: u32,
     /// It takes no request just now.
     pub unavailable: bool,
+    /// Whether it is on trial, and tried with this request.
+    pub trial: Trial,
+}
+
+/// Whether a deployment is asked before its time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Trial {
+    /// It is on trial, and this is one of the requests that it is tried with: it comes first.
+    Drawn,
+    /// It is not on trial.
+    #[default]
+    None,
+    /// It is on trial, and tried with others: it comes after all that are not.
+    PassedOver,
+}
+
+/// The place of the share, in percent, that a request falls into, if it falls into one. The same
+/// session falls into the same, and stays in a share that grows. Without a session `seed` decides,
+/// which is any number, evenly spread. `name` tells one decision from another.
+pub fn draw(
+    name: &str,
+    shares: impl IntoIterator<Item = u32>,
+    session: Option<u64>,
+    seed: u64,
+) -> Option<usize> {
+    let drawn = Random::of(session.unwrap_or(seed), name).below(100);
+    let mut end = 0;
+    shares.into_iter().position(|share| {
+        end += u64::from(share);
+        drawn < end
+    })
 }
 
 /// The places of `deployments` in the order in which they are asked. `seed` is any number, evenly
@@ -93,6 +124,7 @@ pub fn order(
             let held_back = random.below(1_000) >= u64::from(deployment.share);
             let rank = Rank {
                 unavailable: deployment.unavailable,
+                trial: deployment.trial,
                 priority: deployment.priority,
                 held_back: held_back || deployment.weight == 0,
                 score: score(strategy, deployment, key, &mut random),
@@ -115,6 +147,7 @@ pub fn order(
 #[derive(Clone, Copy, Debug)]
 struct Rank {
     unavailable: bool,
+    trial: Trial,
     priority: u32,
     held_back: bool,
     score: f64,
@@ -122,10 +155,14 @@ struct Rank {
 }
 
 impl Rank {
+    /// What stands above every strategy.
+    const fn coarse(&self) -> (bool, Trial, u32, bool) {
+        (self.unavailable, self.trial, self.priority, self.held_back)
+    }
+
     fn compare(&self, other: &Self) -> std::cmp::Ordering {
-        let coarse = |rank: &Self| (rank.unavailable, rank.priority, rank.held_back);
-        coarse(self)
-            .cmp(&coarse(other))
+        self.coarse()
+            .cmp(&other.coarse())
             .then(self.score.total_cmp(&other.score))
             .then(self.tie.cmp(&other.tie))
     }
@@ -154,12 +191,11 @@ fn score(strategy: Strategy, deployment: &Deployment<'_>, key: u64, random: &mut
 /// Puts the better of two in front: all requests of a moment would else go to the best one. Only
 /// those of the first rank are drawn.
 fn prefer_better_of_two(ranked: &mut [(Rank, usize)], random: &mut Random) {
-    let coarse = |rank: &Rank| (rank.unavailable, rank.priority, rank.held_back);
-    let Some(first) = ranked.iter().map(|(rank, _)| coarse(rank)).min() else {
+    let Some(first) = ranked.iter().map(|(rank, _)| rank.coarse()).min() else {
         return;
     };
     let mut eligible: Vec<usize> = (0..ranked.len())
-        .filter(|&at| coarse(&ranked[at].0) == first)
+        .filter(|&at| ranked[at].0.coarse() == first)
         .collect();
     if eligible.len() < 3 {
         return;

@@ -131,14 +131,16 @@ pub struct Head {
 }
 
 /// Audit: an attempt of which nobody heard anything, before another one was made or the failure of an
-/// earlier one was told. What it may have cost is not in the usage of the answer.
+/// earlier one was told. What it may have cost is not in the usage of the answer. Of two that ran beside
+/// each other, the head of the one that was abandoned lies before this record, that of the other behind.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Abandoned {
     /// Which attempt.
     pub attempt: u32,
     /// The upstream that was asked.
     pub upstream: String,
-    /// Why, as the name of a [`FailureKind`](crate::policy::attempt::FailureKind).
+    /// Why, as the name of a [`FailureKind`](crate::policy::attempt::FailureKind), or
+    /// [`HEDGE_LOST`](crate::writer::HEDGE_LOST).
     pub reason: String,
     /// The status that the upstream's failure had, or stands for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -146,6 +148,12 @@ pub struct Abandoned {
     /// True when the provider surely ran nothing.
     #[serde(default)]
     pub nothing_ran: bool,
+    /// What it used, of one that was dropped because nobody needed it any more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub usage: Option<Usage>,
+    /// The upstream that goes on, of one beside which another attempt ran.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub instead: Option<String>,
 }
 
 /// Audit: where an answer was cut, and who made it up to there. The events since the seam before, or

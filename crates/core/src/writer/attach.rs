@@ -13,8 +13,10 @@ use crate::policy::reattach::{self, HEAD_TIMEOUT};
 use crate::record::{Record, Seam, SeamKind};
 
 use super::answer::{Answer, Step};
+use super::hedge::Hedging;
 use super::outcome::Outcome;
-use super::{Output, Phase, UpstreamHead, Wait, Writer};
+use super::patience::Wait;
+use super::{Output, Phase, UpstreamHead, Writer};
 
 /// The way back to the provider's stream of the attempt under way.
 #[derive(Debug, Default)]
@@ -61,14 +63,19 @@ impl Attach {
     pub(super) fn is_over(&mut self) {
         self.handle = None;
     }
+
+    /// The run that goes on at the provider without its connection, if there is one.
+    pub(super) fn into_run(self) -> Option<Handle> {
+        self.handle
+    }
 }
 
 impl Writer {
-    /// The provider's stream can be found again by this, if nothing was delivered of anything else.
-    /// Said durably before any of it.
-    pub(super) fn found(&mut self, handle: &Handle, outputs: &mut Vec<Output>) {
+    /// The provider's stream can be found again by this, if nothing was delivered of anything else. True
+    /// if that is to be logged now, at the latest together with the first event.
+    pub(super) fn found(&mut self, handle: &Handle) -> bool {
         if self.attach.handle.is_some() {
-            return;
+            return false;
         }
         for record in &mut self.answer.pending {
             if let Record::Head(head) = record {
@@ -76,9 +83,13 @@ impl Writer {
             }
         }
         self.attach.handle = Some(handle.clone());
-        if !self.answer.pending.is_empty() {
-            outputs.push(Output::Append(std::mem::take(&mut self.answer.pending)));
-        }
+        // A head says not whose it is: beside another attempt it waits until that came to nothing.
+        !self.answer.pending.is_empty() && !self.is_hedged()
+    }
+
+    /// What is known of the head goes into the log without waiting for an event.
+    pub(super) fn log_head(&mut self, outputs: &mut Vec<Output>) {
+        outputs.push(Output::Append(std::mem::take(&mut self.answer.pending)));
     }
 
     /// Whether the run of an answer that ends so may be going on, and can be found again.
@@ -89,7 +100,8 @@ impl Writer {
         let streamed = self.plan.mode == Mode::Stream;
         let by_handle = self.attach.handle.is_some() && streamed;
         // Nobody knows whether it has the request, and the same one under the same key runs once.
-        let by_key = self.plan.leg().keyed && self.phase == Phase::Asked && self.seq == Seq::ZERO;
+        let unheard = self.phase == Phase::Asked || !streamed;
+        let by_key = self.plan.leg().keyed && unheard && self.seq == Seq::ZERO;
         !failure.nothing_ran
             && reattach::may_run_on(failure.kind, self.answer.is_delivered())
             && (by_handle || by_key)
@@ -104,6 +116,7 @@ impl Writer {
         mut records: Vec<Record>,
         outputs: &mut Vec<Output>,
     ) {
+        self.hedging = Hedging::Off;
         outputs.push(Output::HangUp);
         records.append(&mut self.answer.pending);
         let handle = self.attach.handle.take();
@@ -147,7 +160,7 @@ impl Writer {
     ) {
         let cut = self.attach.away.as_ref().map(|away| away.cut.reason());
         records.push(Record::Seam(Seam {
-            attempt: self.attempts.made(),
+            attempt: self.attempts.number(),
             upstream: self.plan.leg().upstream.clone(),
             reason: cut.unwrap_or_default(),
             kind: SeamKind::Reattached,
@@ -169,8 +182,14 @@ impl Writer {
             away.again = Tally::default();
             self.phase = Phase::Asked;
             let place = self.plan.route.at();
-            outputs.push(Output::Reattach(place, self.attach.handle.clone()));
+            outputs.push(Output::Reattach(place, self.way().cloned()));
         }
+    }
+
+    /// By what the stream is asked for. What is not streamed comes once more under its key.
+    fn way(&self) -> Option<&Handle> {
+        let handle = self.attach.handle.as_ref();
+        handle.filter(|_| self.plan.mode == Mode::Stream)
     }
 
     /// Drops what was delivered before. `None` if nothing is left, or all is decided.
@@ -260,8 +279,7 @@ impl Writer {
 
     /// Stops a run that goes on without its connection.
     pub(super) fn cancel_run(&mut self, outputs: &mut Vec<Output>) {
-        let attach = std::mem::take(&mut self.attach);
-        if let Some(handle) = attach.handle {
+        if let Some(handle) = std::mem::take(&mut self.attach).into_run() {
             outputs.push(Output::Cancel(handle));
         }
     }
@@ -269,11 +287,12 @@ impl Writer {
     /// When a provider that was found is given up, or one that is looked for.
     pub(super) fn patience_away(&self) -> Option<(UnixMillis, Wait)> {
         let away = self.attach.away.as_ref()?;
-        if self.phase == Phase::Asked {
+        if self.phase == Phase::Asked && self.way().is_some() {
             let head = away.tried_at.plus(HEAD_TIMEOUT);
             return Some((head.min(away.until), Wait::Head));
         }
-        let thinks = away.headed && self.seq == Seq::ZERO;
+        let asked = away.headed || self.phase == Phase::Asked;
+        let thinks = asked && self.seq == Seq::ZERO;
         let first = self.progress_at.plus(self.plan.leg().first_event_timeout);
         let until = if thinks {
             first.max(away.until)
@@ -303,8 +322,8 @@ impl Writer {
         if self.attach.handle.is_none() {
             self.answer.pending.push(record);
         }
-        if let Some(handle) = handle {
-            self.found(&handle, outputs);
+        if handle.is_some_and(|handle| self.found(&handle)) {
+            self.log_head(outputs);
         }
     }
 

@@ -1,5 +1,7 @@
 //! What becomes of a generation whose upstream failed before anybody heard of its answer.
 
+use std::cmp::Reverse;
+
 use crate::id::UnixMillis;
 use crate::policy::attempt::{Failure, Next, Standing};
 use crate::policy::backoff::Backoff;
@@ -14,6 +16,8 @@ use super::{Advice, Output, Phase, Writer};
 pub(super) struct Attempts {
     /// Their number so far.
     made: u32,
+    /// The number of the one that leads.
+    number: u32,
     /// Those to the deployment that is asked.
     made_here: u32,
     /// The places of the route that were asked.
@@ -34,12 +38,14 @@ pub(super) struct Failed {
     pub(super) outcome: Outcome,
     pub(super) failure: Failure,
     pub(super) place: usize,
+    pub(super) attempt: u32,
 }
 
 impl Default for Attempts {
     fn default() -> Self {
         Self {
             made: 1,
+            number: 1,
             made_here: 1,
             asked: vec![0],
             may_have_run: false,
@@ -56,17 +62,51 @@ impl Attempts {
         self.made
     }
 
+    /// Which of them leads.
+    pub(super) const fn number(&self) -> u32 {
+        self.number
+    }
+
+    /// Whether nobody at this place was asked.
+    pub(super) fn is_new(&self, place: usize) -> bool {
+        !self.asked.contains(&place)
+    }
+
+    /// Another one begins beside, at this place of the route. Gives its number.
+    pub(super) fn add(&mut self, place: usize) -> u32 {
+        self.made += 1;
+        self.asked.push(place);
+        self.made
+    }
+
+    /// Another one leads.
+    pub(super) const fn swap(&mut self, number: &mut u32, made_here: &mut u32) {
+        std::mem::swap(&mut self.number, number);
+        std::mem::swap(&mut self.made_here, made_here);
+    }
+
+    /// One came to nothing, and another one goes on.
+    pub(super) fn remember(&mut self, failed: Failed) {
+        self.may_have_run |= !failed.failure.nothing_ran;
+        self.told = Some(self.most_telling(failed));
+    }
+
+    /// One was dropped.
+    pub(super) const fn drop_one(&mut self) {
+        self.may_have_run = true;
+    }
+
     /// Of those that failed alike the first one, which was asked because it should have answered.
     fn most_telling(&mut self, latest: Failed) -> Failed {
-        let says = |failed: &Failed| failed.failure.kind.tells();
+        let says = |failed: &Failed| (failed.failure.kind.tells(), Reverse(failed.attempt));
         let before = self.told.take();
-        let before = before.filter(|before| says(before) >= says(&latest));
+        let before = before.filter(|before| says(before) > says(&latest));
         before.unwrap_or(latest)
     }
 
-    /// As many as the log knows of, at these places, were made before.
-    pub(super) fn reread(&mut self, made: u32, asked: Vec<usize>) {
-        self.made = made;
+    /// As many as the log knows of, at these places, were made before; of them this one leads.
+    pub(super) fn reread(&mut self, made: u32, number: u32, asked: Vec<usize>) {
+        (self.made, self.number) = (made, number);
         self.asked = asked;
         self.may_have_run = true;
     }
@@ -86,14 +126,20 @@ impl Writer {
     pub(super) fn dial(&mut self, outputs: &mut Vec<Output>) {
         self.phase = Phase::Dialling;
         self.cancel_run(outputs);
+        self.attempts.number = self.attempts.made;
         let mut records = std::mem::take(&mut self.attempts.audit);
+        records.push(self.dialled(self.attempts.number));
+        outputs.push(Output::Append(records));
+    }
+
+    /// The record of an attempt that is about to be made.
+    pub(super) fn dialled(&self, attempt: u32) -> Record {
         let leg = self.plan.leg();
-        records.push(Record::Dialled(Dialled {
-            attempt: self.attempts.made,
+        Record::Dialled(Dialled {
+            attempt,
             upstream: leg.upstream.clone(),
             model: leg.model.clone(),
-        }));
-        outputs.push(Output::Append(records));
+        })
     }
 
     /// Ends the generation, unless its upstream failed and somebody else may answer, or go on with what
@@ -102,7 +148,7 @@ impl Writer {
         &mut self,
         now: UnixMillis,
         outcome: Outcome,
-        records: Vec<Record>,
+        mut records: Vec<Record>,
         outputs: &mut Vec<Output>,
     ) {
         if self.is_over() {
@@ -111,6 +157,10 @@ impl Writer {
         if self.attach.is_away() {
             return self.still_away(now, &outcome, outputs);
         }
+        let Some(outcome) = self.fall_back(outcome, &mut records, outputs) else {
+            return;
+        };
+        self.settle(now, outputs);
         if self.can_reattach(&outcome) {
             return self.reattach(now, outcome, records, outputs);
         }
@@ -124,7 +174,7 @@ impl Writer {
     pub(super) fn judge(&self, outcome: &Outcome, outputs: &mut Vec<Output>) {
         if self.was_asked() {
             let took = self.content_at.map(|at| at.since(self.asked_at));
-            outputs.push(Output::Judge(outcome.report(took)));
+            outputs.push(Output::Judge(outcome.report(&self.plan, took)));
         }
     }
 
@@ -151,6 +201,7 @@ impl Writer {
             outcome,
             failure,
             place: self.plan.route.at(),
+            attempt: self.attempts.number,
         });
         self.phase = Phase::Consulting;
         outputs.push(Output::Consult);
@@ -216,6 +267,19 @@ impl Writer {
         }
     }
 
+    /// When it is another's turn than that of one that was asked then, of the time that the client has.
+    pub(super) fn share(&self, asked_at: UnixMillis) -> Option<UnixMillis> {
+        let asked = &self.attempts.asked;
+        let others = self
+            .plan
+            .route
+            .open()
+            .filter(|place| !asked.contains(place));
+        let (deadline, made) = (self.plan.deadline, self.attempts.made);
+        let policy = &self.plan.attempts;
+        policy.share(asked_at, deadline, made, others.count())
+    }
+
     /// Whether nothing of this generation can have run, if nothing of the last attempt did.
     pub(super) const fn none_ran(&self) -> bool {
         !self.attempts.may_have_run
@@ -224,15 +288,14 @@ impl Writer {
     /// The record of an attempt that nobody heard of.
     pub(super) fn abandon(&mut self, failed: &Failed) {
         let upstream = &self.plan.leg().upstream;
-        let record = failed.outcome.abandoned(self.attempts.made, upstream);
+        let record = failed.outcome.abandoned(failed.attempt, upstream);
         self.attempts.audit.push(Record::Abandoned(record));
     }
 
     fn move_on(&mut self, failed: Failed) {
         self.abandon(&failed);
-        self.attempts.may_have_run |= !failed.failure.nothing_ran;
         self.attempts.made += 1;
-        self.attempts.told = Some(self.attempts.most_telling(failed));
+        self.attempts.remember(failed);
     }
 
     fn give_up(&mut self, now: UnixMillis, latest: Failed, outputs: &mut Vec<Output>) {

@@ -122,7 +122,7 @@ impl Writer {
         let usage = self.answer.usage(&self.plan, false);
         self.ladder.spent = self.ladder.spent.plus(&usage);
         self.attempts.audit.push(Record::Seam(Seam {
-            attempt: self.attempts.made(),
+            attempt: self.attempts.number(),
             upstream: self.plan.leg().upstream.clone(),
             reason: cut.outcome.reason(),
             kind,

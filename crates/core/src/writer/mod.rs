@@ -9,8 +9,11 @@
 mod answer;
 mod attach;
 mod attempts;
+mod calls;
+mod hedge;
 mod ladder;
 mod outcome;
+mod patience;
 mod resume;
 mod signals;
 mod tail;
@@ -31,9 +34,12 @@ use crate::record::{End, Head, Record};
 use answer::{Answer, Step};
 use attach::Attach;
 use attempts::Attempts;
+use hedge::Hedging;
 use ladder::Ladder;
 use outcome::Outcome;
+use patience::Wait;
 
+pub use hedge::HEDGE_LOST;
 pub use resume::Resumption;
 pub use signals::{Advice, Breakage, Input, Leg, Output, Plan, Route, UpstreamHead};
 pub use trail::Trail;
@@ -52,6 +58,7 @@ pub struct Writer {
     attempts: Attempts,
     attach: Attach,
     ladder: Ladder,
+    hedging: Hedging,
     /// When the upstream was asked.
     asked_at: UnixMillis,
     /// When it first said something that counts.
@@ -100,6 +107,7 @@ impl Writer {
             attempts: Attempts::default(),
             attach: Attach::default(),
             ladder: Ladder::default(),
+            hedging: Hedging::default(),
             asked_at: now,
             content_at: None,
             phase: Phase::Idle,
@@ -119,9 +127,13 @@ impl Writer {
         let silence = match self.phase {
             Phase::Idle | Phase::Consulting | Phase::Ending | Phase::Over => return None,
             Phase::Dialling => None,
-            Phase::Asked | Phase::Answering => Some(self.patience().0),
+            Phase::Asked | Phase::Answering => {
+                let (until, _) = self.patience(&self.waiting());
+                let hedge = self.hedge_wakes_at();
+                Some(hedge.map_or(until, |hedge| until.min(hedge)))
+            }
             Phase::Pausing { until } => Some(until),
-            Phase::Away { until } => Some(until.min(self.patience().0)),
+            Phase::Away { until } => Some(until.min(self.patience(&self.waiting()).0)),
         };
         silence.into_iter().chain(self.unread_until).min()
     }
@@ -133,7 +145,7 @@ impl Writer {
 
     /// The number of the attempt under way, from 1.
     pub const fn attempt(&self) -> u32 {
-        self.attempts.made()
+        self.attempts.number()
     }
 
     /// Whether the terminal record is on its way or written.
@@ -151,10 +163,7 @@ impl Writer {
             Input::Head(head) => self.on_head(now, head, outputs),
             Input::Bytes(bytes) => self.on_bytes(now, &bytes, outputs),
             Input::Ended => self.on_ended(now, outputs),
-            Input::Broken(breakage) => {
-                let step = self.answer.broken(&self.plan, breakage);
-                self.apply(now, step, outputs);
-            }
+            Input::Broken(breakage) => self.on_broken(now, breakage, outputs),
             Input::Appended => self.on_appended(now, outputs),
             Input::AppendFailed(code) => self.on_append_failed(now, code, outputs),
             Input::Tick => self.on_tick(now, outputs),
@@ -165,6 +174,8 @@ impl Writer {
             }
             Input::Readers(count) => self.on_readers(now, count, outputs),
             Input::Advice(advice) => self.on_advice(now, &advice, outputs),
+            Input::HedgeFound(place) => self.on_hedge_found(now, place, outputs),
+            Input::Hedge(input) => self.on_hedge(now, *input, outputs),
         }
     }
 
@@ -197,8 +208,8 @@ impl Writer {
             // It goes out with the first events: nobody waits for it, and it saves a write.
             Ok(()) => {
                 self.answer.pending.push(record);
-                if let Some(handle) = handle {
-                    self.found(&handle, outputs);
+                if handle.is_some_and(|handle| self.found(&handle)) {
+                    self.log_head(outputs);
                 }
             }
             Err(outcome) => self.conclude(now, *outcome, vec![record], outputs),
@@ -233,13 +244,17 @@ impl Writer {
         self.apply(now, step, outputs);
     }
 
+    fn on_broken(&mut self, now: UnixMillis, breakage: Breakage, outputs: &mut Vec<Output>) {
+        let step = self.answer.broken(&self.plan, breakage);
+        self.apply(now, step, outputs);
+    }
+
     fn apply(&mut self, now: UnixMillis, step: Step, outputs: &mut Vec<Output>) {
         let Some(step) = self.catch_up(now, step, outputs) else {
             return;
         };
-        if let Some(handle) = self.answer.handle.clone() {
-            self.found(&handle, outputs);
-        }
+        let handle = self.answer.handle.clone();
+        let found = handle.is_some_and(|handle| self.found(&handle));
         if step.progress {
             self.progress_at = now;
         }
@@ -248,6 +263,9 @@ impl Writer {
         }
         let mut records = Vec::new();
         let mut outcome = step.outcome;
+        if !step.events.is_empty() {
+            self.settle(now, outputs);
+        }
         for event in step.events {
             match self.event(now, event) {
                 Ok(event) => {
@@ -264,13 +282,17 @@ impl Writer {
         }
         match outcome {
             Some(outcome) => self.conclude(now, outcome, records, outputs),
-            None if records.is_empty() => {}
-            None => outputs.push(Output::Append(records)),
+            None if !records.is_empty() => outputs.push(Output::Append(records)),
+            None if found => self.log_head(outputs),
+            None => {}
         }
     }
 
     fn on_appended(&mut self, now: UnixMillis, outputs: &mut Vec<Output>) {
         self.acknowledged = self.seq;
+        if self.on_hedge_dialled(now, outputs) {
+            return;
+        }
         match self.phase {
             Phase::Dialling if let Some(code) = self.stop_wanted => {
                 // Nothing was sent yet, so nothing can have been charged.
@@ -282,6 +304,7 @@ impl Writer {
                 self.progress_at = now;
                 self.asked_at = now;
                 self.content_at = None;
+                self.expect_content(now);
                 let call = self.call();
                 outputs.push(call);
             }
@@ -312,15 +335,8 @@ impl Writer {
         match self.phase {
             Phase::Away { until } if until <= now => self.look_for_it(now, outputs),
             Phase::Asked | Phase::Answering | Phase::Away { .. } => {
-                let (until, wait) = self.patience();
-                if until <= now {
-                    let since = match wait {
-                        Wait::Head | Wait::End => self.asked_at,
-                        Wait::First | Wait::Next | Wait::Client => self.progress_at,
-                    };
-                    let outcome = self.answer.late(&self.plan, wait, until.since(since));
-                    self.conclude(now, outcome, Vec::new(), outputs);
-                }
+                self.check_patience(now, outputs);
+                self.tick_hedge(now, outputs);
             }
             Phase::Pausing { until } if until <= now => self.dial(outputs),
             _ => {}
@@ -354,37 +370,6 @@ impl Writer {
         }
     }
 
-    /// When the upstream is given up if it says nothing more, and what was waited for then.
-    fn patience(&self) -> (UnixMillis, Wait) {
-        let leg = self.plan.leg();
-        let heard = self.answer.has_content();
-        let silence = if let Some(away) = self.patience_away() {
-            away
-        } else if heard {
-            (self.progress_at.plus(leg.event_timeout), Wait::Next)
-        } else {
-            (self.progress_at.plus(leg.first_event_timeout), Wait::First)
-        };
-        // Who is to go on with an answer that was heard has all its time.
-        let waited_for = !heard && !self.answer.is_delivered() && self.seq == Seq::ZERO;
-        let client = self.plan.deadline.filter(|_| waited_for);
-        let head = leg
-            .head_timeout
-            .filter(|_| self.phase == Phase::Asked && !self.attach.is_away())
-            .map(|time| self.asked_at.plus(time));
-        let end = leg.total_timeout.map(|time| self.asked_at.plus(time));
-        let others = [(client, Wait::Client), (head, Wait::Head), (end, Wait::End)];
-        let others = others
-            .into_iter()
-            .filter_map(|(until, wait)| Some((until?, wait)));
-        others.fold(
-            silence,
-            |soonest, other| {
-                if other.0 < soonest.0 { other } else { soonest }
-            },
-        )
-    }
-
     /// Whether an upstream has the request.
     const fn was_asked(&self) -> bool {
         matches!(
@@ -392,21 +377,6 @@ impl Writer {
             Phase::Asked | Phase::Answering | Phase::Away { .. }
         )
     }
-}
-
-/// What an upstream is waited for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Wait {
-    /// The head of its answer.
-    Head,
-    /// Its first event.
-    First,
-    /// The next one.
-    Next,
-    /// The end of its answer.
-    End,
-    /// Its first event, and no longer than the client says.
-    Client,
 }
 
 impl Status {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::Plan;
 use crate::dialect::{ClientDialect, Place, ProviderDialect, hide};
 use crate::error::{Error, ErrorCode};
-use crate::event::{Status, Usage};
+use crate::event::{Mode, Status, Usage};
 use crate::fault::Fault;
 use crate::frame::event::EventError;
 use crate::frame::sse::SseEvent;
@@ -39,6 +39,8 @@ pub(super) struct Outcome {
     pub(super) hang_up: bool,
     /// What of the upstream's failed. `None` where another one would not do better.
     pub(super) failure: Option<FailureKind>,
+    /// It was given up for the client's sake, which says nothing about the upstream.
+    hurried: bool,
 }
 
 impl Outcome {
@@ -50,6 +52,7 @@ impl Outcome {
             nothing_ran: false,
             hang_up: false,
             failure: None,
+            hurried: false,
         }
     }
 
@@ -66,6 +69,14 @@ impl Outcome {
         Self {
             failure: Some(failure),
             ..Self::failed(error)
+        }
+    }
+
+    /// The upstream was silent for longer than others can wait.
+    pub(super) fn hurried(error: Error) -> Self {
+        Self {
+            hurried: true,
+            ..Self::upstream_failed(error, FailureKind::Silent)
         }
     }
 
@@ -145,6 +156,8 @@ impl Outcome {
             reason: self.reason(),
             http_status: self.http_status.or(code.map(ErrorCode::status)),
             nothing_ran: self.nothing_ran,
+            usage: None,
+            instead: None,
         }
     }
 
@@ -158,8 +171,8 @@ impl Outcome {
     }
 
     /// What it says of the deployment, which took so long to say something.
-    pub(super) fn report(&self, first_content: Option<Duration>) -> Report {
-        let failure = self.failure();
+    pub(super) fn report(&self, plan: &Plan, first_content: Option<Duration>) -> Report {
+        let failure = self.failure().filter(|_| !self.hurried);
         Report {
             verdict: match failure {
                 Some(failure) => failure.kind.verdict(),
@@ -169,6 +182,7 @@ impl Outcome {
             failure: failure.map(|failure| failure.kind),
             retry_after: failure.and_then(|failure| failure.retry_after),
             first_content,
+            streamed: plan.mode == Mode::Stream,
         }
     }
 

@@ -10,6 +10,7 @@ use crate::policy::attempt::{Failure, FailureKind};
 use crate::record::{Record, Seam, SeamKind};
 
 use super::attempts::Failed;
+use super::calls::Calls;
 use super::outcome::Outcome;
 use super::{Plan, Writer};
 
@@ -34,6 +35,7 @@ impl Resumption {
         if !plan.is_recovering() {
             return None;
         }
+        let calls = Calls::read(audit);
         let dialled: Vec<_> = audit
             .iter()
             .filter_map(|record| match record {
@@ -44,21 +46,21 @@ impl Resumption {
         let seams: VecDeque<_> = audit
             .iter()
             .filter_map(|record| match record {
-                Record::Seam(seam) if seam.kind != SeamKind::Reattached => Some(seam.clone()),
+                Record::Seam(seam) if is_cut(seam) => Some(seam.clone()),
                 _ => None,
             })
             .collect();
-        let last = dialled.last()?.attempt;
+        let last = calls.open.last()?.dialled.attempt;
         let place = |attempt: u32| {
             let at = dialled.iter().find(|one| one.attempt == attempt)?;
-            let mut legs = plan.route.legs().iter();
-            legs.position(|leg| leg.upstream == at.upstream && leg.model == at.model)
+            plan.route.place_of(at)
         };
         let first = place(seams.front().map_or(last, |seam| seam.attempt))?;
-        let asked: Vec<usize> = (1..=last).filter_map(place).collect();
-        let began = seams.front().map_or(u32::MAX, |seam| seam.attempt);
-        let in_vain = audit.iter().filter_map(|record| match record {
-            Record::Abandoned(gone) if gone.attempt > began => place(gone.attempt),
+        let asked: Vec<usize> = (1..=calls.made).filter_map(place).collect();
+        let is_seam = |record: &&Record| matches!(record, Record::Seam(seam) if is_cut(seam));
+        let behind = audit.iter().skip_while(|record| !is_seam(record));
+        let in_vain = behind.filter_map(|record| match record {
+            Record::Abandoned(gone) => place(gone.attempt),
             _ => None,
         });
         let in_vain = in_vain.collect();
@@ -66,7 +68,7 @@ impl Resumption {
         plan.route.turn_to(first);
         let mut writer = Writer::new(plan, now);
         writer.answer.reread(&writer.plan);
-        writer.attempts.reread(last, asked);
+        writer.attempts.reread(calls.made, last, asked);
         writer.attempts.latest = Some(Failed {
             outcome: stopped(),
             failure: Failure {
@@ -75,6 +77,7 @@ impl Resumption {
                 retry_after: None,
             },
             place: latest,
+            attempt: last,
         });
         let ran_again = seams.iter().any(|seam| seam.kind == SeamKind::RanAgain);
         writer.ladder.reread(in_vain, ran_again);
@@ -136,7 +139,7 @@ impl Resumption {
         if !writer.answer.is_heard() {
             let record = failed
                 .outcome
-                .abandoned(writer.attempts.made(), &writer.plan.leg().upstream);
+                .abandoned(failed.attempt, &writer.plan.leg().upstream);
             writer.attempts.audit.push(Record::Abandoned(record));
         }
         Some(writer)
@@ -148,6 +151,11 @@ impl Resumption {
             self.writer.answer.reread_seam();
         }
     }
+}
+
+/// Whether somebody else goes on behind it.
+const fn is_cut(seam: &Seam) -> bool {
+    !matches!(seam.kind, SeamKind::Reattached)
 }
 
 /// What is told if nobody goes on. Whoever answered did not fail, and may be asked again.

@@ -14,7 +14,7 @@ use crate::policy::attempt::AttemptPolicy;
 use crate::policy::deployment::Report;
 use crate::policy::disconnect::OnDisconnect;
 use crate::policy::recovery::{Abilities, OnCut};
-use crate::record::{End, Record};
+use crate::record::{Dialled, End, Record};
 use crate::secret::Secret;
 
 /// What a writer needs to know before it starts.
@@ -72,6 +72,8 @@ impl Plan {
 pub struct Route {
     legs: Vec<Leg>,
     at: usize,
+    /// The places that took no request when it was drawn up.
+    closed: Vec<usize>,
 }
 
 impl Route {
@@ -79,7 +81,22 @@ impl Route {
     pub fn new(first: Leg, others: impl IntoIterator<Item = Leg>) -> Self {
         let mut legs = vec![first];
         legs.extend(others);
-        Self { legs, at: 0 }
+        Self {
+            legs,
+            at: 0,
+            closed: Vec::new(),
+        }
+    }
+
+    /// The same, of which these places take no request for now.
+    #[must_use]
+    pub fn closed(self, closed: Vec<usize>) -> Self {
+        Self { closed, ..self }
+    }
+
+    /// The places that take requests, as far as it was known when it was drawn up.
+    pub(super) fn open(&self) -> impl Iterator<Item = usize> {
+        (0..self.legs.len()).filter(|place| !self.closed.contains(place))
     }
 
     /// The place of the one that is asked, from 0.
@@ -90,6 +107,12 @@ impl Route {
     /// All of them.
     pub fn legs(&self) -> &[Leg] {
         &self.legs
+    }
+
+    /// Where the deployment is that was asked so, if it is still there.
+    pub(super) fn place_of(&self, asked: &Dialled) -> Option<usize> {
+        let is_it = |leg: &Leg| leg.upstream == asked.upstream && leg.model == asked.model;
+        self.legs.iter().position(is_it)
     }
 
     /// Goes on to another one. Places that are not there change nothing.
@@ -123,6 +146,8 @@ pub struct Leg {
     pub context_window: Option<u64>,
     /// What it can do for an answer that was cut.
     pub abilities: Abilities,
+    /// When its first content is so late that another one is asked beside.
+    pub hedge_after: Option<Duration>,
     /// It runs the same request under the same `Idempotency-Key` once.
     pub keyed: bool,
 }
@@ -167,6 +192,12 @@ pub enum Input {
     Readers(usize),
     /// What is known of the route after a failure: the answer to [`Output::Consult`].
     Advice(Advice),
+    /// The place of the route that can be asked beside, if there is one: the answer to
+    /// [`Output::FindHedge`].
+    HedgeFound(Option<usize>),
+    /// A [`Head`](Self::Head), [`Bytes`](Self::Bytes), [`Ended`](Self::Ended) or
+    /// [`Broken`](Self::Broken) of the one that was asked beside.
+    Hedge(Box<Self>),
 }
 
 /// What the driver knows of a route.
@@ -235,6 +266,18 @@ pub enum Output {
     Consult,
     /// Drop the connection to the upstream: its answer is not wanted any more.
     HangUp,
+    /// The first content is late: feed [`Input::HedgeFound`].
+    FindHedge,
+    /// Send the request to this place of the route too, as the attempt of this number. What comes from
+    /// there is [`Input::Hedge`].
+    Hedge(usize, u32),
+    /// The one that was asked beside is over, and this is what it says of its deployment: drop its
+    /// connection, and stop its run if that goes on without.
+    HedgeLost(Report, Option<Handle>),
+    /// The one that was asked first is over, and this is what it says of its deployment: drop its
+    /// connection, and stop its run if that goes on without. From now on there is only the other one,
+    /// and it takes its place.
+    HedgeLeads(Report, Option<Handle>),
     /// It is over. `None` when the log refused the terminal record.
     Done(Option<Arc<End>>),
 }

@@ -57,9 +57,7 @@ impl Writer {
         if !outcome.is_whole() {
             self.cancel_run(outputs);
         }
-        if records.is_empty() {
-            records.append(&mut self.answer.pending);
-        }
+        records.append(&mut self.answer.pending);
         if let Some(SseEvent { name, data }) =
             outcome.event(&self.plan, || self.answer.place(&self.plan, self.seq))
         {
@@ -100,6 +98,7 @@ impl Writer {
         let message = "The stream log could not be written, so the answer was stopped.";
         let mut outcome = Outcome::failed(Error::new(code, message));
         outcome.nothing_ran = self.phase == Phase::Dialling && self.none_ran();
+        self.settle(now, outputs);
         // An end that was under way did not happen.
         self.phase = Phase::Answering;
         self.end_with(now, &outcome, Vec::new(), outputs);

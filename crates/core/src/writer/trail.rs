@@ -6,9 +6,10 @@ use crate::error::{Error, ErrorCode};
 use crate::event::{Event, Mode};
 use crate::frame::sse::SseEvent;
 use crate::id::{Seq, UnixMillis};
-use crate::record::{Dialled, Record, SeamKind};
+use crate::record::Record;
 
 use super::answer::Answer;
+use super::calls::Calls;
 use super::outcome::Outcome;
 use super::resume::stopped;
 use super::{Plan, Writer};
@@ -17,6 +18,8 @@ use super::{Plan, Writer};
 #[derive(Debug)]
 pub struct Trail {
     plan: Plan,
+    /// How many attempts were made, and which of them it is.
+    made: u32,
     attempt: u32,
     /// By what it is found; `None` where the request is sent again under its key.
     handle: Option<Handle>,
@@ -25,33 +28,32 @@ pub struct Trail {
 }
 
 impl Trail {
-    /// The attempt at the generation of `plan` that these records beside its events end with. `None`
-    /// where its provider has no way back to it, or is not on the route any more.
+    /// The attempt at the generation of `plan` that did not come to nothing, as these records beside its
+    /// events say. `None` where its provider has no way back to it, or is not on the route any more.
     pub fn new(mut plan: Plan, audit: &[Record]) -> Option<Self> {
-        let mut latest: Option<&Dialled> = None;
-        let mut head = None;
-        for record in audit {
-            match record {
-                Record::Dialled(dialled) => (latest, head) = (Some(dialled), None),
-                Record::Head(found) => head = Some(found),
-                // What was delivered is of more than one run.
-                Record::Seam(seam) if seam.kind != SeamKind::Reattached => return None,
-                _ => {}
-            }
+        let calls = Calls::read(audit);
+        if calls.are_several {
+            return None;
         }
-        let latest = latest?;
-        let mut legs = plan.route.legs().iter();
-        let place =
-            legs.position(|leg| leg.upstream == latest.upstream && leg.model == latest.model)?;
+        let (attempt, place, handle) = calls
+            .open
+            .iter()
+            .filter_map(|call| {
+                let place = plan.route.place_of(call.dialled)?;
+                let handle = match call.head {
+                    Some(head) if plan.mode == Mode::Stream => Some(head.handle.clone()?),
+                    _ if plan.route.legs()[place].keyed => None,
+                    _ => return None,
+                };
+                Some((call.dialled.attempt, place, handle))
+            })
+            // Of two that were asked at once the one that is known to run.
+            .min_by_key(|(_, _, handle)| handle.is_none())?;
         plan.route.turn_to(place);
-        let handle = match head {
-            Some(head) => Some(head.handle.clone().filter(|_| plan.mode == Mode::Stream)?),
-            None if plan.leg().keyed => None,
-            None => return None,
-        };
         Some(Self {
             plan,
-            attempt: latest.attempt,
+            made: calls.made,
+            attempt,
             handle,
             heard: Tally::default(),
             bytes: 0,
@@ -78,6 +80,7 @@ impl Trail {
     ) -> Writer {
         let Self {
             plan,
+            made,
             attempt,
             handle,
             heard,
@@ -91,7 +94,7 @@ impl Trail {
             let place = plan.route.at();
             let mut writer = Writer::new(plan, now);
             writer.answer = Answer::logged(&writer.plan, heard.events(), output);
-            writer.attempts.reread(attempt, vec![place]);
+            writer.attempts.reread(made, attempt, vec![place]);
             writer.seq = Seq::new(heard.events());
             writer.acknowledged = writer.seq;
             writer.bytes = bytes;

@@ -22,7 +22,7 @@ use http::HeaderMap;
 pub use directory::Directory;
 pub use follow::{follow, read_all};
 use presented::presented_key;
-pub use presented::presents_key;
+pub use presented::{bearer, presents_key};
 use static_keys::StaticKeys;
 
 /// Who may call.

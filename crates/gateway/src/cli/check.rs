@@ -45,7 +45,7 @@ fn summary(config: &Config) -> [(&'static str, Vec<String>); 6] {
 
 fn upstreams(upstreams: &[UpstreamConfig]) -> Vec<String> {
     if upstreams.is_empty() {
-        return vec!["those found at start: `everstream upstreams` shows them".to_owned()];
+        return vec!["those found at start: `everstream upstreams found` shows them".to_owned()];
     }
     let line = |upstream: &UpstreamConfig| {
         let key = match upstream.keys().count() {

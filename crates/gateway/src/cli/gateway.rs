@@ -15,7 +15,11 @@ use crate::upstream::{Body, Reach, Request, Response, SpecError, Upstream, Upstr
 /// A gateway, through the same client that gateways call providers with.
 pub(super) struct Gateway {
     upstream: Arc<Upstream>,
+    /// Where its key was taken from.
+    key_from: &'static str,
 }
+
+const KEY_FROM: &str = "--api-key or EVERSTREAM_API_KEY";
 
 impl GatewayArgs {
     /// The gateway that is meant. Nothing is connected yet.
@@ -37,11 +41,17 @@ impl GatewayArgs {
         })?;
         Ok(Gateway {
             upstream: Arc::new(upstream),
+            key_from: KEY_FROM,
         })
     }
 }
 
 impl Gateway {
+    /// The same with a key that was taken from elsewhere.
+    pub(super) fn key_from(self, key_from: &'static str) -> Self {
+        Self { key_from, ..self }
+    }
+
     /// Where it is.
     pub(super) fn url(&self) -> String {
         self.upstream.base_url().to_string()
@@ -71,7 +81,7 @@ impl Gateway {
         };
         let response = self.send(request).await?;
         if !(200..300).contains(&response.head.status) {
-            return Err(refusal(response).await);
+            return Err(refused(response, self.key_from).await);
         }
         let body = whole(response.body).await?;
         serde_json::from_slice(&body)
@@ -97,6 +107,10 @@ pub(super) async fn piece(body: &mut Body) -> Result<Option<Bytes>, String> {
 
 /// What a gateway says when it refuses.
 pub(super) async fn refusal(response: Response) -> Failure {
+    refused(response, KEY_FROM).await
+}
+
+async fn refused(response: Response, key_from: &str) -> Failure {
     let status = response.head.status;
     let body = whole(response.body).await.unwrap_or_default();
     let body: Value = serde_json::from_slice(&body).unwrap_or_default();
@@ -104,9 +118,9 @@ pub(super) async fn refusal(response: Response) -> Failure {
         .as_str()
         .or(body["error"]["message"].as_str());
     let hint = if status == 401 {
-        " (the key is taken from --api-key or EVERSTREAM_API_KEY)"
+        format!(" (the key is taken from {key_from})")
     } else {
-        ""
+        String::new()
     };
     let said = printable(said.unwrap_or("and no reason that Everstream would give"));
     Failure::Other(format!("the gateway answered {status}: {said}{hint}"))

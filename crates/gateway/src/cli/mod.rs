@@ -51,6 +51,7 @@ Examples:
   everstream config example > everstream.toml && everstream check --config everstream.toml
   everstream key new --project web          a key for a client, and what to configure for it
   everstream streams tail 0k3v9f2m7qx4c     watch an answer as it is written
+  everstream upstreams                      how the upstreams of a running gateway are
   everstream doctor                         does a stream really stream, from here to the model?
 
 Exit codes: 0 done, 2 bad configuration or usage, 1 anything else.
@@ -68,7 +69,7 @@ enum Command {
     /// Make keys for clients
     #[command(subcommand)]
     Key(key::KeyCommand),
-    /// Show the upstreams that would be used, those found on this machine included
+    /// Show the upstreams of a running gateway, or take one out
     Upstreams(upstreams::UpstreamsArgs),
     /// List, show, follow or cancel the streams of a running gateway
     #[command(subcommand)]

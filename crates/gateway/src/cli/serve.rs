@@ -1,13 +1,15 @@
 //! `everstream serve`
 
 use std::io::{self, Write as _};
-use std::os::fd::AsFd as _;
+use std::net::SocketAddr;
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use everstream_core::config::{Backend, Config, ConfigErrors, Env};
+use everstream_core::config::{AdminListen, Backend, Config, ConfigErrors, Env};
 use futures_util::FutureExt as _;
+use futures_util::future::{OptionFuture, join};
 use listenfd::ListenFd;
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
@@ -21,7 +23,7 @@ use crate::control::{Control, Handles, Peers, Takeover};
 use crate::server::{Certificates, Shutdown};
 use crate::upstream::assemble::{Assembled, assemble};
 use crate::upstream::models::ModelDirectory;
-use crate::{Front, server, telemetry};
+use crate::{Front, http, server, telemetry};
 
 const EXAMPLES: &str = "\
 Without a configuration the upstreams are what is found here: keys in the environment
@@ -94,15 +96,18 @@ async fn serve(config: Config, takeover: bool, env: &Env) -> Result<(), Failure>
     // First of all: a port that is taken is the likeliest mistake, and the cheapest to find.
     let Listening {
         listener,
+        admin,
         origin,
         is_lent,
     } = listen(&config, data_dir.as_deref(), takeover)?;
     let listen = listener.local_addr()?;
-    let handed_over = listener.as_fd().try_clone_to_owned()?;
+    let ours = std::iter::once(&listener).chain(&admin);
+    let handed_over: Result<Vec<OwnedFd>, _> =
+        ours.map(|one| one.as_fd().try_clone_to_owned()).collect();
+    let handed_over = handed_over?;
     let assembled = assemble(&config, env).await.map_err(other)?;
     announce(&config, &assembled);
     let models = ModelDirectory::from_config(assembled.upstreams, &config);
-    let patience = server::Patience::new(&config);
     let app = App::start(config, Arc::new(models)).await.map_err(other)?;
     let mut signals = Signals::new()?;
     let replaced = CancellationToken::new();
@@ -111,21 +116,13 @@ async fn serve(config: Config, takeover: bool, env: &Env) -> Result<(), Failure>
         refuse: replaced.child_token(),
         ..Shutdown::default()
     };
-    let front = Front::new(Arc::clone(&app));
-    let scheme = if certificates.is_some() {
-        "https"
-    } else {
-        "http"
-    };
-    if let Some(certificates) = certificates.clone() {
-        (app.lifecycle).spawn(|stop| certificates.follow(stop));
-    }
-    let serving = server::serve_tcp(listener, certificates, front, patience, shutdown.clone());
-    let serving = tokio::spawn(serving).map(drop).boxed().shared();
+    let scheme = certificates.as_ref().map_or("http", |_| "https");
+    let serving = accept(&app, (listener, certificates), admin, &shutdown);
+    let serving = serving.boxed().shared();
     let registry = Arc::clone(&app.generator.registry);
     let handles = Handles {
         registry,
-        listener: Mutex::new(Some(handed_over)),
+        listeners: Mutex::new(handed_over),
         replaced: replaced.clone(),
     };
     let control = data_dir
@@ -167,26 +164,51 @@ async fn serve(config: Config, takeover: bool, env: &Env) -> Result<(), Failure>
     Ok(())
 }
 
+/// Serves clients and operators, until the connections of both are done.
+fn accept(
+    app: &Arc<App>,
+    (listener, certificates): (TcpListener, Option<Arc<Certificates>>),
+    admin: Option<TcpListener>,
+    shutdown: &Shutdown,
+) -> impl Future<Output = ()> + Send + use<> {
+    let patience = server::Patience::new(&app.config);
+    if let Some(certificates) = certificates.clone() {
+        (app.lifecycle).spawn(|stop| certificates.follow(stop));
+    }
+    let front = Front::new(Arc::clone(app));
+    let clients = server::serve_tcp(listener, certificates, front, patience, shutdown.clone());
+    let clients = tokio::spawn(clients);
+    let operators = admin.map(|admin| {
+        if let Ok(address) = admin.local_addr() {
+            tracing::info!(%address, "listening for operators");
+        }
+        let front = http::admin::front(Arc::clone(app));
+        tokio::spawn(server::serve(admin, front, patience, shutdown.clone()))
+    });
+    join(clients, OptionFuture::from(operators)).map(drop)
+}
+
 /// A listening socket, and what comes with it.
 struct Listening {
     listener: TcpListener,
+    /// That for operators.
+    admin: Option<TcpListener>,
     /// The process that is to be replaced.
     origin: Option<Takeover>,
     /// The service manager keeps it open, and whoever comes next gets it.
     is_lent: bool,
 }
 
-/// The listening socket: that of the process that is to be replaced, the service manager's, or one
-/// of our own.
+/// The listening sockets: those of the process that is to be replaced, the service manager's, or our
+/// own.
 fn listen(config: &Config, data_dir: Option<&Path>, takeover: bool) -> Result<Listening, Failure> {
-    let from_std = |listener: std::net::TcpListener| {
-        listener.set_nonblocking(true)?;
-        TcpListener::from_std(listener)
-    };
     let peers = data_dir.filter(|_| takeover).map(Peers::of);
     let origin = peers.map_or(Ok(None), |peers| peers.take_listener())?;
+    let inherited = origin.iter().flat_map(|origin| &origin.others);
+    let admin = listen_for_operators(config, inherited)?;
     let own = |listener, origin| Listening {
         listener,
+        admin,
         origin,
         is_lent: false,
     };
@@ -203,10 +225,42 @@ fn listen(config: &Config, data_dir: Option<&Path>, takeover: bool) -> Result<Li
         });
     }
     let listen = config.listen;
-    let bound = server::bind(listen);
-    let bound =
-        bound.map_err(|error| Failure::Other(format!("cannot listen on {listen}: {error}")))?;
+    let bound = server::bind(listen).map_err(|error| taken("", listen, &error))?;
     Ok(own(bound, origin))
+}
+
+/// The socket for operators, if there is to be one. Nobody chose the usual address, so it is no
+/// reason not to start that somebody else has it.
+fn listen_for_operators<'a>(
+    config: &Config,
+    mut inherited: impl Iterator<Item = &'a std::net::TcpListener>,
+) -> Result<Option<TcpListener>, Failure> {
+    let Some(listen) = config.admin.listen.address() else {
+        return Ok(None);
+    };
+    let is_meant = |listener: &&std::net::TcpListener| {
+        listen.port() == 0 || listener.local_addr().is_ok_and(|at| at == listen)
+    };
+    if let Some(listener) = inherited.find(is_meant) {
+        return Ok(Some(from_std(listener.try_clone()?)?));
+    }
+    match server::bind(listen) {
+        Ok(listener) => Ok(Some(listener)),
+        Err(error) if config.admin.listen == AdminListen::USUAL => {
+            tracing::warn!(%error, "no listener for operators at {listen}; see admin.listen");
+            Ok(None)
+        }
+        Err(error) => Err(taken(" for operators (admin.listen)", listen, &error)),
+    }
+}
+
+fn from_std(listener: std::net::TcpListener) -> io::Result<TcpListener> {
+    listener.set_nonblocking(true)?;
+    TcpListener::from_std(listener)
+}
+
+fn taken(whom: &str, listen: SocketAddr, error: &io::Error) -> Failure {
+    Failure::Other(format!("cannot listen on {listen}{whom}: {error}"))
 }
 
 fn announce(config: &Config, assembled: &Assembled) {

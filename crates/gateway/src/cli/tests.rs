@@ -49,7 +49,7 @@ fn check_says_what_would_run_without_a_file() {
 ok
 listen     127.0.0.1:8080
 data       the user's own data directory
-upstreams  those found at start: `everstream upstreams` shows them
+upstreams  those found at start: `everstream upstreams found` shows them
 keys       none: open to every program on this machine
 log        on disk, synced every 50ms; at most 10GiB; streams kept 24h after their end
 ";

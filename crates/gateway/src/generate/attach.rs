@@ -30,6 +30,11 @@ pub(super) struct Call {
 pub(super) type Asked = (Arc<Upstream>, usize);
 
 impl Call {
+    /// Who is asked.
+    pub(super) fn asked(&self) -> Asked {
+        (Arc::clone(&self.upstream), self.key)
+    }
+
     pub(super) async fn send(self) -> Result<Response, UpstreamError> {
         let headers = self.headers.iter();
         let headers: Vec<_> = headers.map(|(name, value)| (*name, &**value)).collect();

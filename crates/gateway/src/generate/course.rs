@@ -11,13 +11,16 @@ use everstream_core::error::Error;
 use everstream_core::event::{Mode, Surface};
 use everstream_core::limits;
 use everstream_core::policy::attempt::{AttemptPolicy, FailureKind};
+use everstream_core::policy::hedge::HedgeAfter;
 use everstream_core::policy::recovery::{Abilities, OnCut};
 use everstream_core::writer::{Advice, Breakage, Leg, Route};
+
+use tokio::sync::Semaphore;
 
 use super::attach::Call;
 use crate::random;
 use crate::upstream::health::{Health, Leave};
-use crate::upstream::{Deployment, Routed, Upstream};
+use crate::upstream::{Deployment, Routed, Shadow, Upstream};
 
 /// A request, and who may be asked, in order.
 #[derive(Debug)]
@@ -26,6 +29,7 @@ pub struct Course {
     mode: Mode,
     first: Stop,
     others: Vec<Stop>,
+    shadows: Vec<Shadow>,
     pub(super) attempts: AttemptPolicy,
     pub(super) on_cut: OnCut,
     /// W3C trace context to hand on.
@@ -53,13 +57,19 @@ impl Course {
     /// # Errors
     /// Why the first one cannot be asked, if none can.
     pub fn new(envelope: Envelope, mode: Mode, routed: Routed) -> Result<Self, Error> {
-        let Routed { first, others, .. } = routed;
+        let Routed {
+            first,
+            others,
+            attempts,
+            on_cut,
+            shadows,
+        } = routed;
         let mut refused = None;
         let mut stops = Vec::with_capacity(1 + others.len());
         for deployment in std::iter::once(first).chain(others) {
             match prepare(&envelope, mode, &deployment, stops.is_empty()) {
                 Ok(body) => stops.push(Stop {
-                    abilities: able(&envelope, mode, &deployment, routed.on_cut),
+                    abilities: able(&envelope, mode, &deployment, on_cut),
                     deployment,
                     body,
                     leave: None,
@@ -77,8 +87,9 @@ impl Course {
                 mode,
                 first,
                 others: stops.collect(),
-                attempts: routed.attempts,
-                on_cut: routed.on_cut,
+                shadows,
+                attempts,
+                on_cut,
                 traceparent: None,
                 headers: Vec::new(),
             }),
@@ -119,11 +130,43 @@ impl Course {
         self.first.leave = Some(leave);
     }
 
+    /// The courses of the copies that are due, and the room for them.
+    pub(super) fn shadows(&mut self) -> impl Iterator<Item = (Self, Arc<Semaphore>)> + '_ {
+        let shadows = std::mem::take(&mut self.shadows).into_iter();
+        shadows.map(|Shadow { deployment, room }| {
+            let first = Stop {
+                deployment,
+                body: None,
+                abilities: Abilities::default(),
+                asked: false,
+                leave: None,
+            };
+            let course = Self {
+                envelope: self.envelope.clone(),
+                mode: self.mode,
+                first,
+                others: Vec::new(),
+                shadows: Vec::new(),
+                attempts: AttemptPolicy::ONE,
+                on_cut: OnCut::Fail,
+                // Its calls are no part of the client's trace.
+                traceparent: None,
+                headers: self.headers.clone(),
+            };
+            (course, room)
+        })
+    }
+
     /// As the writer sees it.
     pub(super) fn route(&self) -> Route {
         let surface = self.envelope.surface();
-        let leg = |stop: &Stop| leg(stop, surface);
-        Route::new(leg(&self.first), self.others.iter().map(leg))
+        let after = self.attempts.hedge_after;
+        let leg = |stop: &Stop| leg(stop, surface, after);
+        let refused = |stop: &Stop| stop.deployment.health.refused().is_some();
+        let stops = self.stops().enumerate();
+        let closed = stops.filter_map(|(place, stop)| refused(stop).then_some(place));
+        let closed = closed.collect();
+        Route::new(leg(&self.first), self.others.iter().map(leg)).closed(closed)
     }
 
     /// What is known after a failure of the deployment at `failed`. A retry is taken out of its
@@ -151,6 +194,19 @@ impl Course {
             rest: rest.map(|refused| refused.rest()).unwrap_or_default(),
             random: random::u64().unwrap_or_default(),
         }
+    }
+
+    /// The first place that was not asked, takes requests and has a retry in its budget, which is taken
+    /// out: what is asked beside another one must not multiply an outage.
+    pub(super) fn hedge(&mut self) -> Option<usize> {
+        let stops = std::iter::once(&mut self.first).chain(&mut self.others);
+        let mut stops = stops.enumerate();
+        let (place, stop) = stops.find(|(_, stop)| {
+            let health = &stop.deployment.health;
+            !stop.asked && health.refused().is_none() && health.may_retry()
+        })?;
+        stop.asked = true;
+        Some(place)
     }
 
     /// What the deployment at `place` is asked, if it may be: for an answer, or to go on from `prefix`.
@@ -331,7 +387,7 @@ fn unsent(error: Error) -> Breakage {
     }
 }
 
-fn leg(stop: &Stop, surface: Surface) -> Leg {
+fn leg(stop: &Stop, surface: Surface, hedge_after: Option<HedgeAfter>) -> Leg {
     let deployment = &stop.deployment;
     let upstream = &deployment.upstream;
     let spec = upstream.spec();
@@ -346,6 +402,7 @@ fn leg(stop: &Stop, surface: Surface) -> Leg {
         total_timeout: spec.total_timeout,
         context_window: deployment.context_window,
         abilities: stop.abilities,
+        hedge_after: hedge_after.and_then(|after| deployment.health.hedge_after(after)),
         keyed: upstream.traits(&deployment.model).keyed,
     }
 }

@@ -21,6 +21,7 @@ use tokio::time::{Sleep, sleep_until, timeout};
 use super::Generator;
 use super::attach::{self, Asked, Call};
 use super::course::Course;
+use super::hedge::{self, Hedge};
 use super::live::{Ending, Live, News};
 use super::registry::Lost;
 use crate::clock::Clock;
@@ -40,15 +41,17 @@ pub(super) struct Driver {
     lease: Lease,
     writer: Writer,
     /// Who may be asked; `None` as soon as nobody else may be.
-    course: Option<Box<Course>>,
+    pub(super) course: Option<Box<Course>>,
     /// The place on it that is asked, and the leave to do so.
-    place: usize,
-    leave: Option<Leave>,
+    pub(super) place: usize,
+    pub(super) leave: Option<Leave>,
     /// What failed last.
     failure: Option<FailureKind>,
     /// The upstream that was asked last.
-    asked: Option<Asked>,
-    connection: Connection,
+    pub(super) asked: Option<Asked>,
+    pub(super) connection: Connection,
+    /// Who is asked beside.
+    pub(super) hedge: Option<Box<Hedge>>,
     /// The error of the last append, for readers if the log takes nothing any more.
     append_error: Option<Error>,
 }
@@ -59,7 +62,7 @@ type Sending = Pin<Box<dyn Future<Output = Result<upstream::Response, UpstreamEr
     clippy::large_enum_variant,
     reason = "one lives in each driver, nearly always as `Answering`"
 )]
-enum Connection {
+pub(super) enum Connection {
     None,
     Sending(Sending),
     Answering(upstream::Body),
@@ -84,6 +87,7 @@ impl Driver {
             failure: None,
             asked: None,
             connection: Connection::None,
+            hedge: None,
             append_error: None,
         }
     }
@@ -122,6 +126,7 @@ impl Driver {
                     News { readers, .. } => Input::Readers(readers),
                 },
                 input = self.connection.next(self.generator.clock) => input,
+                input = hedge::next(&mut self.hedge, self.generator.clock), if self.hedge.is_some() => input,
                 () = alarm.as_mut(), if alarm_at.is_some() => {
                     alarm_at = None;
                     Input::Tick
@@ -158,12 +163,7 @@ impl Driver {
                         self.writer.step(self.generator.clock.now(), input, outputs);
                     }
                 }
-                Output::Cancel(handle) => {
-                    if let Some(upstream) = self.upstream() {
-                        let cancelling = attach::cancel(upstream, handle);
-                        self.generator.tasks.spawn(cancelling);
-                    }
-                }
+                Output::Cancel(run) => self.cancel(self.upstream(), Some(run)),
                 Output::Judge(report) => {
                     self.failure = report.failure;
                     if let Some(leave) = self.leave.take() {
@@ -178,6 +178,18 @@ impl Driver {
                     self.writer.step(self.generator.clock.now(), input, outputs);
                 }
                 Output::HangUp => self.connection = Connection::None,
+                Output::FindHedge => {
+                    let place = self.course.as_mut().and_then(|c| c.hedge());
+                    let input = Input::HedgeFound(place);
+                    self.writer.step(self.generator.clock.now(), input, outputs);
+                }
+                Output::Hedge(place, attempt) => {
+                    if let Some(input) = self.hedge(place, attempt) {
+                        self.writer.step(self.generator.clock.now(), input, outputs);
+                    }
+                }
+                Output::HedgeLost(report, run) => self.hedge_lost(report, run),
+                Output::HedgeLeads(report, run) => self.hedge_leads(report, run),
                 Output::Done(end) => {
                     if end.is_none() {
                         let error = self.append_error.take().unwrap_or_else(|| {
@@ -213,7 +225,16 @@ impl Driver {
                     match record {
                         Record::Event(event) => events.push(event),
                         Record::Dialled(dialled) => self.live.asked(dialled.upstream),
-                        Record::End(end) => ending = Some(Ending::Logged(end)),
+                        Record::Abandoned(at) => {
+                            self.generator.registry.metrics().abandoned(&at);
+                            if let Some(upstream) = at.instead {
+                                self.live.asked(upstream);
+                            }
+                        }
+                        Record::End(end) => {
+                            self.generator.registry.metrics().ended(&end);
+                            ending = Some(Ending::Logged(end));
+                        }
                         _ => {}
                     }
                 }
@@ -245,14 +266,14 @@ impl Driver {
     /// go on with the one that begins so.
     fn dial(&mut self, place: usize, prefix: Option<&Prefix>) -> Option<Breakage> {
         self.place = place;
-        let course = self.course.as_mut()?;
-        let (leave, call) = match course.call(place, prefix) {
-            Ok(called) => called,
-            Err(refused) => return Some(refused),
-        };
-        self.leave = Some(leave);
-        self.send(call);
-        None
+        match self.course.as_mut()?.call(place, prefix) {
+            Ok((leave, call)) => {
+                self.leave = Some(leave);
+                self.send(call);
+                None
+            }
+            Err(refused) => Some(refused),
+        }
     }
 
     /// Asks the upstream that was asked last for its own stream of the answer, or for the answer to the
@@ -279,13 +300,25 @@ impl Driver {
         self.asked.clone().or_else(before)
     }
 
-    fn send(&mut self, mut call: Call) {
-        self.asked = Some((Arc::clone(&call.upstream), call.key));
+    fn send(&mut self, call: Call) {
+        self.asked = Some(call.asked());
+        self.connection = self.connect(call, self.writer.attempt());
+    }
+
+    /// Sends what is asked in the attempt of this number.
+    pub(super) fn connect(&self, mut call: Call, attempt: u32) -> Connection {
         if call.keyed {
-            let key = format!("everstream-{}-{}", self.live.id(), self.writer.attempt());
+            let key = format!("everstream-{}-{attempt}", self.live.id());
             call.headers.push(("idempotency-key", key));
         }
-        self.connection = Connection::Sending(Box::pin(call.send()));
+        dial(call)
+    }
+
+    /// Stops a run that goes on at an upstream without its connection.
+    pub(super) fn cancel(&self, upstream: Option<Asked>, run: Option<Handle>) {
+        if let (Some(upstream), Some(run)) = (upstream, run) {
+            self.generator.tasks.spawn(attach::cancel(upstream, run));
+        }
     }
 
     /// Moves the timer only when it would ring too late: most deadlines move away with each event,
@@ -302,9 +335,14 @@ impl Driver {
     }
 }
 
+/// Begins to ask.
+pub(super) fn dial(call: Call) -> Connection {
+    Connection::Sending(Box::pin(call.send()))
+}
+
 impl Connection {
     /// What the upstream does next; pending for ever without one.
-    async fn next(&mut self, clock: Clock) -> Input {
+    pub(super) async fn next(&mut self, clock: Clock) -> Input {
         match self {
             Self::None => std::future::pending().await,
             Self::Sending(sending) => match sending.await {
@@ -339,7 +377,7 @@ impl Connection {
 
     /// Waits a moment for the proper end of an answer that is whole, so that the connection goes
     /// back to the pool.
-    async fn drain(&mut self) {
+    pub(super) async fn drain(&mut self) {
         if let Self::Answering(body) = self {
             let end = async { while let Ok(Some(_)) = body.read().await {} };
             let _ = timeout(DRAIN, end).await;

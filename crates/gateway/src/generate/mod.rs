@@ -4,9 +4,11 @@ mod attach;
 mod batch;
 mod course;
 mod driver;
+mod hedge;
 pub mod live;
 pub mod recover;
 pub mod registry;
+mod shadow;
 pub mod snapshot;
 
 use std::sync::Arc;
@@ -131,7 +133,7 @@ impl Generator {
     ///
     /// # Errors
     /// When the log cannot take it; no upstream was called then.
-    pub async fn start(&self, request: Request) -> Result<Started, Error> {
+    pub async fn start(&self, mut request: Request) -> Result<Started, Error> {
         let created_at = self.clock.now();
         let accepted = Arc::new(Accepted {
             project: request.project.clone(),
@@ -173,7 +175,10 @@ impl Generator {
         let attachment = live.attach(Seq::ZERO, limits::STREAM_READERS);
         let attachment = attachment
             .ok_or_else(|| Error::new(ErrorCode::Internal, "A new stream refused its reader."))?;
-        let writer = Writer::new(self.plan(id, &request, &accepted), self.clock.now());
+        let plan = self.plan(id, &request, &accepted);
+        request.course.headers.clone_from(&request.headers);
+        shadow::cast(self, &plan, &mut request.course);
+        let writer = Writer::new(plan, self.clock.now());
         self.launch(&live, lease, request, writer);
         Ok(Started::New(attachment))
     }

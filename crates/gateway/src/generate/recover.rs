@@ -236,7 +236,7 @@ async fn end(
         Some(ErrorCode::GatewayRestarted | ErrorCode::OutcomeUnknown) => Status::Interrupted,
         Some(_) => Status::Failed,
     };
-    records.push(Record::End(Arc::new(End {
+    let end = Arc::new(End {
         status,
         reason: verdict.map(|code| code.as_str().to_owned()),
         http_status: verdict.map(ErrorCode::status),
@@ -245,8 +245,10 @@ async fn end(
         usage: usage_of(seq, &stat.accepted.request),
         release_claim: verdict == Some(ErrorCode::NotStarted),
         at: now,
-    })));
+    });
+    records.push(Record::End(Arc::clone(&end)));
     generator.log.append(id, lease, &records).await?;
+    generator.registry.metrics().ended(&end);
     Ok(status)
 }
 

@@ -9,11 +9,13 @@ use everstream_core::id::{Epoch, StreamId, UnixMillis};
 use everstream_core::record::Digest;
 
 use super::live::Live;
+use crate::telemetry::metrics::GenerationMetrics;
 
 /// Live streams by id, and by the request they answer.
 #[derive(Debug, Default)]
 pub struct Registry {
     inner: Mutex<Inner>,
+    metrics: GenerationMetrics,
 }
 
 #[derive(Debug, Default)]
@@ -35,6 +37,11 @@ pub(super) struct Lost {
 }
 
 impl Registry {
+    /// What is counted of them.
+    pub fn metrics(&self) -> &GenerationMetrics {
+        &self.metrics
+    }
+
     /// The live stream of this id.
     pub fn get(&self, id: StreamId) -> Option<Arc<Live>> {
         self.lock().live.get(&id).cloned()

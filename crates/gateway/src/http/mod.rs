@@ -1,5 +1,6 @@
 //! The HTTP surfaces. Nothing outside this folder knows a status code.
 
+pub mod admin;
 mod body;
 mod count_tokens;
 pub mod error;

@@ -7,7 +7,6 @@
 use std::net::IpAddr;
 
 use axum::extract::Request;
-use everstream_core::config::Config;
 use everstream_core::error::{Error, ErrorCode};
 use http::header::{HOST, ORIGIN};
 use http::uri::Authority;
@@ -18,22 +17,39 @@ use crate::app::App;
 /// keys everybody may send what they like, as a page cannot know one.
 pub(super) fn check(app: &App, request: &Request) -> Result<(), Error> {
     let config = &app.config;
-    if !app.access.is_open() {
-        return Ok(());
-    }
     let origins = &config.cors_origins;
-    if origins.iter().any(|origin| origin == "*") {
+    if !app.access.is_open() || origins.iter().any(|origin| origin == "*") {
         return Ok(());
     }
+    let remedy = "this gateway has no keys, so pages from elsewhere may not use it. Add the page to \
+                  cors_origins, or configure keys.";
+    refuse_strangers(request, origins, config.listen.ip(), remedy)
+}
+
+/// The same for the listener of operators, which is for no pages but those of this machine.
+pub(super) fn check_admin(app: &App, request: &Request) -> Result<(), Error> {
+    let admin = &app.config.admin;
+    if admin.key.is_some() {
+        return Ok(());
+    }
+    let address = admin.listen.address().unwrap_or(app.config.listen);
+    let remedy = "this listener has no key, so pages from elsewhere may not use it. Set `key` in \
+                  `[admin]`.";
+    refuse_strangers(request, &[], address.ip(), remedy)
+}
+
+fn refuse_strangers(
+    request: &Request,
+    origins: &[String],
+    own: IpAddr,
+    remedy: &str,
+) -> Result<(), Error> {
     let refused = |header: &str, what: &str| {
-        let message = format!(
-            "{what}, and this gateway has no keys, so pages from elsewhere may not use it. Add the \
-             page to cors_origins, or configure keys."
-        );
+        let message = format!("{what}, and {remedy}");
         Error::new(ErrorCode::Forbidden, message).param(header)
     };
     let is_known = |authority: &Authority| {
-        is_here(authority.host(), config)
+        is_here(authority.host(), own)
             || origins.iter().any(|origin| {
                 let (_, known) = origin.split_once("://").unwrap_or_default();
                 known.eq_ignore_ascii_case(authority.as_str())
@@ -60,10 +76,10 @@ pub(super) fn check(app: &App, request: &Request) -> Result<(), Error> {
 }
 
 /// Whether a host is this machine, by a name that nobody can make point elsewhere.
-fn is_here(host: &str, config: &Config) -> bool {
+fn is_here(host: &str, own: IpAddr) -> bool {
     let bare = host.trim_start_matches('[').trim_end_matches(']');
     if let Ok(ip) = bare.parse::<IpAddr>() {
-        return ip.to_canonical().is_loopback() || ip == config.listen.ip();
+        return ip.to_canonical().is_loopback() || ip == own;
     }
     let name = host.trim_end_matches('.').to_ascii_lowercase();
     name == "localhost" || name.ends_with(".localhost")

@@ -93,6 +93,8 @@ fn spec(config: &UpstreamConfig, env: &Env) -> Result<UpstreamSpec, SpecError> {
         total_timeout: config.total_timeout,
         max_concurrency: config.max_concurrency,
         min_concurrency: config.min_concurrency,
+        probe_interval: config.probe_interval,
+        probe_path: config.probe_path.clone(),
         ..UpstreamSpec::new(config.name(), config.base_url())
     };
     if spec.dialect == ProviderDialect::Bedrock {

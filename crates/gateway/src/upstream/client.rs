@@ -19,8 +19,9 @@ use tokio::time::Instant;
 
 use super::auth::Signer;
 use super::body::Body;
-use super::connection::{Connection, Io, Outgoing, Payload, Unwritten};
+use super::connection::{Connection, Io, Outgoing, Payload, Stream, Unwritten};
 use super::dial::{Way, dial, unreachable};
+use super::link::{Link, LinkSight};
 use super::pool::Pool;
 use super::standing::{secrets_of, standing_fields};
 use super::tls::Tls;
@@ -41,6 +42,7 @@ pub struct Upstream {
     way: Way,
     transport: Option<Transport>,
     pool: Pool,
+    link: Arc<Link>,
 }
 
 /// How to connect to an upstream that is no server on the network, but lives in this process: an
@@ -116,6 +118,7 @@ impl Upstream {
             reason,
         })?;
         let reach = spec.reach.as_written(base.host());
+        let link = Link::new(&spec.name);
         Ok(Self {
             secrets: secrets_of(&spec),
             signer: Signer::new(&spec, &base)?,
@@ -126,6 +129,7 @@ impl Upstream {
             fields,
             way: Way { tls, proxy, reach },
             transport: None,
+            link,
         })
     }
 
@@ -267,9 +271,21 @@ impl Upstream {
         }
     }
 
-    /// Closes connections that nobody used for too long; requests do so in passing.
-    pub(super) fn close_expired(&self) {
-        self.pool.drop_expired();
+    /// What there is to see of its connections.
+    pub fn link(&self) -> LinkSight {
+        self.link.sight()
+    }
+
+    /// Looks its connections over: closes those that nobody used for too long, or that the upstream
+    /// closed, and notes which have fallen silent.
+    pub(super) fn watch(&self) {
+        self.pool.close_old();
+        self.link.watch();
+    }
+
+    #[cfg(test)]
+    pub(super) fn connection_over(&self, stream: tokio::net::TcpStream) -> Connection {
+        Connection::new(Stream::Plain(stream), self.link.dial().made())
     }
 
     #[cfg(test)]
@@ -312,17 +328,19 @@ impl Upstream {
     }
 
     pub(super) async fn connect(&self) -> Result<Connection, UpstreamError> {
+        let place = self.link.dial();
         let limit = self.spec.connect_timeout;
         let dialling = async {
             let Some(transport) = &self.transport else {
                 return dial(&self.base, &self.way, Instant::now() + limit).await;
             };
-            let own = transport().await.map(Connection::Own);
+            let own = transport().await.map(Stream::Own);
             own.map_err(unreachable)
         };
         let result = tokio::time::timeout(limit, dialling).await;
         let result = result.unwrap_or(Err(UpstreamErrorKind::ConnectTimeout(limit)));
-        result.map_err(|kind| self.unsent(kind))
+        let stream = result.map_err(|kind| self.unsent(kind))?;
+        Ok(Connection::new(stream, place.made()))
     }
 
     /// Writes the request and reads the head of the answer at the same time: an upstream may answer

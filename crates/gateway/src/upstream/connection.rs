@@ -12,6 +12,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 
+use super::link::Line;
 use super::upload::Upload;
 
 thread_local! {
@@ -25,8 +26,17 @@ pub trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
 
-/// A connection to an upstream. Dropping it closes the socket at once.
-pub(super) enum Connection {
+/// A connection to an upstream. Dropping it closes the socket at once. One pointer, as tens of
+/// thousands of exchanges wait at a time, and each hands its connection on from step to step.
+pub(super) struct Connection(Box<Wire>);
+
+struct Wire {
+    stream: Stream,
+    line: Line,
+}
+
+/// What carries the bytes of a connection.
+pub(super) enum Stream {
     Plain(TcpStream),
     Tls(Box<TlsStream<TcpStream>>),
     /// See [`Transport`](super::Transport).
@@ -34,13 +44,26 @@ pub(super) enum Connection {
 }
 
 impl Connection {
+    pub(super) fn new(stream: Stream, line: Line) -> Self {
+        Self(Box::new(Wire { stream, line }))
+    }
+
+    /// It carries a request from now on, or none.
+    pub(super) fn set_in_use(&self, in_use: bool) {
+        self.0.line.set_in_use(in_use);
+    }
+
     /// The connection as it is, for what is no HTTP any more.
     pub(super) fn into_io(self) -> Box<dyn Io> {
-        match self {
-            Self::Plain(stream) => Box::new(stream),
-            Self::Tls(stream) => stream,
-            Self::Own(stream) => stream,
-        }
+        let Wire { stream, line } = *self.0;
+        Box::new(Raw {
+            stream: match stream {
+                Stream::Plain(stream) => Box::new(stream),
+                Stream::Tls(stream) => stream,
+                Stream::Own(stream) => stream,
+            },
+            line,
+        })
     }
 
     /// Waits until the socket has something and hands over all that one read brings; an empty slice
@@ -52,11 +75,12 @@ impl Connection {
     ) -> Poll<io::Result<R>> {
         SCRATCH.with_borrow_mut(|scratch| {
             let mut buffer = ReadBuf::new(scratch);
-            match self {
-                Self::Plain(stream) => ready!(Pin::new(stream).poll_read(cx, &mut buffer))?,
-                Self::Tls(stream) => ready!(poll_records(stream, cx, &mut buffer))?,
-                Self::Own(stream) => ready!(Pin::new(stream).poll_read(cx, &mut buffer))?,
+            match &mut self.0.stream {
+                Stream::Plain(stream) => ready!(Pin::new(stream).poll_read(cx, &mut buffer))?,
+                Stream::Tls(stream) => ready!(poll_records(stream, cx, &mut buffer))?,
+                Stream::Own(stream) => ready!(Pin::new(stream).poll_read(cx, &mut buffer))?,
             }
+            self.0.line.heard();
             Poll::Ready(Ok(take(buffer.filled_mut())))
         })
     }
@@ -66,27 +90,27 @@ impl Connection {
         cx: &mut Context<'_>,
         parts: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        match self {
-            Self::Plain(stream) => Pin::new(stream).poll_write_vectored(cx, parts),
-            Self::Tls(stream) => Pin::new(stream).poll_write_vectored(cx, parts),
-            Self::Own(stream) => Pin::new(stream).poll_write_vectored(cx, parts),
+        match &mut self.0.stream {
+            Stream::Plain(stream) => Pin::new(stream).poll_write_vectored(cx, parts),
+            Stream::Tls(stream) => Pin::new(stream).poll_write_vectored(cx, parts),
+            Stream::Own(stream) => Pin::new(stream).poll_write_vectored(cx, parts),
         }
     }
 
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self {
-            Self::Plain(stream) => Pin::new(stream).poll_flush(cx),
-            Self::Tls(stream) => Pin::new(stream).poll_flush(cx),
-            Self::Own(stream) => Pin::new(stream).poll_flush(cx),
+        match &mut self.0.stream {
+            Stream::Plain(stream) => Pin::new(stream).poll_flush(cx),
+            Stream::Tls(stream) => Pin::new(stream).poll_flush(cx),
+            Stream::Own(stream) => Pin::new(stream).poll_flush(cx),
         }
     }
 
     /// Whether an idle connection is open and has nothing to read. It asks the kernel, as the
     /// runtime may not have heard of the other side's close yet.
     pub(super) fn is_quiet(&mut self) -> bool {
-        let socket = match self {
-            Self::Plain(stream) => &*stream,
-            Self::Tls(stream) => {
+        let socket = match &mut self.0.stream {
+            Stream::Plain(stream) => &*stream,
+            Stream::Tls(stream) => {
                 let (socket, session) = stream.get_mut();
                 match session.process_new_packets() {
                     Ok(state)
@@ -96,7 +120,7 @@ impl Connection {
                 &*socket
             }
             // What it has to read is of no answer: it is not used again, so nothing is lost.
-            Self::Own(stream) => {
+            Stream::Own(stream) => {
                 let mut byte = [MaybeUninit::uninit(); 1];
                 let mut byte = ReadBuf::uninit(&mut byte);
                 let mut cx = Context::from_waker(Waker::noop());
@@ -106,6 +130,42 @@ impl Connection {
         let mut byte = [MaybeUninit::uninit(); 1];
         let peeked = SockRef::from(socket).peek(&mut byte);
         matches!(peeked, Err(error) if error.kind() == io::ErrorKind::WouldBlock)
+    }
+}
+
+/// See [`Connection::into_io`].
+struct Raw {
+    stream: Box<dyn Io>,
+    line: Line,
+}
+
+impl AsyncRead for Raw {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let read = ready!(Pin::new(&mut self.stream).poll_read(cx, buffer));
+        self.line.heard();
+        Poll::Ready(read)
+    }
+}
+
+impl AsyncWrite for Raw {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }
 

@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
-use super::connection::Connection;
+use super::connection::Stream;
 use super::guard::Reach;
 use super::proxy::Proxy;
 use super::tls::Tls;
@@ -22,7 +22,7 @@ pub(super) async fn dial(
     base: &BaseUrl,
     way: &Way,
     deadline: Instant,
-) -> Result<Connection, UpstreamErrorKind> {
+) -> Result<Stream, UpstreamErrorKind> {
     let via = way.proxy.as_ref().map_or(base, Proxy::address);
     let addresses = tokio::net::lookup_host((via.host(), via.port())).await;
     let addresses: Vec<SocketAddr> = addresses.map_err(UpstreamErrorKind::Dns)?.collect();
@@ -44,11 +44,11 @@ pub(super) async fn dial(
         tunnel.map_err(UpstreamErrorKind::Proxy)?;
     }
     let Some(tls) = way.tls.clone() else {
-        return Ok(Connection::Plain(stream));
+        return Ok(Stream::Plain(stream));
     };
     let stream = tls.connector.connect(tls.name, stream).await;
     let stream = stream.map_err(UpstreamErrorKind::Tls)?;
-    Ok(Connection::Tls(Box::new(stream)))
+    Ok(Stream::Tls(Box::new(stream)))
 }
 
 /// The addresses that may be called.

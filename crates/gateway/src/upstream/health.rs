@@ -1,6 +1,6 @@
 //! What is known of each deployment, a model of an upstream, for all who ask it at once.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
@@ -12,9 +12,11 @@ use everstream_core::policy::breaker::{BreakerState, Verdict};
 use everstream_core::policy::deployment::{
     Admitted, Closed, DeploymentSettings, DeploymentState, Report, Sight,
 };
+use everstream_core::policy::hedge::HedgeAfter;
 use everstream_core::writer::Breakage;
 
 use crate::clock::Clock;
+use crate::telemetry::metrics::{DeploymentMetrics, UpstreamMetrics};
 
 /// The state of one deployment.
 #[derive(Debug)]
@@ -22,11 +24,13 @@ pub struct Health {
     /// `upstream/model`, for the operator.
     name: String,
     state: Mutex<DeploymentState>,
+    metrics: DeploymentMetrics,
     clock: Clock,
     bell: Arc<Bell>,
 }
 
-/// Rung whenever an attempt is over, for those who wait until there is room.
+/// Rung for those who wait until there is room: whenever an attempt is over, a probe came back, or an
+/// operator took something out or back in.
 #[derive(Default)]
 pub struct Bell(OnceLock<Box<dyn Fn() + Send + Sync>>);
 
@@ -58,10 +62,22 @@ impl Health {
         clock: Clock,
         bell: Arc<Bell>,
     ) -> Arc<Self> {
+        Self::counted(name, settings, DeploymentMetrics::default(), clock, bell)
+    }
+
+    /// The same, with counters that somebody can look at.
+    fn counted(
+        name: String,
+        settings: DeploymentSettings,
+        metrics: DeploymentMetrics,
+        clock: Clock,
+        bell: Arc<Bell>,
+    ) -> Arc<Self> {
         let state = DeploymentState::new(settings, clock.now());
         Arc::new(Self {
             name,
             state: Mutex::new(state),
+            metrics,
             clock,
             bell,
         })
@@ -76,6 +92,9 @@ impl Health {
         let mut state = self.lock();
         let admitted = state.admit(now, again);
         let admitted = admitted.map_err(|why| Refused::new(why, &mut state, now))?;
+        if again {
+            self.metrics.retried();
+        }
         Ok(Leave {
             health: Arc::clone(self),
             admitted: Some(admitted),
@@ -94,6 +113,18 @@ impl Health {
     pub fn may_retry(&self) -> bool {
         let now = self.clock.now();
         self.lock().may_retry(now)
+    }
+
+    /// How long its first content may take before another deployment is asked beside.
+    pub fn hedge_after(&self, after: HedgeAfter) -> Option<Duration> {
+        let now = self.clock.now();
+        self.lock().hedge_after(now, after)
+    }
+
+    /// Takes what came of asking whether it is there.
+    pub fn probed(&self, answered: bool) {
+        let now = self.clock.now();
+        self.lock().probed(now, answered);
     }
 
     /// Whether it has several keys, of which one can be used just now.
@@ -137,6 +168,7 @@ impl Leave {
         };
         let (health, key) = (&self.health, admitted.key() + 1);
         let now = health.clock.now();
+        health.metrics.finished(&report);
         let mut state = health.lock();
         state.finish(now, admitted, report);
         let (keys, awake) = state.keys(now);
@@ -176,6 +208,7 @@ impl Drop for Leave {
             failure: None,
             retry_after: None,
             first_content: None,
+            streamed: false,
         });
     }
 }
@@ -235,7 +268,15 @@ impl Refused {
 pub(super) struct Healths {
     clock: Clock,
     pub(super) bell: Arc<Bell>,
-    known: Mutex<HashMap<(String, String), Arc<Health>>>,
+    metrics: UpstreamMetrics,
+    inner: Mutex<Inner>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    known: HashMap<(String, String), Arc<Health>>,
+    /// Upstreams that an operator took out, with the models that nobody has asked for yet.
+    drained: HashSet<String>,
 }
 
 impl Healths {
@@ -243,8 +284,65 @@ impl Healths {
         Self {
             clock: Clock::start(),
             bell: Arc::default(),
-            known: Mutex::default(),
+            metrics: UpstreamMetrics::default(),
+            inner: Mutex::default(),
         }
+    }
+
+    /// What is counted of them.
+    pub(super) fn metrics(&self) -> &UpstreamMetrics {
+        &self.metrics
+    }
+
+    /// Takes a model of an upstream out, or back in; all of them, if none is named. False if nothing
+    /// is known of it.
+    pub(super) fn drain(&self, upstream: &str, model: Option<&str>, drained: bool) -> bool {
+        let mut inner = self.lock();
+        if model.is_none() {
+            if drained {
+                inner.drained.insert(upstream.to_owned());
+            } else {
+                inner.drained.remove(upstream);
+            }
+        }
+        let mut known = false;
+        for ((of, name), health) in &inner.known {
+            if of == upstream && model.is_none_or(|model| model == name) {
+                health.drain(drained);
+                known = true;
+            }
+        }
+        drop(inner);
+        self.bell.ring();
+        known || model.is_none()
+    }
+
+    /// Takes what came of asking an upstream whether it is there.
+    pub(super) fn probed(&self, upstream: &str, answered: bool) {
+        let inner = self.lock();
+        let known = inner.known.iter().filter(|((of, _), _)| of == upstream);
+        known.for_each(|(_, health)| health.probed(answered));
+        drop(inner);
+        self.bell.ring();
+    }
+
+    /// Whether all of an upstream was taken out.
+    pub(super) fn is_drained(&self, upstream: &str) -> bool {
+        self.lock().drained.contains(upstream)
+    }
+
+    /// What is known of each model of an upstream, by name. The one without a name stands for those
+    /// that are too many.
+    pub(super) fn sights(&self, upstream: &str) -> BTreeMap<String, Sight> {
+        let inner = self.lock();
+        let of = |((of, model), health): (&(String, String), &Arc<Health>)| {
+            (of == upstream).then(|| (model.clone(), health.sight()))
+        };
+        inner.known.iter().filter_map(of).collect()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The state of a model of an upstream. Clients may name models that do not exist: when there
@@ -256,7 +354,8 @@ impl Healths {
         model: &str,
         settings: DeploymentSettings,
     ) -> Arc<Health> {
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut inner = self.lock();
+        let Inner { known, drained } = &mut *inner;
         let mut key = (upstream.to_owned(), model.to_owned());
         if let Some(health) = known.get(&key) {
             return Arc::clone(health);
@@ -267,72 +366,20 @@ impl Healths {
         if known.len() >= DEPLOYMENTS {
             key.1.clear();
         }
+        if let Some(health) = known.get(&key) {
+            return Arc::clone(health);
+        }
+        let metrics = self.metrics.deployment(&key.0, &key.1);
         let name = format!("{}/{}", key.0, key.1);
-        let health = known
-            .entry(key)
-            .or_insert_with(|| Health::new(name, settings, self.clock, Arc::clone(&self.bell)));
-        Arc::clone(health)
+        let bell = Arc::clone(&self.bell);
+        let health = Health::counted(name, settings, metrics, self.clock, bell);
+        if drained.contains(&key.0) {
+            health.drain(true);
+        }
+        known.insert(key, Arc::clone(&health));
+        health
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use everstream_core::policy::attempt::FailureKind;
-    use everstream_core::policy::overload::Ceiling;
-
-    fn one_at_a_time() -> Arc<Health> {
-        let settings = DeploymentSettings {
-            ceiling: Ceiling::Fixed(1),
-            ..DeploymentSettings::default()
-        };
-        Health::new("u/m".to_owned(), settings, Clock::start(), Arc::default())
-    }
-
-    #[test]
-    fn leave_is_given_back_however_the_attempt_ends() {
-        let health = one_at_a_time();
-        let leave = health.admit(false).expect("room");
-        let refused = health.admit(false).expect_err("none left");
-        assert_eq!(refused.breakage("u").code, ErrorCode::UpstreamUnavailable);
-        assert!(refused.breakage("u").nothing_ran);
-        drop(leave);
-        let health_of_task = Arc::clone(&health);
-        let died = std::thread::spawn(move || {
-            let _leave = health_of_task.admit(false).expect("room again");
-            panic!("the task died");
-        });
-        assert!(died.join().is_err());
-        let sight = health.sight();
-        assert_eq!((sight.in_flight, sight.outcomes.other), (0, 2));
-    }
-
-    #[test]
-    fn what_a_rate_limit_says_is_told_on() {
-        let health = one_at_a_time();
-        let kind = FailureKind::RateLimited;
-        health.admit(false).expect("room").finish(Report {
-            verdict: kind.verdict(),
-            failure: Some(kind),
-            retry_after: Some(Duration::from_mins(1)),
-            first_content: None,
-        });
-        let refused = health.refused().expect("it wants to be left alone");
-        let told = refused.breakage("u");
-        assert_eq!(told.code, ErrorCode::UpstreamLimited);
-        let after = told.retry_after.expect("a time");
-        assert!(after > Duration::from_secs(50) && after <= Duration::from_mins(1));
-    }
-
-    #[test]
-    fn made_up_names_cost_no_more_memory_than_the_bound() {
-        let healths = Healths::new();
-        let settings = DeploymentSettings::default();
-        let kept = healths.of("u", "kept", settings);
-        for name in 0..3 * DEPLOYMENTS {
-            healths.of("u", &name.to_string(), settings);
-        }
-        assert!(healths.known.lock().expect("whole").len() <= DEPLOYMENTS);
-        assert!(Arc::ptr_eq(&kept, &healths.of("u", "kept", settings)));
-    }
-}
+mod tests;

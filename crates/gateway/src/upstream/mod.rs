@@ -17,8 +17,11 @@ mod error;
 mod google;
 mod guard;
 pub mod health;
+mod link;
 pub mod models;
+mod overview;
 mod pool;
+mod probe;
 mod proxy;
 mod routes;
 mod socket;
@@ -45,9 +48,11 @@ pub use connection::Io;
 pub use discovery::{Discovery, FoundUpstream, discover};
 pub use error::{SpecError, UpstreamError, UpstreamErrorKind};
 pub use guard::Reach;
+pub use link::LinkSight;
 pub use models::{ModelDirectory, ModelEntry, Route};
+pub use overview::{DeploymentSight, UpstreamSight};
 pub use proxy::Proxies;
-pub use routes::{Deployment, Routed};
+pub use routes::{Deployment, Routed, Shadow};
 pub use socket::{Socket, SocketError};
 pub use upload::{Source, Upload};
 pub use url::{BaseUrl, UrlError};
@@ -107,6 +112,10 @@ pub struct UpstreamSpec {
     pub max_concurrency: Option<u32>,
     /// With it that bound adapts itself, never below this.
     pub min_concurrency: Option<u32>,
+    /// How often it is asked whether it is there, beside what the traffic shows.
+    pub probe_interval: Option<Duration>,
+    /// What it is asked for then; the list of models if absent.
+    pub probe_path: Option<String>,
 }
 
 impl UpstreamSpec {
@@ -139,6 +148,8 @@ impl UpstreamSpec {
             total_timeout: None,
             max_concurrency: None,
             min_concurrency: None,
+            probe_interval: None,
+            probe_path: None,
         }
     }
 }

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use arc_swap::ArcSwapOption;
 use everstream_core::config::Config;
-use everstream_core::dialect::ProviderDialect;
+use everstream_core::dialect::{Affinity, ProviderDialect};
 use everstream_core::limits::{
     UPSTREAM_MODELS_BYTES, UPSTREAM_MODELS_REFRESH, UPSTREAM_MODELS_RETRY, UPSTREAM_MODELS_TIMEOUT,
 };
@@ -87,21 +87,25 @@ impl ModelDirectory {
         directory
     }
 
-    /// Calls `hear` whenever an attempt at a deployment is over, which may have made room.
+    /// Calls `hear` whenever there may be room: an attempt at a deployment is over, a probe came back,
+    /// or an operator took something out or back in.
     pub fn on_room(&self, hear: impl Fn() + Send + Sync + 'static) {
         self.healths.bell.answer(hear);
     }
 
     /// Who may answer a request of this dialect for `model`, in the order in which they are asked:
     /// a route of the configuration, or else the one upstream that [`route`](Self::route) finds.
-    /// `key` is what sticky requests have in common.
+    /// `affinity` is what requests have in common.
     pub fn deployments(
         &self,
         model: &str,
         native: ProviderDialect,
-        key: impl FnOnce() -> u64,
+        affinity: impl FnOnce() -> Affinity,
     ) -> Result<Routed, NotFound> {
-        if let Some(routed) = self.configured(model).and_then(|route| route.order(key)) {
+        if let Some(routed) = self
+            .configured(model)
+            .and_then(|route| route.order(affinity))
+        {
             return Ok(routed);
         }
         let Route { upstream, model } = self.listed(model, native)?;
@@ -109,6 +113,7 @@ impl ModelDirectory {
         Ok(Routed {
             first: Deployment::new(&upstream, &model, &self.healths, false),
             others: Vec::new(),
+            shadows: Vec::new(),
             attempts: AttemptPolicy {
                 attempts: keys.min(AttemptPolicy::default().attempts),
                 ..AttemptPolicy::ONE
@@ -120,7 +125,9 @@ impl ModelDirectory {
     /// Where a request of this dialect for `model` goes first; [`route::route`] has the rules for
     /// what is on no route of the configuration.
     pub fn route(&self, model: &str, native: ProviderDialect) -> Result<Route, NotFound> {
-        let configured = self.configured(model).and_then(|route| route.order(|| 0));
+        let configured = self
+            .configured(model)
+            .and_then(|route| route.order(Affinity::default));
         configured.map_or_else(
             || self.listed(model, native),
             |Routed { first, .. }| {
@@ -159,7 +166,9 @@ impl ModelDirectory {
             let entries = names
                 .filter(|name| seen.insert(name.as_str()))
                 .filter_map(|name| {
-                    let configured = self.configured(name).and_then(|route| route.order(|| 0));
+                    let configured = self
+                        .configured(name)
+                        .and_then(|route| route.order(Affinity::default));
                     let upstream = if let Some(routed) = configured {
                         routed.first.upstream.name().to_owned()
                     } else {
@@ -184,8 +193,27 @@ impl ModelDirectory {
         self.refresh_where(|_| true).await;
     }
 
-    /// Keeps the lists fresh, and closes idle connections that grew old, until `stop`. An upstream
-    /// that could not be reached is asked again soon, as it may just be starting.
+    /// What is known of the deployments.
+    pub(super) fn healths(&self) -> &Healths {
+        &self.healths
+    }
+
+    /// The models whose routes lead to a model of an upstream.
+    pub(super) fn routes_to(&self, upstream: &str, model: &str) -> Vec<String> {
+        let routes = self
+            .routes
+            .iter()
+            .filter(|route| route.leads_to(upstream, model));
+        routes.map(|route| route.model.clone()).collect()
+    }
+
+    /// Looks all connections over; see [`UPSTREAM_WATCH`](everstream_core::limits::UPSTREAM_WATCH).
+    pub fn watch(&self) {
+        self.upstreams().for_each(|upstream| upstream.watch());
+    }
+
+    /// Keeps the lists fresh until `stop`. An upstream that could not be reached is asked again
+    /// soon, as it may just be starting.
     pub async fn run(&self, stop: CancellationToken) {
         let work = async {
             loop {
@@ -193,8 +221,6 @@ impl ModelDirectory {
                 self.refresh().await;
                 while refreshed.elapsed() < UPSTREAM_MODELS_REFRESH {
                     tokio::time::sleep(UPSTREAM_MODELS_RETRY).await;
-                    self.upstreams()
-                        .for_each(|upstream| upstream.close_expired());
                     let unreachable = |l: &Listing| l.unreachable.load(Ordering::Relaxed);
                     self.refresh_where(unreachable).await;
                 }
@@ -297,21 +323,26 @@ impl ModelsError {
     }
 }
 
+/// Where an API lists its models, all of them.
+pub(super) const fn models_path(dialect: ProviderDialect) -> &'static str {
+    match dialect {
+        ProviderDialect::OpenAiChat | ProviderDialect::OpenAiResponses => "/models",
+        // Else it gives twenty.
+        ProviderDialect::Anthropic => "/models?limit=1000",
+        // Else it gives fifty.
+        ProviderDialect::Gemini => "/models?pageSize=1000",
+        // Else it gives twenty, and those for other things.
+        ProviderDialect::Cohere => "/v1/models?page_size=1000&endpoint=chat",
+        // It answers so on another host. The configuration has to name its models.
+        ProviderDialect::Bedrock => "/foundation-models",
+    }
+}
+
 /// Asks an upstream for its models.
 pub(super) async fn fetch_models(upstream: &Arc<Upstream>) -> Result<ModelList, ModelsError> {
     let request = Request {
         method: "GET",
-        path: match upstream.spec().dialect {
-            ProviderDialect::OpenAiChat | ProviderDialect::OpenAiResponses => "/models",
-            // Else it gives twenty.
-            ProviderDialect::Anthropic => "/models?limit=1000",
-            // Else it gives fifty.
-            ProviderDialect::Gemini => "/models?pageSize=1000",
-            // Else it gives twenty, and those for other things.
-            ProviderDialect::Cohere => "/v1/models?page_size=1000&endpoint=chat",
-            // It answers so on another host. The configuration has to name its models.
-            ProviderDialect::Bedrock => "/foundation-models",
-        },
+        path: models_path(upstream.spec().dialect),
         headers: &[("accept", "application/json")],
         body: None,
     };

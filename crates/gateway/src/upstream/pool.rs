@@ -35,6 +35,7 @@ impl Pool {
             let idle = self.lock().pop_back()?;
             let mut connection = idle.connection;
             if idle.expires > Instant::now() && connection.is_quiet() {
+                connection.set_in_use(true);
                 return Some(connection);
             }
         }
@@ -49,6 +50,7 @@ impl Pool {
             safe.min(self.longest)
         });
         let now = Instant::now();
+        connection.set_in_use(false);
         let mut idle = self.lock();
         idle.push_back(Idle {
             connection,
@@ -60,10 +62,11 @@ impl Pool {
         }
     }
 
-    /// Closes what was idle for too long.
-    pub(super) fn drop_expired(&self) {
+    /// Closes what was idle for too long, and what the upstream closed.
+    pub(super) fn close_old(&self) {
         let now = Instant::now();
-        self.lock().retain(|idle| idle.expires > now);
+        self.lock()
+            .retain_mut(|idle| idle.expires > now && idle.connection.is_quiet());
     }
 
     #[cfg(test)]

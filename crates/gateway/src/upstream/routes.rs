@@ -3,12 +3,15 @@
 use std::sync::Arc;
 
 use everstream_core::config::RouteConfig;
+use everstream_core::dialect::Affinity;
+use everstream_core::limits::SHADOWS;
 use everstream_core::policy::attempt::AttemptPolicy;
 use everstream_core::policy::breaker::BreakerSettings;
 use everstream_core::policy::deployment::{DeploymentSettings, Sight};
 use everstream_core::policy::overload::Ceiling;
 use everstream_core::policy::recovery::{Abilities, OnCut};
-use everstream_core::policy::select::{self, Strategy};
+use everstream_core::policy::select::{self, Strategy, Trial};
+use tokio::sync::Semaphore;
 
 use super::Upstream;
 use super::health::{Health, Healths};
@@ -40,6 +43,17 @@ pub struct Routed {
     pub attempts: AttemptPolicy,
     /// What becomes of an answer that is cut.
     pub on_cut: OnCut,
+    /// Who gets a copy.
+    pub shadows: Vec<Shadow>,
+}
+
+/// A deployment that gets copies of requests.
+#[derive(Clone, Debug)]
+pub struct Shadow {
+    /// Which one.
+    pub deployment: Deployment,
+    /// For how many there is room.
+    pub room: Arc<Semaphore>,
 }
 
 /// A route of the configuration.
@@ -50,6 +64,8 @@ pub(super) struct ConfiguredRoute {
     attempts: AttemptPolicy,
     on_cut: OnCut,
     places: Vec<Place>,
+    /// With the share of the requests, in percent.
+    shadows: Vec<(Shadow, u32)>,
 }
 
 #[derive(Debug)]
@@ -60,6 +76,8 @@ struct Place {
     priority: u32,
     weight: u32,
     price: u64,
+    /// The share of the requests that ask it first, in percent, if it is a canary.
+    canary: Option<u32>,
 }
 
 impl Deployment {
@@ -104,7 +122,7 @@ impl ConfiguredRoute {
         upstreams: &[Arc<Upstream>],
         healths: &Healths,
     ) -> Self {
-        let places = config.deployments.iter().filter_map(|at| {
+        let found = config.deployments.iter().filter_map(|at| {
             let found = upstreams.iter().find(|one| one.name() == at.upstream);
             let Some(upstream) = found else {
                 let (model, upstream) = (&config.model, &at.upstream);
@@ -116,7 +134,7 @@ impl ConfiguredRoute {
                 return None;
             };
             let model = at.model.as_ref().unwrap_or(&config.model);
-            Some(Place {
+            let place = Place {
                 name: format!("{}/{model}", at.upstream),
                 deployment: Deployment {
                     context_window: at.context_window,
@@ -130,7 +148,17 @@ impl ConfiguredRoute {
                 priority: at.priority,
                 weight: at.weight,
                 price: at.price,
-            })
+                canary: at.canary,
+            };
+            Some((place, at.shadow))
+        });
+        let (places, shadows): (Vec<_>, Vec<_>) = found.partition(|(_, shadow)| *shadow == 0);
+        let shadows = shadows.into_iter().map(|(place, share)| {
+            let deployment = place.deployment;
+            let most = deployment.upstream.spec().max_concurrency;
+            let most = most.and_then(|most| usize::try_from(most).ok());
+            let room = Arc::new(Semaphore::new(most.unwrap_or(SHADOWS)));
+            (Shadow { deployment, room }, share)
         });
         Self {
             model: config.model.clone(),
@@ -138,19 +166,32 @@ impl ConfiguredRoute {
             attempts: AttemptPolicy {
                 attempts: config.attempts,
                 idempotent: config.idempotent,
+                hedge_after: config.hedge_after,
                 ..AttemptPolicy::default()
             },
             on_cut: config.on_cut,
-            places: places.collect(),
+            places: places.into_iter().map(|(place, _)| place).collect(),
+            shadows: shadows.collect(),
         }
     }
 
-    /// Who is asked, in order. `key` is what sticky requests have in common.
-    pub(super) fn order(&self, key: impl FnOnce() -> u64) -> Option<Routed> {
-        let key = match self.strategy {
-            Strategy::Sticky => key(),
-            _ => 0,
+    /// Whether a model of an upstream is on it.
+    pub(super) fn leads_to(&self, upstream: &str, model: &str) -> bool {
+        let mut deployments = self.places.iter().map(|place| &place.deployment);
+        deployments.any(|at| at.upstream.name() == upstream && at.model == model)
+    }
+
+    /// Who is asked, in order. `affinity` is what requests have in common.
+    pub(super) fn order(&self, affinity: impl FnOnce() -> Affinity) -> Option<Routed> {
+        let on_trial = self.places.iter().any(|place| place.canary.is_some());
+        let affinity = match self.strategy {
+            Strategy::Sticky => affinity(),
+            _ if on_trial => affinity(),
+            _ => Affinity::default(),
         };
+        let seed = random::u64().unwrap_or_default();
+        let shares = self.places.iter().map(|place| place.canary.unwrap_or(0));
+        let drawn = select::draw(&self.model, shares, affinity.session(), seed);
         let sights: Vec<Sight> = self
             .places
             .iter()
@@ -160,7 +201,8 @@ impl ConfiguredRoute {
             .places
             .iter()
             .zip(&sights)
-            .map(|(place, sight)| select::Deployment {
+            .enumerate()
+            .map(|(at, (place, sight))| select::Deployment {
                 name: &place.name,
                 priority: place.priority,
                 weight: place.weight,
@@ -169,10 +211,14 @@ impl ConfiguredRoute {
                 latency_micros: sight.latency_micros,
                 share: sight.share,
                 unavailable: sight.closed.is_some(),
+                trial: match place.canary {
+                    None => Trial::None,
+                    Some(_) if drawn == Some(at) => Trial::Drawn,
+                    Some(_) => Trial::PassedOver,
+                },
             });
         let seen: Vec<_> = seen.collect();
-        let seed = random::u64().unwrap_or_default();
-        let order = select::order(self.strategy, &seen, key, seed);
+        let order = select::order(self.strategy, &seen, affinity.key, seed);
         let mut order = order
             .into_iter()
             .map(|place| self.places[place].deployment.clone());
@@ -181,6 +227,15 @@ impl ConfiguredRoute {
             others: order.collect(),
             attempts: self.attempts,
             on_cut: self.on_cut,
+            shadows: self.shadows(seed),
         })
+    }
+
+    fn shadows(&self, seed: u64) -> Vec<Shadow> {
+        let drawn = self.shadows.iter().filter(|(shadow, share)| {
+            let name = format!("shadow/{}", shadow.deployment.upstream.name());
+            select::draw(&name, [*share], None, seed).is_some()
+        });
+        drawn.map(|(shadow, _)| shadow.clone()).collect()
     }
 }

@@ -225,7 +225,10 @@ async fn half_a_json_in_an_event() {
     let outcome = ask(begun_then(3, [event(half)]), &streamed()).await;
     let outcome = outcome.cut_after(3, "upstream_invalid_response");
     let message = outcome.message();
-    assert!(message.contains("an event that is not JSON"), "{message}");
+    assert!(
+        message.contains("an event that is not of its API"),
+        "{message}"
+    );
     assert_eq!(outcome.usage()["output_tokens"], 2);
     assert_eq!(outcome.usage()["estimated"], true);
     let outcome = ask(Script::sse([half]), &streamed()).await;

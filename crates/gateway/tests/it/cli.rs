@@ -304,7 +304,7 @@ async fn a_gateway_that_cannot_be_served_says_why() {
 #[tokio::test]
 async fn upstreams_are_shown_or_missed() {
     // What else runs on this machine cannot be known.
-    let (code, out, err) = ran("upstreams", &[]).await;
+    let (code, out, err) = ran("upstreams found", &[]).await;
     let expected = if out.is_empty() { 3 } else { 0 };
     assert_eq!(code, Some(expected), "{out}{err}");
     assert_eq!(
@@ -315,11 +315,11 @@ async fn upstreams_are_shown_or_missed() {
     let provider = FakeProvider::start(|_| Script::chat_stream(&answer())).await;
     let (base, key) = (provider.base_url(), "sk-canary-of-openai");
     let env = [("OPENAI_API_KEY", key), ("OPENAI_BASE_URL", base.as_str())];
-    let (code, out, err) = ran("upstreams", &env).await;
+    let (code, out, err) = ran("upstreams found", &env).await;
     assert_eq!(code, Some(0), "{err}");
     assert!(out.contains(&base) && !out.contains(key), "{out}");
     let env = [("DEEPSEEK_API_KEY", key), ("GEMINI_API_KEY", key)];
-    let (code, out, err) = ran("upstreams", &env).await;
+    let (code, out, err) = ran("upstreams found", &env).await;
     assert_eq!(code, Some(0), "{err}");
     let lines = [
         "deepseek\thttps://api.deepseek.com\tDeepSeek\tOpenAI's API\tDEEPSEEK_API_KEY\n",

@@ -106,8 +106,8 @@ fn only_the_driver_the_relay_and_the_command_line_call_upstreams() {
     let others = |file: &str| {
         let may = [
             "upstream/",
-            "generate/driver.rs",
             "generate/attach.rs",
+            "generate/driver.rs",
             "http/relay/",
             "cli/",
         ];

@@ -51,7 +51,9 @@ fn the_table_of_errors_is_not_stale() {
 
 #[test]
 fn every_path_is_described() {
-    let routes = std::fs::read_to_string(file("src/http/mod.rs")).unwrap();
+    let routes = ["src/http/mod.rs", "src/http/admin/mod.rs"]
+        .map(|of| std::fs::read_to_string(file(of)).unwrap())
+        .concat();
     let text = std::fs::read_to_string(file("../../docs/api.md")).unwrap();
     let mut paths = 0;
     let generating = std::fs::read_to_string(file("src/http/generate.rs")).unwrap();

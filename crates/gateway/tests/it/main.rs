@@ -15,6 +15,8 @@
     reason = "what the modules here share is public to them"
 )]
 
+mod admin;
+mod admin_crowd;
 mod bad_client;
 mod bad_upstream;
 mod bedrock;
@@ -29,12 +31,14 @@ mod disk;
 mod docs;
 mod embedded;
 mod fallback;
+mod faults;
 mod forms;
 mod gemini;
 mod gemini_faults;
 mod gemini_life;
 mod golden;
 mod harness;
+mod hedging;
 mod http2;
 mod identity;
 mod key_life;
@@ -44,6 +48,7 @@ mod messages_life;
 mod million;
 mod overload;
 mod pages;
+mod probes;
 mod process;
 mod providers;
 mod proxy;
@@ -72,6 +77,7 @@ mod talk;
 mod tls;
 mod tls_process;
 mod token;
+mod ways;
 mod ways_keys;
 mod wire;
 mod ws;

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use everstream_core::dialect::Affinity;
 use everstream_core::error::ErrorCode;
 use everstream_testkit::client::RawClient;
 use everstream_testkit::provider::{Cut, FakeProvider, Gate, Script};
@@ -383,7 +384,7 @@ async fn an_adaptive_limit_falls_while_it_is_refused_and_rises_again() {
         let routed = gateway.app.models.deployments(
             "m",
             everstream_core::dialect::ProviderDialect::OpenAiChat,
-            || 0,
+            Affinity::default,
         );
         routed.unwrap().first.health.sight().limit
     };

@@ -304,7 +304,7 @@ async fn a_client_that_takes_nothing_is_let_go_though_tls_holds_the_rest() {
     within(provider.wait_for_calls(1)).await;
     let registry = &gateway.app.generator.registry;
     within(async {
-        while registry.len() > 0 {
+        while !registry.is_empty() {
             time.pass(Duration::from_millis(500)).await;
         }
     })
@@ -377,5 +377,5 @@ async fn what_a_browser_may_open_says_what_not_to_do_with_it() {
         within(stream.client.read_body()).await.unwrap()
     };
     assert_eq!(end, BodyEnd::Clean);
-    until(|| gateway.app.generator.registry.len() == 0).await;
+    until(|| gateway.app.generator.registry.is_empty()).await;
 }

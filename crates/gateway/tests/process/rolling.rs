@@ -310,3 +310,30 @@ async fn the_new_process_cancels_what_the_old_one_writes() {
     }
     assert!(old.ended().await.success());
 }
+
+#[tokio::test]
+async fn the_listener_for_operators_goes_over_too() {
+    let provider = FakeProvider::start(script).await;
+    let address = std::net::SocketAddr::from(([127, 0, 78, 1], 4101));
+    let config = format!("[admin]\nlisten = \"{address}\"\nkey = \"an-admin-key\"");
+    let mut site = Site::new(&provider, &config);
+    let mut old = site.start().await;
+    let seen = async || {
+        let mut operator = RawClient::connect(address).await.unwrap();
+        let key = [("authorization", "Bearer an-admin-key")];
+        let head = operator.get("/admin/upstreams", &key).await.unwrap();
+        assert_eq!(head.status, 200);
+        operator.read_json().await.unwrap()["upstreams"][0]["name"].clone()
+    };
+    assert_eq!(seen().await, "fake");
+    for _ in 0..2 {
+        let new = site.take_over().await;
+        assert_eq!(seen().await, "fake");
+        assert!(old.ended().await.success());
+        assert_eq!(seen().await, "fake");
+        old = new;
+    }
+    old.kill();
+    let _again = site.start().await;
+    assert_eq!(seen().await, "fake");
+}

@@ -315,6 +315,7 @@ fn request(
         others: Vec::new(),
         attempts: AttemptPolicy::ONE,
         on_cut: OnCut::Fail,
+        shadows: Vec::new(),
     };
     Some(Request {
         project: project()?,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use everstream_core::event::{Event, Status, StreamInfo};
 use everstream_core::id::{Epoch, StreamId, UnixMillis};
-use everstream_core::record::{Accepted, Claim, Digest, End, Record, Tail};
+use everstream_core::record::{Abandoned, Accepted, Claim, Digest, End, Record, Tail};
 use tokio::sync::Notify;
 
 use crate::admit::{Extent, weight};
@@ -85,6 +85,10 @@ impl Stream {
         for record in records {
             match record {
                 Record::Dialled(dialled) => self.upstream = Some(dialled.upstream.clone()),
+                Record::Abandoned(Abandoned {
+                    instead: Some(upstream),
+                    ..
+                }) => self.upstream = Some(upstream.clone()),
                 Record::End(end) => self.end = Some(Arc::clone(end)),
                 Record::Accepted(_)
                 | Record::Head(_)

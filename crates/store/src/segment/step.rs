@@ -5,7 +5,7 @@ use std::sync::Arc;
 use everstream_core::event::{Mode, Surface};
 use everstream_core::id::{Epoch, ProjectId, StreamId, UnixMillis};
 use everstream_core::record::codec::BatchHead;
-use everstream_core::record::{Claim, End, Record, Tail};
+use everstream_core::record::{Abandoned, Claim, End, Record, Tail};
 
 use super::layout::BatchRef;
 
@@ -96,6 +96,10 @@ impl Step {
                 }));
             }
             Record::Dialled(dialled) => self.upstream = Some(dialled.upstream.as_str().into()),
+            Record::Abandoned(Abandoned {
+                instead: Some(upstream),
+                ..
+            }) => self.upstream = Some(upstream.as_str().into()),
             Record::Event(event) => self.bytes += event.data.len() as u64,
             Record::End(end) => self.end = Some(Arc::clone(end)),
             Record::Head(_) | Record::Abandoned(_) | Record::Seam(_) | Record::Leased => {}

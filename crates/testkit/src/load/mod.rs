@@ -15,6 +15,7 @@ use tokio::net::TcpListener;
 
 mod ask;
 mod check;
+mod faulty;
 mod loops;
 mod process;
 pub mod report;
@@ -98,6 +99,18 @@ pub enum Scenario {
         #[arg(long)]
         seconds: f64,
     },
+    /// Streamed answers of a route of ten upstreams, of which some fail each time.
+    Faulty {
+        /// How many of them.
+        #[arg(long)]
+        upstreams: u32,
+        /// How many clients.
+        #[arg(long, default_value_t = 16)]
+        clients: u32,
+        /// For so long.
+        #[arg(long)]
+        seconds: f64,
+    },
     /// Half of the clients leave midway.
     Leave {
         /// How many clients.
@@ -123,6 +136,7 @@ impl Scenario {
             Self::Slow { streams, .. } => format!("slow-{streams}"),
             Self::Short { .. } => "short".into(),
             Self::Plain { clients, .. } => format!("plain-{clients}"),
+            Self::Faulty { upstreams, .. } => format!("faulty-{upstreams}"),
             Self::Leave { .. } => "leave".into(),
         }
     }
@@ -163,8 +177,9 @@ pub async fn measure(
         flights: Arc::new(Flights::new(window)),
     };
     let (traffic, flights) = (Arc::clone(&bench.traffic), Arc::clone(&bench.flights));
-    let provider = accept(listener, traffic, move |request| {
-        bench::answer(request, &flights)
+    let provider = accept(listener, traffic, move |request| match scenario {
+        Scenario::Faulty { upstreams, .. } => faulty::answer(request, &flights, upstreams),
+        _ => bench::answer(request, &flights),
     });
     tokio::select! {
         figures = bench.run(scenario) => figures,
@@ -182,7 +197,9 @@ struct Bench {
 
 impl Bench {
     async fn run(&self, scenario: Scenario) -> io::Result<Figures> {
-        loops::warm_up(self).await?;
+        if !matches!(scenario, Scenario::Faulty { .. }) {
+            loops::warm_up(self).await?;
+        }
         match scenario {
             Scenario::FirstToken { requests } => loops::first_token(self, requests).await,
             Scenario::Blast {
@@ -198,6 +215,9 @@ impl Bench {
             } => slow::slow(self, streams, opened_per_second, seconds).await,
             Scenario::Short { clients, seconds } => loops::short(self, clients, seconds).await,
             Scenario::Plain { clients, seconds } => loops::plain(self, clients, seconds).await,
+            Scenario::Faulty {
+                clients, seconds, ..
+            } => faulty::faulty(self, clients, seconds).await,
             Scenario::Leave { clients, tokens } => whole::leave(self, clients, tokens).await,
         }
     }

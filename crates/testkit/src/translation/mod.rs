@@ -168,6 +168,7 @@ fn plan(surface: Surface, provider: ProviderDialect) -> Plan {
         total_timeout: None,
         context_window: None,
         abilities: Abilities::default(),
+        hedge_after: None,
         keyed: false,
     };
     Plan {

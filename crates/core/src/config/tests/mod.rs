@@ -2,6 +2,7 @@ use proptest::prelude::*;
 
 use super::*;
 
+mod admin;
 mod documents;
 mod routes;
 mod upstreams;

@@ -1,4 +1,5 @@
 use super::*;
+use crate::policy::hedge::HedgeAfter;
 use crate::policy::recovery::OnCut;
 use crate::policy::select::Strategy;
 
@@ -33,6 +34,7 @@ model = "n"
 strategy = "sticky"
 attempts = 2
 idempotent = true
+hedge_after = "p95"
 on_cut = "recover"
 [[routes.deployments]]
 upstream = "two"
@@ -47,6 +49,10 @@ deterministic = true
     assert_eq!(
         (first.strategy, first.attempts, first.idempotent),
         (Strategy::Priority, 4, false)
+    );
+    assert_eq!(
+        (first.hedge_after, second.hedge_after),
+        (None, Some(HedgeAfter::Percentile(95)))
     );
     let [one, two] = &first.deployments[..] else {
         panic!("{first:?}")
@@ -100,6 +106,28 @@ fn a_route_that_leads_nowhere_is_refused_with_its_line() {
             "[[routes]]\nmodel = \"m\"\nstrategy = \"randomly\"",
             at + 2,
             "no such choice",
+        ),
+        (
+            "[[routes]]\nmodel = \"m\"\nhedge_after = \"p100\"",
+            at + 2,
+            "a percentile from `p50` to `p99`",
+        ),
+        (
+            "[[routes]]\nmodel = \"m\"\n[[routes.deployments]]\nupstream = \"one\"\nshadow = 5",
+            at,
+            "the route leads nowhere",
+        ),
+        (
+            "[[routes]]\nmodel = \"m\"\n[[routes.deployments]]\nupstream = \"one\"\ncanary = 60\n\
+             [[routes.deployments]]\nupstream = \"two\"\ncanary = 41",
+            at + 7,
+            "more than 100 percent",
+        ),
+        (
+            "[[routes]]\nmodel = \"m\"\n[[routes.deployments]]\nupstream = \"one\"\n\
+             [[routes.deployments]]\nupstream = \"two\"\ncanary = 1\nshadow = 1",
+            at + 6,
+            "it is a `shadow`, too",
         ),
         (
             "[[routes]]\nmodel = \"m\"\n[[routes.deployments]]\nupstream = \"one\"\nweigth = 1",

@@ -25,13 +25,16 @@ impl Observer {
     /// type.
     pub fn observe(&mut self, event: &mut SseEvent) -> Observation {
         let data = event.data.clone();
+        if &*event.name == b"error" {
+            return Kind::Error(fault_from_event(&data).into()).into();
+        }
         let Some(seen) = Seen::of(&data) else {
             return Kind::Malformed.into();
         };
         if event.name.is_empty() && !seen.kind.is_empty() {
             event.name = name_of(&seen.kind);
         }
-        if seen.failed || &*event.name == b"error" {
+        if seen.failed {
             return Kind::Error(fault_from_event(&data).into()).into();
         }
         self.finished |= seen.finish;
@@ -98,7 +101,7 @@ impl<'a> Seen<'a> {
         scan(data.trim_ascii(), |scanner| {
             scanner.members(|name, scanner| {
                 match &*name.text {
-                    "type" => seen.kind = text_of(scanner.value()?).unwrap_or_default(),
+                    "type" => seen.kind = text_of(scanner.value()?).ok()?,
                     "delta" => seen.inner(scanner, &["stop_reason"])?,
                     "message" => seen.inner(scanner, &["usage"])?,
                     "content_block" => seen.inner(scanner, &["type"])?,
@@ -114,10 +117,10 @@ impl<'a> Seen<'a> {
         Some(seen)
     }
 
-    /// Looks for one of these members in an object within the event.
+    /// Looks for one of these members in an object within the event. `None` if it is none.
     fn inner(&mut self, scanner: &mut Scanner<'a>, sought: &[&str]) -> Option<()> {
         if scanner.peek()? != b'{' {
-            return scanner.pass();
+            return (scanner.value()? == "null").then_some(());
         }
         scanner.members(|name, scanner| {
             let value = scanner.value()?;
@@ -200,6 +203,17 @@ mod tests {
             (r#"{"x":1}"#, Kind::Content),
             ("[1]", Kind::Malformed),
             (r#"{"type":"ping""#, Kind::Malformed),
+            (r#"{"type":1}"#, Kind::Malformed),
+            (r#"{"type":null}"#, Kind::Malformed),
+            (
+                r#"{"type":"content_block_delta","index":0,"delta":"x"}"#,
+                Kind::Malformed,
+            ),
+            (
+                r#"{"type":"content_block_start","content_block":[1]}"#,
+                Kind::Malformed,
+            ),
+            (r#"{"type":"message_start","message":7}"#, Kind::Malformed),
         ];
         for (data, kind) in cases {
             let seen = observe(&mut Observer::default(), "", data).0;

@@ -166,7 +166,7 @@ impl<'a> Seen<'a> {
 
     fn candidates(&mut self, scanner: &mut Scanner<'a>) -> Option<()> {
         if scanner.peek()? != b'[' {
-            return scanner.pass();
+            return (scanner.value()? == "null").then_some(());
         }
         scanner.elements(|scanner| {
             let mut candidate = Candidate::default();
@@ -203,18 +203,21 @@ fn says(word: &str) -> bool {
     !matches!(word, "null" | "\"\"") && !word.ends_with("_UNSPECIFIED\"")
 }
 
-/// Whether a content has a part that says anything.
+/// Whether a content has a part that says anything. `None` if it is no object with a list of objects.
 fn has_content(scanner: &mut Scanner<'_>) -> Option<bool> {
     if scanner.peek()? != b'{' {
-        return scanner.pass().map(|()| false);
+        return (scanner.value()? == "null").then_some(false);
     }
     let mut content = false;
     scanner.members(|name, scanner| {
-        if name.text != "parts" || scanner.peek()? != b'[' {
+        if name.text != "parts" {
             return scanner.pass();
         }
+        if scanner.peek()? != b'[' {
+            return (scanner.value()? == "null").then_some(());
+        }
         scanner.elements(|scanner| {
-            let part = scanner.value()?;
+            let part = scanner.value().filter(|part| part.starts_with('{'))?;
             content |= !matches!(part, "{}" | "{\"text\":\"\"}" | "{\"text\": \"\"}");
             Some(())
         })
@@ -279,6 +282,21 @@ mod tests {
             (r#"{"candidates":null,"x":[1]}"#, Kind::Preamble),
             (r#"{"candidates":[{"index":9999}]}"#, Kind::Malformed),
             ("[1]", Kind::Malformed),
+            (r#"{"candidates":"none"}"#, Kind::Malformed),
+            (r#"{"candidates":[1]}"#, Kind::Malformed),
+            (r#"{"candidates":[{"content":"x"}]}"#, Kind::Malformed),
+            (
+                r#"{"candidates":[{"content":{"parts":"x"}}]}"#,
+                Kind::Malformed,
+            ),
+            (
+                r#"{"candidates":[{"content":{"parts":["x"]}}]}"#,
+                Kind::Malformed,
+            ),
+            (
+                r#"{"candidates":[{"content":{"parts":null}}]}"#,
+                Kind::Preamble,
+            ),
             (r#"{"candidates":[{"#, Kind::Malformed),
         ];
         for (data, kind) in cases {

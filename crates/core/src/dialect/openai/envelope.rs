@@ -72,6 +72,21 @@ impl Envelope {
     /// `background`, with `stream_options.include_usage` if `ask_usage` and the answer is
     /// streamed, and streamed in any case if `force_stream`.
     pub fn upstream_body(&self, model: &str, ask_usage: bool, force_stream: bool) -> Bytes {
+        self.body_for(model, ask_usage, force_stream, false)
+    }
+
+    /// The same with `background` as the client has it, for an upstream that runs it so.
+    pub fn background_body(&self, model: &str) -> Bytes {
+        self.body_for(model, false, true, true)
+    }
+
+    fn body_for(
+        &self,
+        model: &str,
+        ask_usage: bool,
+        force_stream: bool,
+        keep_background: bool,
+    ) -> Bytes {
         let places = &self.places;
         let Some(model_place) = places
             .model
@@ -102,7 +117,9 @@ impl Envelope {
         } else if !new_members.is_empty() {
             edits.push(Edit::new(model_place.end..model_place.end, new_members));
         }
-        if let Some(place) = &places.background {
+        if let Some(place) = &places.background
+            && !keep_background
+        {
             edits.push(Edit::new(place.clone(), String::new()));
         }
         splice(&self.body, edits)

@@ -13,5 +13,5 @@ pub use error::{UpstreamFault, error_body, fault_body, fault_from_body, fault_fr
 pub use fold::{fold, usage_event};
 pub use identity::{claim_key, fingerprint, repeat_key};
 pub use named::Named;
-pub use observe::{Kind, Observation, is_done, observe, observe_body};
+pub use observe::{Kind, Marks, Observation, is_done, observe, observe_body};
 pub(in crate::dialect) use without::without;

@@ -7,15 +7,47 @@ use crate::event::Usage;
 pub struct Observation {
     /// What it is.
     pub kind: Kind,
-    /// A choice is finished with it.
-    pub finish: bool,
-    /// How many choices are finished with it. An answer that lacks its `[DONE]` is whole when as
-    /// many finished as were asked for.
-    pub finished_choices: u32,
+    /// The choices it is about.
+    pub choices: Marks,
     /// The figures it carries. Later ones replace earlier ones: they count from the start.
     pub usage: Option<Usage>,
     /// It carries usage and no choice: the chunk that is shown only to a client that asked.
     pub usage_only: bool,
+}
+
+/// Which choices of an answer have begun, and of which the end was told.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Marks {
+    /// A bit for each choice; those that are too many share the last.
+    begun: u128,
+    finished: u128,
+}
+
+impl Marks {
+    /// Takes those of one more event, and gives how many it finishes.
+    pub fn take(&mut self, event: Self) -> u32 {
+        let before = self.finished();
+        self.begun |= event.begun;
+        self.finished |= event.finished;
+        self.finished() - before
+    }
+
+    /// How many are finished. An answer that lacks its `[DONE]` is whole when as many are as were asked
+    /// for.
+    pub const fn finished(self) -> u32 {
+        self.finished.count_ones()
+    }
+
+    /// Whether each that has begun is finished, and one has.
+    pub const fn all_finished(self) -> bool {
+        self.begun != 0 && self.begun == self.finished
+    }
+
+    fn mark(&mut self, index: u32, finished: bool) {
+        let bit = 1 << index.min(u128::BITS - 1);
+        self.begun |= bit;
+        self.finished |= if finished { bit } else { 0 };
+    }
 }
 
 /// What an event is.
@@ -30,7 +62,7 @@ pub enum Kind {
     Content,
     /// The upstream reports a failure.
     Error(UpstreamFault),
-    /// Not one whole JSON object.
+    /// Not one whole JSON object, or one whose choices are none.
     Malformed,
 }
 
@@ -38,8 +70,7 @@ impl From<Kind> for Observation {
     fn from(kind: Kind) -> Self {
         Self {
             kind,
-            finish: false,
-            finished_choices: 0,
+            choices: Marks::default(),
             usage: None,
             usage_only: false,
         }
@@ -53,8 +84,8 @@ pub fn is_done(data: &[u8]) -> bool {
 
 /// Looks at one streamed event's data.
 ///
-/// Data that is not one JSON object, from its first brace to its last, is [`Kind::Malformed`]; an
-/// object of unknown shape is not.
+/// Data that is not one JSON object, from its first brace to its last, is [`Kind::Malformed`], and so is
+/// an object whose choices no client could read; what else is in it may be of any shape.
 pub fn observe(data: &[u8]) -> Observation {
     if is_done(data) {
         return Kind::Done.into();
@@ -106,8 +137,7 @@ fn inspect(data: &[u8]) -> Observation {
         } else {
             Kind::Preamble
         },
-        finish: seen.finished > 0,
-        finished_choices: seen.finished,
+        choices: seen.marks,
         usage_only,
         usage: usage.or(seen.usage),
     }
@@ -117,20 +147,15 @@ fn inspect(data: &[u8]) -> Observation {
 #[derive(Default)]
 struct Choices {
     content: bool,
-    finished: u32,
+    marks: Marks,
     /// Figures that stand with a choice, as at Moonshot.
     usage: Option<Usage>,
 }
 
-/// Gives how many there are; a value of another shape counts as one that has content, so that
-/// nothing of an answer is taken for preamble.
+/// Gives how many there are. `None` if they are no list of objects.
 fn choices(scanner: &mut Scanner<'_>, seen: &mut Choices) -> Option<usize> {
     if scanner.peek()? != b'[' {
-        if scanner.value()? == "null" {
-            return Some(0);
-        }
-        seen.content = true;
-        return Some(1);
+        return (scanner.value()? == "null").then_some(0);
     }
     let mut count = 0;
     scanner.elements(|scanner| {
@@ -141,22 +166,22 @@ fn choices(scanner: &mut Scanner<'_>, seen: &mut Choices) -> Option<usize> {
 }
 
 fn choice(scanner: &mut Scanner<'_>, seen: &mut Choices) -> Option<()> {
-    if scanner.peek()? != b'{' {
-        scanner.pass()?;
-        seen.content = true;
-        return Some(());
-    }
     let mut finished = false;
+    let mut index = 0;
     scanner.members(|name, scanner| {
         seen.content |= match &*name.text {
             "delta" | "message" => has_content(scanner)?,
-            "text" => !is_empty(scanner.value()?),
+            "text" => text(scanner)?,
             "usage" => {
                 read_usage(scanner, &mut seen.usage)?;
                 false
             }
+            "index" => {
+                index = scanner.value()?.parse().unwrap_or(0);
+                false
+            }
             "finish_reason" => {
-                finished = !is_empty(scanner.value()?);
+                finished = text(scanner)?;
                 finished
             }
             _ => {
@@ -166,21 +191,37 @@ fn choice(scanner: &mut Scanner<'_>, seen: &mut Choices) -> Option<()> {
         };
         Some(())
     })?;
-    seen.finished += u32::from(finished);
+    seen.marks.mark(index, finished);
     Some(())
 }
 
-/// Whether a delta has anything but a role.
+/// Whether a delta has anything but a role. It is an object, or empty.
 fn has_content(scanner: &mut Scanner<'_>) -> Option<bool> {
     if scanner.peek()? != b'{' {
-        return Some(!is_empty(scanner.value()?));
+        return is_empty(scanner.value()?).then_some(false);
     }
     let mut content = false;
     scanner.members(|name, scanner| {
-        content |= !is_empty(scanner.value()?) && name.text != "role";
+        content |= match &*name.text {
+            "role" => {
+                scanner.pass()?;
+                false
+            }
+            // Mistral's models that think give a list of parts.
+            "content" if scanner.peek()? == b'[' => !is_empty(scanner.value()?),
+            "content" => text(scanner)?,
+            _ => !is_empty(scanner.value()?),
+        };
         Some(())
     })?;
     Some(content)
+}
+
+/// Whether a text says anything. `None` if it is something else than a text or nothing.
+fn text(scanner: &mut Scanner<'_>) -> Option<bool> {
+    let value = scanner.value()?;
+    let says = !is_empty(value);
+    (!says || value.starts_with('"')).then_some(says)
 }
 
 fn is_empty(value: &str) -> bool {

@@ -41,6 +41,8 @@ struct Seen<'a> {
     number: Option<(&'a str, Range<usize>)>,
     response: Option<(&'a str, Range<usize>)>,
     failed: bool,
+    /// A member that counts is not what it has to be.
+    wrong: bool,
     /// Where the first member is.
     first: Option<usize>,
 }
@@ -167,15 +169,22 @@ impl<'a> Seen<'a> {
         for_each_member(data, |member| {
             seen.first.get_or_insert(member.start);
             match &*member.key {
-                "type" => seen.kind = text_of(member.value).unwrap_or_default(),
+                "type" => match text_of(member.value) {
+                    Ok(kind) => seen.kind = kind,
+                    Err(_) => seen.wrong = true,
+                },
                 "sequence_number" => seen.number = Some((member.value, member.span)),
-                "response" => seen.response = Some((member.value, member.span)),
+                "response" => {
+                    seen.wrong |= !member.value.starts_with('{');
+                    seen.response = Some((member.value, member.span));
+                }
                 "error" => seen.failed = member.value != "null",
                 _ => {}
             }
             Ok::<_, serde_json::Error>(())
         })
-        .ok()?;
+        .ok()
+        .filter(|()| !seen.wrong)?;
         Some((str::from_utf8(data).ok()?, seen))
     }
 }
@@ -240,6 +249,20 @@ mod tests {
         let lacks = observe(&mut observer, r#"{ "type":"keepalive"}"#);
         assert_eq!(lacks.0, Kind::Ping);
         assert_eq!(lacks.2, r#"{ "sequence_number":2,"type":"keepalive"}"#);
+    }
+
+    #[test]
+    fn what_no_client_could_read_is_malformed() {
+        for data in [
+            "[1]",
+            r#"{"type":1}"#,
+            r#"{"type":"response.completed","response":"x"}"#,
+            r#"{"type":"response.created","response":null}"#,
+            r#"{"type":"response.created""#,
+        ] {
+            let seen = observe(&mut observer(""), data);
+            assert_eq!(seen.0, Kind::Malformed, "{data}");
+        }
     }
 
     #[test]

@@ -113,6 +113,19 @@ fn the_same_deployment_is_asked_again_only_when_nothing_ran() {
 }
 
 #[test]
+fn time_is_left_for_others() {
+    let policy = AttemptPolicy::default();
+    let deadline = Some(NOW.plus(Duration::from_secs(8)));
+    let half = Some(NOW.plus(Duration::from_secs(4)));
+    assert_eq!(policy.share(NOW, deadline, 1, 2), half);
+    assert_eq!(policy.share(NOW, deadline, 1, 0), None);
+    assert_eq!(policy.share(NOW, deadline, policy.attempts, 2), None);
+    assert_eq!(policy.share(NOW, None, 1, 2), None);
+    let late = NOW.plus(Duration::from_secs(9));
+    assert_eq!(policy.share(late, deadline, 1, 2), Some(late));
+}
+
+#[test]
 fn what_may_run_twice_is_asked_again() {
     let policy = AttemptPolicy {
         idempotent: true,

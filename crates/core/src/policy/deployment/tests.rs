@@ -8,6 +8,7 @@ fn failed(kind: FailureKind) -> Report {
         failure: Some(kind),
         retry_after: None,
         first_content: None,
+        streamed: true,
     }
 }
 
@@ -16,6 +17,7 @@ const SERVED: Report = Report {
     failure: None,
     retry_after: None,
     first_content: Some(Duration::from_millis(80)),
+    streamed: true,
 };
 
 fn state(ceiling: Ceiling) -> DeploymentState {
@@ -115,6 +117,7 @@ fn failures_break_it_and_are_counted() {
         (1, 80_000)
     );
     assert_eq!(sight.outcomes.failed.iter().sum::<u64>(), 5);
+    assert_eq!(sight.last_failure, Some((FailureKind::Overloaded, NOW)));
     assert!(matches!(state.admit(NOW, false), Err(Closed::Broken(_))));
     assert!(state.admit(until, false).is_ok());
 }
@@ -126,6 +129,52 @@ fn it_is_full_until_one_leaves() {
     assert_eq!(state.admit(NOW, false).unwrap_err(), Closed::Full);
     state.finish(NOW, admitted, SERVED);
     assert_eq!(state.closed(NOW), None);
+}
+
+#[test]
+fn only_what_is_streamed_says_when_a_first_content_is_late() {
+    let p90 = HedgeAfter::Percentile(90);
+    let mut state = state(Ceiling::None);
+    for _ in 0..20 {
+        ask(&mut state, NOW, SERVED);
+    }
+    for _ in 0..20 {
+        let whole = Report {
+            first_content: Some(Duration::from_secs(9)),
+            streamed: false,
+            ..SERVED
+        };
+        ask(&mut state, NOW, whole);
+    }
+    let late = state.hedge_after(NOW, p90);
+    assert_eq!(late, Some(Duration::from_millis(88)));
+}
+
+#[test]
+fn probes_open_it_and_close_it_again_and_count_as_no_attempt() {
+    let mut state = state(Ceiling::Fixed(1));
+    for _ in 0..4 {
+        state.probed(NOW, false);
+        state.probed(NOW, true);
+    }
+    assert_eq!(state.sight(NOW).breaker, BreakerState::Closed);
+    state.probed(NOW, false);
+    assert_eq!(state.sight(NOW).breaker, BreakerState::Open);
+    state.probed(NOW, true);
+    let later = NOW.plus(Duration::from_secs(1));
+    assert_eq!(state.sight(later).breaker, BreakerState::HalfOpen);
+    state.probed(later, false);
+    assert_eq!(state.sight(later).breaker, BreakerState::Open);
+    let later = later.plus(Duration::from_secs(2));
+    state.probed(later, true);
+    assert_eq!(state.sight(later).breaker, BreakerState::HalfOpen);
+    state.probed(later, true);
+    let sight = state.sight(later);
+    assert_eq!(
+        (sight.breaker, sight.share, sight.in_flight),
+        (BreakerState::Closed, 100, 0)
+    );
+    assert_eq!((sight.outcomes, sight.last_failure), Default::default());
 }
 
 #[test]

@@ -1,4 +1,4 @@
-use proptest::prelude::{any, prop_assert, prop_assert_eq, proptest};
+use proptest::prelude::{ProptestConfig, any, prop_assert, prop_assert_eq, proptest};
 
 use super::*;
 
@@ -12,6 +12,7 @@ fn deployment(name: &str) -> Deployment<'_> {
         latency_micros: 0,
         share: 1_000,
         unavailable: false,
+        trial: Trial::None,
     }
 }
 
@@ -160,5 +161,47 @@ proptest! {
         prop_assert_eq!(sorted, (0..rows.len()).collect::<Vec<_>>());
         let rank = |at: &usize| (deployments[*at].unavailable, deployments[*at].priority);
         prop_assert!(order.windows(2).all(|pair| rank(&pair[0]) <= rank(&pair[1])));
+    }
+}
+
+#[test]
+fn who_is_on_trial_comes_first_or_after_all_others() {
+    for strategy in ALL {
+        let mut deployments = ["a", "b", "c", "d"].map(deployment);
+        deployments[1].priority = 9;
+        deployments[1].trial = Trial::Drawn;
+        deployments[0].trial = Trial::PassedOver;
+        deployments[3].weight = 0;
+        for seed in 0..100 {
+            assert_eq!(order(strategy, &deployments, seed, seed), [1, 2, 3, 0]);
+        }
+        deployments[1].unavailable = true;
+        assert_eq!(order(strategy, &deployments, 1, 1), [2, 3, 0, 1]);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(16))]
+    #[test]
+    fn shares_are_kept_and_a_session_stays_where_it_is(
+        one in 0..=60_u32,
+        two in 0..=40_u32,
+        grown in 0..=40_u32,
+        salt: u64,
+    ) {
+        let mut counts = [0_u32; 3];
+        for request in 0..5_000 {
+            let session = salt.wrapping_add(request);
+            let place = draw("m", [one, two], Some(session), request);
+            prop_assert_eq!(place, draw("m", [one, two], Some(session), request * 31 + 7));
+            prop_assert_eq!(place, draw("m", [one, two], None, session));
+            counts[place.unwrap_or(2)] += 1;
+            if place == Some(0) {
+                prop_assert_eq!(draw("m", [one + grown], Some(session), 0), Some(0));
+            }
+        }
+        for (count, share) in counts.iter().zip([one, two, 100 - one - two]) {
+            prop_assert!(count.abs_diff(share * 50) < 200, "{counts:?}");
+        }
     }
 }

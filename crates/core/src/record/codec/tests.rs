@@ -104,14 +104,21 @@ fn failure() -> impl Strategy<Value = Record> {
         "\\PC{0,9}",
         option::of(any::<u16>()),
         any::<bool>(),
+        option::of(any::<u64>()),
     );
-    let abandoned = abandoned.prop_map(|(attempt, upstream, http_status, nothing_ran)| {
+    let abandoned = abandoned.prop_map(|(attempt, upstream, http_status, nothing_ran, used)| {
+        let usage = used.map(|input_tokens| Usage {
+            input_tokens,
+            ..Usage::default()
+        });
         Record::Abandoned(Abandoned {
             attempt,
             reason: upstream.clone(),
+            instead: used.map(|_| upstream.clone()),
             upstream,
             http_status,
             nothing_ran,
+            usage,
         })
     });
     let seam = (any::<u32>(), "\\PC{0,9}", any::<u64>(), any::<bool>());

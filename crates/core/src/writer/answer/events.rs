@@ -55,12 +55,13 @@ impl Answer {
     /// The upstream's stream is over, `properly` or as its connection broke: gives what its answer lacks but for its content, or says that
     /// it was cut.
     pub(super) fn close(&mut self, plan: &Plan, properly: bool, step: &mut Step) {
+        let is_finished = self.is_finished(plan);
         let closing = match &mut self.reading {
             Reading::Translated(translation) => {
                 let heard = translation.finish(plan, &mut step.events);
                 return self.hear(plan, heard, step);
             }
-            Reading::OpenAi if self.finished >= plan.choices.max(1) => Closing::Lacks(SseEvent {
+            Reading::OpenAi if is_finished => Closing::Lacks(SseEvent {
                 name: Bytes::new(),
                 data: Bytes::from_static(b"[DONE]"),
             }),
@@ -100,7 +101,7 @@ impl Answer {
         if let Some(usage) = seen.usage {
             self.usage = Some(usage);
         }
-        self.finished += seen.finished_choices;
+        self.finished += self.marks.take(seen.choices);
         step.progress = true;
         match seen.kind {
             Kind::Preamble if !self.has_content() && !seen.usage_only => self.hold(&event, step),
@@ -115,7 +116,7 @@ impl Answer {
                 self.content_events += 1;
                 step.events.push(event);
             }
-            Kind::Done if self.finished > 0 => {
+            Kind::Done if self.marks.all_finished() => {
                 self.commit(step);
                 step.events.push(event);
                 step.outcome = Some(Outcome::completed());
@@ -125,7 +126,7 @@ impl Answer {
                 step.outcome = Some(Outcome::cut(plan, what));
             }
             Kind::Error(fault) => step.outcome = Some(self.openai_fault(plan, fault, Some(event))),
-            Kind::Malformed => step.outcome = Some(malformed(plan, &event.data)),
+            Kind::Malformed => self.malformed(plan, &event.data, step),
         }
     }
 
@@ -153,7 +154,7 @@ impl Answer {
             observe::Kind::Error(fault) => {
                 step.outcome = Some(self.fault(plan, fault, Some(event)));
             }
-            observe::Kind::Malformed => step.outcome = Some(malformed(plan, &event.data)),
+            observe::Kind::Malformed => self.malformed(plan, &event.data, step),
         }
     }
 
@@ -166,10 +167,11 @@ impl Answer {
         if let Some(fault) = heard.fault {
             step.outcome = Some(self.fault(plan, fault, None));
         } else if let Some(broken) = heard.broken {
-            step.outcome = Some(match broken {
-                Broken::Api(error) => self.undecodable(plan, error),
-                Broken::Diverged => Outcome::diverged(plan),
-            });
+            step.outcome = match broken {
+                Broken::Api(DecodeError::Malformed { .. }) if self.is_finished(plan) => None,
+                Broken::Api(error) => Some(self.undecodable(plan, error)),
+                Broken::Diverged => Some(Outcome::diverged(plan)),
+            };
         } else if heard.ended {
             step.outcome = Some(Outcome::completed());
         }
@@ -191,16 +193,21 @@ impl Answer {
             }
         }
     }
-}
 
-fn malformed(plan: &Plan, data: &[u8]) -> Outcome {
-    let message = format!(
-        "Upstream `{}` sent an event that is not JSON: {}",
-        plan.leg().upstream,
-        excerpt(data),
-    );
-    Outcome::upstream_failed(
-        Error::new(ErrorCode::UpstreamInvalid, message),
-        FailureKind::Invalid,
-    )
+    /// An event that is not of the API. Behind the end of all choices it is passed over, as nothing of the
+    /// answer is lost with it.
+    fn malformed(&self, plan: &Plan, data: &[u8], step: &mut Step) {
+        if self.is_finished(plan) {
+            return;
+        }
+        let message = format!(
+            "Upstream `{}` sent an event that is not of its API: {}",
+            plan.leg().upstream,
+            excerpt(data),
+        );
+        step.outcome = Some(Outcome::upstream_failed(
+            Error::new(ErrorCode::UpstreamInvalid, message),
+            FailureKind::Invalid,
+        ));
+    }
 }

@@ -3,6 +3,7 @@
 use super::translation::Translation;
 use super::{Answer, Body, Reading, Step};
 use crate::dialect::ClientDialect;
+use crate::dialect::openai::Marks;
 use crate::event::Usage;
 use crate::frame::sse::SseEvent;
 use crate::writer::{Plan, UpstreamHead};
@@ -73,6 +74,7 @@ impl Answer {
         self.usage = None;
         self.content_events = 0;
         self.finished = 0;
+        self.marks = Marks::default();
         self.delivered = false;
         self.goes_on = true;
     }

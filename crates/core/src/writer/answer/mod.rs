@@ -17,8 +17,9 @@ use bytes::{Bytes, BytesMut};
 use super::outcome::Outcome;
 use super::{Breakage, Plan, UpstreamHead, Wait};
 use crate::content::Json;
-use crate::dialect::observe::Observer;
-use crate::dialect::{Handle, Place};
+use crate::dialect::observe::{Closing, Observer};
+use crate::dialect::openai::Marks;
+use crate::dialect::{Handle, Place, ProviderDialect};
 use crate::error::{Error, ErrorCode};
 use crate::event::{Mode, Usage};
 use crate::frame::event::{EventDecoder, EventError};
@@ -69,6 +70,8 @@ pub(super) struct Answer {
     content_events: u64,
     /// Choices whose end is known.
     finished: u32,
+    /// For an answer of OpenAI's that passes through: which ones those are.
+    marks: Marks,
     /// Whether an event was handed on, so that an error comes after content.
     delivered: bool,
     /// An earlier attempt at the answer was heard, and this one goes on with it.
@@ -144,6 +147,7 @@ impl Answer {
             usage: None,
             content_events: 0,
             finished: 0,
+            marks: Marks::default(),
             delivered: false,
             goes_on: false,
             shadow: Shadow::new(plan),
@@ -197,6 +201,27 @@ impl Answer {
 
     pub(super) fn has_content(&self) -> bool {
         self.content_events > 0
+    }
+
+    /// Whether the upstream has begun to say something, and should go on with it.
+    pub(super) fn has_begun(&self) -> bool {
+        // Some providers send white space until they have a body.
+        let body = |bytes: &BytesMut| bytes.iter().any(|byte| !byte.is_ascii_whitespace());
+        self.has_content() || matches!(&self.body, Body::Whole { bytes, .. } if body(bytes))
+    }
+
+    /// Whether nothing of the answer is missing but perhaps its usage and its end mark.
+    pub(super) fn is_finished(&self, plan: &Plan) -> bool {
+        let all = self.finished >= plan.choices.max(1);
+        match &self.reading {
+            _ if !matches!(self.body, Body::Events { .. }) => false,
+            Reading::OpenAi => all && self.marks.all_finished(),
+            Reading::Observed(observer) => {
+                self.finished > 0 && !matches!(observer.abandon(plan.choices), Closing::Cut(_))
+            }
+            // Gemini's models of old tell a reason with every chunk.
+            Reading::Translated(_) => all && plan.leg().provider != ProviderDialect::Gemini,
+        }
     }
 
     pub(super) fn head(&mut self, plan: &Plan, head: UpstreamHead) -> Result<(), Box<Outcome>> {
@@ -285,6 +310,7 @@ impl Answer {
             ErrorCode::UpstreamLimited => FailureKind::RateLimited,
             ErrorCode::UpstreamUnavailable => FailureKind::Overloaded,
             _ if breakage.nothing_ran => FailureKind::Unreachable,
+            ErrorCode::UpstreamInvalid => FailureKind::Invalid,
             _ => FailureKind::Broken,
         };
         let mut error = Error::new(breakage.code, breakage.message);
@@ -306,6 +332,13 @@ impl Answer {
         }
     }
 
+    /// The upstream says nothing more behind the end of all choices: no usage, and no end mark.
+    pub(super) fn unmarked(&mut self, plan: &Plan) -> Step {
+        let mut step = Step::default();
+        self.close(plan, false, &mut step);
+        step
+    }
+
     /// The upstream took too long.
     pub(super) fn late(&self, plan: &Plan, wait: Wait, took: Duration) -> Outcome {
         let took = show_duration(took);
@@ -317,6 +350,9 @@ impl Answer {
             Wait::Client => {
                 format!("was silent for {took} for its first event, and the client waits no longer")
             }
+            Wait::Share => format!(
+                "was silent for {took} for its first event, while the client waits for others"
+            ),
         };
         let upstream = &plan.leg().upstream;
         let message = format!("Upstream `{upstream}` {what}; it was given up.");
@@ -324,6 +360,7 @@ impl Answer {
         match wait {
             // What a client wants says nothing about the upstream, nor does a long answer.
             Wait::Client => Outcome::failed(error),
+            Wait::Share => Outcome::hurried(error),
             Wait::End if self.has_content() => Outcome::failed(error),
             _ => Outcome::upstream_failed(error, FailureKind::Silent),
         }
@@ -346,6 +383,12 @@ impl Answer {
             None if nothing_ran || !ran => Usage::default(),
             None => estimate(plan, self.content_events),
         }
+    }
+
+    /// What an attempt has cost of which nobody heard: the provider's figures, or an estimate.
+    pub(super) fn cost(&self, plan: &Plan) -> Usage {
+        let usage = self.usage.clone();
+        usage.unwrap_or_else(|| estimate(plan, self.content_events))
     }
 
     fn take_events(

@@ -17,7 +17,8 @@ impl Answer {
         };
         bytes.extend_from_slice(chunk);
         let mut step = Step {
-            progress: true,
+            // White space is what some providers send while there is no body yet.
+            progress: chunk.iter().any(|byte| !byte.is_ascii_whitespace()),
             ..Step::default()
         };
         let needs_whole = match &self.reading {

@@ -2,7 +2,8 @@ use super::*;
 use crate::policy::attempt::FailureKind;
 use crate::policy::breaker::Verdict;
 
-const LIMITED: &str = r#"{"error":{"message":"slow down","code":"rate_limit_exceeded"}}"#;
+pub(super) const LIMITED: &str =
+    r#"{"error":{"message":"slow down","code":"rate_limit_exceeded"}}"#;
 
 fn routed(names: &[&str]) -> Bench {
     let others = names[1..].iter().map(|name| leg(name));
@@ -21,7 +22,7 @@ fn routed(names: &[&str]) -> Bench {
 }
 
 impl Bench {
-    fn head(&mut self, status: u16, content_type: &str) {
+    pub(super) fn head(&mut self, status: u16, content_type: &str) {
         self.step(Input::Head(UpstreamHead {
             status,
             content_type: Some(content_type.to_owned()),
@@ -29,18 +30,18 @@ impl Bench {
         }));
     }
 
-    fn refuse(&mut self, status: u16, body: &str) {
+    pub(super) fn refuse(&mut self, status: u16, body: &str) {
         self.head(status, "application/json");
         self.bytes(body);
         self.step(Input::Ended);
     }
 
-    fn answer(&mut self) {
+    pub(super) fn answer(&mut self) {
         self.head(200, "text/event-stream");
         self.bytes(&sse(&[HELLO, STOP, USAGE, "[DONE]"]));
     }
 
-    fn audit(&self) -> Vec<String> {
+    pub(super) fn audit(&self) -> Vec<String> {
         let shown = |record: &Record| match record {
             Record::Dialled(dialled) => Some(format!("{} {}", dialled.attempt, dialled.upstream)),
             Record::Abandoned(gone) => Some(format!("{} {}", gone.attempt, gone.reason)),
@@ -50,7 +51,7 @@ impl Bench {
         self.records.iter().filter_map(shown).collect()
     }
 
-    fn verdicts(&self) -> Vec<Verdict> {
+    pub(super) fn verdicts(&self) -> Vec<Verdict> {
         self.judged.iter().map(|judged| judged.verdict).collect()
     }
 }
@@ -407,4 +408,58 @@ fn the_failure_is_told_that_says_most_to_the_client() {
         assert_eq!(bench.end().http_status, Some(told), "{refusals:?}");
         assert_eq!(bench.end().upstream.as_deref(), Some(names[at.unwrap()]));
     }
+}
+
+#[test]
+fn a_silent_deployment_leaves_half_of_the_clients_time_to_others() {
+    let hurried = |closed: Vec<usize>| {
+        let route = Route::new(leg("one"), [leg("two"), leg("three")]);
+        let mut bench = Bench::new(Plan {
+            route: route.closed(closed),
+            deadline: Some(NOW.plus(Duration::from_secs(8))),
+            ..plan(Mode::Stream)
+        });
+        bench.advice.open = vec![0, 1, 2];
+        bench.step(Input::Start);
+        bench
+    };
+    let tick = |bench: &mut Bench| {
+        bench.now = bench.writer.wake_at().unwrap();
+        bench.step(Input::Tick);
+        bench.now.since(NOW).as_secs()
+    };
+    let mut bench = hurried(Vec::new());
+    assert_eq!(tick(&mut bench), 4);
+    assert_eq!(tick(&mut bench), 6);
+    assert_eq!(bench.dialled, [0, 1, 2]);
+    // It says nothing about those that were given up.
+    assert!(bench.verdicts().iter().all(|v| *v == Verdict::Neutral));
+    assert_eq!(bench.audit()[1], "1 silent");
+    bench.answer();
+    assert_eq!(bench.end().status, Status::Completed);
+    // The last one has all that is left.
+    let mut bench = hurried(Vec::new());
+    assert_eq!(
+        [tick(&mut bench), tick(&mut bench), tick(&mut bench)],
+        [4, 6, 8]
+    );
+    assert_eq!(bench.end().reason.as_deref(), Some("upstream_timeout"));
+    // Nobody waits for those that take no request.
+    let mut bench = hurried(vec![1, 2]);
+    assert_eq!(tick(&mut bench), 8);
+    assert_eq!(bench.dialled, [0]);
+}
+
+#[test]
+fn a_whole_body_has_all_of_the_clients_time() {
+    let mut bench = Bench::new(Plan {
+        route: Route::new(leg("one"), [leg("two")]),
+        deadline: Some(NOW.plus(Duration::from_secs(8))),
+        ..plan(Mode::Unary)
+    });
+    bench.step(Input::Start);
+    assert_eq!(
+        bench.writer.wake_at(),
+        Some(NOW.plus(Duration::from_secs(8)))
+    );
 }

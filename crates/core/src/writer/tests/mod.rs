@@ -1,5 +1,7 @@
 mod attempts;
+mod hedge;
 mod ladder;
+mod malformed;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -55,6 +57,7 @@ fn leg(upstream: &str) -> Leg {
         total_timeout: None,
         context_window: None,
         abilities: Abilities::default(),
+        hedge_after: None,
         keyed: false,
     }
 }
@@ -76,6 +79,10 @@ struct Bench {
     prefixes: Vec<Option<String>>,
     judged: Vec<Report>,
     advice: Advice,
+    /// Who may be asked beside.
+    spare: Option<usize>,
+    /// Which of those that were dialled, from 0, leads, and which is asked beside.
+    lanes: [Option<usize>; 2],
     hung_up: bool,
     /// By what the provider's own stream was asked for, and what was stopped.
     reattached: Vec<Option<Handle>>,
@@ -115,6 +122,8 @@ impl Bench {
             prefixes: Vec::new(),
             judged: Vec::new(),
             advice: Advice::default(),
+            spare: None,
+            lanes: [None; 2],
             hung_up: false,
             reattached: Vec::new(),
             cancelled: Vec::new(),
@@ -146,11 +155,20 @@ impl Bench {
                     };
                     self.writer.step(self.now, answer, &mut outputs);
                 }
-                Output::Dial(_) | Output::Continue(..) => {
+                Output::Dial(_) | Output::Continue(..) | Output::Hedge(..) => {
+                    assert_eq!(self.lanes[1], None, "more than two at once");
                     let (place, prefix) = match &outputs[next] {
+                        Output::Hedge(place, attempt) => {
+                            assert_eq!(*attempt as usize, self.dialled.len() + 1);
+                            self.lanes[1] = Some(self.dialled.len());
+                            (*place, None)
+                        }
                         Output::Continue(place, prefix) => (*place, Some(prefix.text.to_string())),
                         _ => (self.writer.plan.route.at(), None),
                     };
+                    if self.lanes[1].is_none() {
+                        self.lanes[0] = Some(self.dialled.len());
+                    }
                     self.prefixes.push(prefix);
                     let announced = match self.records.last() {
                         Some(Record::Dialled(dialled)) => dialled.attempt as usize,
@@ -178,8 +196,21 @@ impl Bench {
                 }
                 Output::Cancel(handle) => self.cancelled.push(handle),
                 Output::HangUp => self.hung_up = true,
+                Output::FindHedge => {
+                    let found = Input::HedgeFound(self.spare.take());
+                    self.writer.step(self.now, found, &mut outputs);
+                }
+                Output::HedgeLost(report, run) | Output::HedgeLeads(report, run) => {
+                    self.cancelled.extend(run);
+                    let beside = self.lanes[1].take().expect("nobody is asked beside");
+                    if matches!(outputs[next], Output::HedgeLeads(..)) {
+                        self.lanes[0] = Some(beside);
+                    }
+                    self.judged.push(report);
+                }
                 Output::Done(end) => {
                     assert!(self.done.is_none(), "done twice");
+                    assert_eq!(self.lanes[1], None, "somebody is still asked");
                     self.done = Some(end.map_or(Ending::Unlogged, Ending::Logged));
                 }
             }

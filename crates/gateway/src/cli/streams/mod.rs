@@ -197,7 +197,7 @@ fn usage(usage: &Value) -> String {
 }
 
 /// Rows with their columns aligned, two spaces apart.
-fn table<const N: usize>(rows: &[[String; N]]) -> String {
+pub(super) fn table<const N: usize>(rows: &[[String; N]]) -> String {
     let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max();
     let widths: [usize; N] = std::array::from_fn(|column| width(column).unwrap_or(0));
     let mut text = String::new();
@@ -211,7 +211,7 @@ fn table<const N: usize>(rows: &[[String; N]]) -> String {
     text
 }
 
-fn field(value: &Value, name: &str) -> String {
+pub(super) fn field(value: &Value, name: &str) -> String {
     match &value[name] {
         Value::Null => "-".to_owned(),
         Value::String(text) => printable(text),

@@ -9,7 +9,6 @@ use socket2::SockRef;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::*;
-use crate::upstream::connection::Connection;
 use crate::upstream::{SpecError, UpstreamErrorKind};
 
 const HELLO: &str = "HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello";
@@ -94,7 +93,7 @@ async fn an_idle_connection_that_closed_or_spoke_is_not_used() {
         let watched = TcpStream::from_std(idle.try_clone().expect("cloned")).expect("watched");
         let idle = TcpStream::from_std(idle).expect("registered");
         let (mut theirs, _) = listener.accept().await.expect("a connection");
-        upstream.release(Connection::Plain(idle), None);
+        upstream.release(upstream.connection_over(idle), None);
         assert_eq!(upstream.idle_connections(), 1);
         theirs.write_all(spoken.as_bytes()).await.expect("written");
         drop(theirs);
@@ -132,7 +131,7 @@ async fn a_reused_connection_that_takes_nothing_is_replaced() {
     SockRef::from(&stale)
         .shutdown(write_half)
         .expect("shut down");
-    upstream.release(Connection::Plain(stale), None);
+    upstream.release(upstream.connection_over(stale), None);
     assert_eq!(upstream.idle_connections(), 1);
     let (response, (_, request)) = both(upstream.send(post("{}")), answer(&listener, HELLO)).await;
     assert_eq!(response.expect("from a fresh connection").head.status, 200);
@@ -374,7 +373,7 @@ async fn idle_connections_are_few_and_do_not_grow_old() {
     assert_eq!(upstream.idle_connections(), UPSTREAM_IDLE_CONNECTIONS);
     tokio::time::pause();
     tokio::time::advance(UPSTREAM_IDLE_TIMEOUT).await;
-    upstream.close_expired();
+    upstream.watch();
     assert_eq!(upstream.idle_connections(), 0);
 }
 
@@ -389,10 +388,10 @@ async fn an_upstream_that_promises_less_is_believed() {
         .expect("whole");
     tokio::time::pause();
     tokio::time::advance(Duration::from_secs(3)).await;
-    upstream.close_expired();
+    upstream.watch();
     assert_eq!(upstream.idle_connections(), 1);
     tokio::time::advance(Duration::from_secs(1)).await;
-    upstream.close_expired();
+    upstream.watch();
     assert_eq!(upstream.idle_connections(), 0);
 }
 

@@ -5,7 +5,6 @@ use tokio::sync::mpsc;
 
 use super::tls::Server;
 use super::*;
-use crate::upstream::connection::Connection;
 use crate::upstream::{Upload, UpstreamErrorKind};
 
 const HELLO: &str = "HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello";
@@ -73,7 +72,7 @@ async fn a_reused_connection_that_takes_nothing_is_replaced_and_the_body_is_whol
     SockRef::from(&stale)
         .shutdown(write_half)
         .expect("shut down");
-    upstream.release(Connection::Plain(stale), None);
+    upstream.release(upstream.connection_over(stale), None);
     let (request, body) = (post(""), pieces(vec![Ok("abc"), Ok("def")], Some(6)));
     let sent = upstream.upload(request, body);
     let (response, (_, request)) = both(sent, answer(&listener, HELLO)).await;

@@ -112,6 +112,17 @@ fn sections(runs: &[Run]) -> Vec<Section> {
             ANSWERS,
         ));
     }
+    for faulty in numbers(runs, "faulty-") {
+        let title = format!("A route of ten upstreams, {faulty} of them faulty");
+        let explanation = "16 clients; 20 tokens, a millisecond apart. What is faulty fails each time, in \
+                           turn by a 503, a reset, an error event, a 500 and silence.";
+        all.push(section(
+            &title,
+            &format!("faulty-{faulty}"),
+            explanation,
+            FAULTY,
+        ));
+    }
     all.push(section(
         "Clients that leave",
         "leave",
@@ -171,6 +182,13 @@ const ANSWERS: &[Column] = &[
     column("CPU per answer, µs", "cpu_per_answer_us", 1.0, Show::Ratio),
     column("p50, ms", "answer_p50_us", 1e3, Show::Figure),
     column("p99, ms", "answer_p99_us", 1e3, Show::Ratio),
+];
+const FAULTY: &[Column] = &[
+    column("whole answers/s", "whole_per_s", 1.0, Show::Figure),
+    column("failed, %", "failed_percent", 1.0, Show::Figure),
+    column("CPU per answer, µs", "cpu_per_answer_us", 1.0, Show::Figure),
+    column("p50, ms", "answer_p50_us", 1e3, Show::Figure),
+    column("p99, ms", "answer_p99_us", 1e3, Show::Figure),
 ];
 const LEAVE: &[Column] = &[
     column("sent, %", "sent_after_leaving_percent", 1.0, Show::Figure),

@@ -380,3 +380,17 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn the_background_is_left_to_who_runs_it() {
+    let body = Bytes::from_static(br#"{"model":"m","background":true,"input":"x"}"#);
+    let envelope = Envelope::parse(&body, Surface::Responses).unwrap();
+    assert_eq!(
+        envelope.background_body("n"),
+        r#"{"model":"n","stream":true,"background":true,"input":"x"}"#
+    );
+    assert_eq!(
+        envelope.upstream_body("n", false, true),
+        r#"{"model":"n","stream":true,"input":"x"}"#
+    );
+}

@@ -18,7 +18,7 @@ fn delta(delta: &Value) -> String {
 #[test]
 fn done_is_seen_with_spaces() {
     for data in ["[DONE]", " [DONE]  "] {
-        assert_eq!(look(data), Kind::Done.into());
+        assert_eq!(look(data).kind, Kind::Done);
     }
 }
 
@@ -36,7 +36,7 @@ fn a_role_or_an_empty_delta_is_preamble() {
         r#"{"type":"keepalive"}"#.to_owned(),
         "{}".to_owned(),
     ] {
-        assert_eq!(look(&data), Kind::Preamble.into(), "{data}");
+        assert_eq!(look(&data).kind, Kind::Preamble, "{data}");
     }
 }
 
@@ -54,12 +54,9 @@ fn any_part_of_an_answer_is_content() {
         delta(&json!({"audio": {"id": "a"}})),
         delta(&json!({"never_heard_of": 0})),
         r#"{"choices":[{"text":"x","index":0}]}"#.to_owned(),
-        // Nothing of an unknown shape may be taken for preamble.
-        chunk(&json!("x")),
-        chunk(&json!(["x"])),
-        delta(&json!("x")),
+        delta(&json!({"content": [{"type": "thinking", "thinking": []}]})),
     ] {
-        assert_eq!(look(&data), Kind::Content.into(), "{data}");
+        assert_eq!(look(&data).kind, Kind::Content, "{data}");
     }
 }
 
@@ -71,12 +68,53 @@ fn finishes_are_counted() {
         {"index": 2, "delta": {}, "finish_reason": "length"},
     ]));
     let seen = look(&data);
-    assert_eq!(
-        (seen.kind, seen.finish, seen.finished_choices),
-        (Kind::Content, true, 2)
-    );
+    assert_eq!((seen.kind, seen.choices.finished()), (Kind::Content, 2));
+    assert!(!seen.choices.all_finished());
     let spaced = "{\"choices\" : [{\"finish_reason\" \n:\t\"stop\"}]}";
-    assert!(look(spaced).finish);
+    assert!(look(spaced).choices.all_finished());
+}
+
+#[test]
+fn each_choice_that_has_begun_has_to_be_finished() {
+    let of = |index: u64, finish: Option<&str>| {
+        let choice = json!([{"index": index, "delta": {}, "finish_reason": finish}]);
+        look(&chunk(&choice)).choices
+    };
+    let mut marks = Marks::default();
+    assert!(!marks.all_finished());
+    assert_eq!(marks.take(of(0, None)), 0);
+    assert_eq!(marks.take(of(1, Some("stop"))), 1);
+    assert_eq!(marks.take(of(1, Some("stop"))), 0);
+    assert!(!marks.all_finished());
+    assert_eq!(marks.take(of(0, Some("length"))), 1);
+    // Figures that come behind the end, with a choice of no content.
+    assert_eq!(marks.take(of(0, None)), 0);
+    assert!(marks.all_finished());
+    marks.take(of(1 << 40, None));
+    marks.take(of(5_000, None));
+    assert!(!marks.all_finished());
+}
+
+#[test]
+fn choices_of_another_shape_are_malformed() {
+    for data in [
+        chunk(&json!("x")),
+        chunk(&json!(1)),
+        chunk(&json!({})),
+        chunk(&json!(["x"])),
+        chunk(&json!([null])),
+        delta(&json!("x")),
+        delta(&json!([1])),
+        delta(&json!({"content": 5})),
+        delta(&json!({"content": true})),
+        delta(&json!({"content": {"text": "x"}})),
+        chunk(&json!([{"index": 0, "text": 1}])),
+        chunk(&json!([{"index": 0, "delta": {}, "finish_reason": 1}])),
+        chunk(&json!([{"index": 0, "delta": {}, "finish_reason": {"type": "stop"}}])),
+    ] {
+        assert_eq!(look(&data), Kind::Malformed.into(), "{data}");
+        assert_eq!(observe_body(data.as_bytes()).kind, Kind::Malformed);
+    }
 }
 
 #[test]
@@ -153,7 +191,7 @@ fn errors_are_seen_in_any_form() {
         assert_eq!(fault.message, "overloaded", "{data}");
     }
     let null = r#"{"error":null,"choices":[{"delta":{"content":"x"}}]}"#;
-    assert_eq!(look(null), Kind::Content.into());
+    assert_eq!(look(null).kind, Kind::Content);
 }
 
 #[test]
@@ -167,11 +205,12 @@ fn words_in_a_text_are_only_words() {
     ] {
         let data =
             delta(&json!({"content": text, "tool_calls": [{"function": {"arguments": text}}]}));
-        assert_eq!(look(&data), Kind::Content.into(), "{data}");
+        assert_eq!(look(&data).kind, Kind::Content, "{data}");
         // Names further in are not the answer's.
         let nested =
             delta(&json!({"content": "x", "y": {"usage": {"prompt_tokens": 1}, "error": "e"}}));
-        assert_eq!(look(&nested), Kind::Content.into());
+        let seen = look(&nested);
+        assert_eq!((seen.kind, seen.usage), (Kind::Content, None));
     }
 }
 
@@ -179,7 +218,7 @@ fn words_in_a_text_are_only_words() {
 fn a_repeated_or_escaped_member_hides_nothing() {
     let data = r#"{"usage":{"prompt_tokens":1},"usage":null,"choices":[{"finish_reason":"stop"}]}"#;
     let seen = look(data);
-    assert!(seen.finish);
+    assert!(seen.choices.all_finished());
     assert_eq!(seen.usage.map(|usage| usage.input_tokens), Some(1));
     let escaped = r#"{"\u0065rror":"x"}"#;
     assert!(matches!(look(escaped).kind, Kind::Error(_)));
@@ -214,11 +253,11 @@ fn what_is_not_one_object_is_malformed() {
 #[test]
 fn nesting_costs_no_stack() {
     let data = format!(
-        "{{\"choices\":[{{\"delta\":{}{}}}]}}",
+        "{{\"choices\":[{{\"delta\":{{\"x\":{}{}}}}}]}}",
         "[".repeat(100_000),
         "]".repeat(100_000)
     );
-    assert_eq!(look(&data), Kind::Content.into());
+    assert_eq!(look(&data).kind, Kind::Content);
 }
 
 #[test]
@@ -227,7 +266,7 @@ fn bodies_are_content_or_an_error() {
         br#" {"object":"chat.completion","choices":[{"message":{"role":"assistant","content":null},
             "finish_reason":"stop"}],"usage":{"prompt_tokens":3,"completion_tokens":0}} "#,
     );
-    assert_eq!((chat.kind, chat.finished_choices), (Kind::Content, 1));
+    assert_eq!((chat.kind, chat.choices.finished()), (Kind::Content, 1));
     assert_eq!(chat.usage.map(|usage| usage.input_tokens), Some(3));
 
     let embeddings = observe_body(
@@ -279,7 +318,7 @@ proptest! {
             return Ok(());
         }
         prop_assert_eq!((&seen.kind, error), (&Kind::Content, None));
-        prop_assert_eq!((seen.finish, seen.finished_choices), (finish.is_some(), u32::from(finish.is_some())));
+        prop_assert_eq!(seen.choices.finished(), u32::from(finish.is_some()));
         prop_assert_eq!(seen.usage.map(|usage| usage.input_tokens), tokens.map(u64::from));
         prop_assert!(!seen.usage_only);
     }

@@ -421,3 +421,167 @@ proptest! {
         }
     }
 }
+
+impl Bench {
+    /// The process dies, and another one looks for the answer. False if there is no way back.
+    fn dies_and_looks(&mut self) -> bool {
+        let plan = self.writer.plan.clone();
+        let is_event = |record: &Record| matches!(record, Record::Event(_));
+        let all = self.records.iter().cloned();
+        let (events, audit): (Vec<_>, Vec<_>) = all.partition(is_event);
+        let ladder = Resumption::new(plan.clone(), &audit, self.now);
+        let Some(mut trail) = Trail::new(plan, &audit) else {
+            return false;
+        };
+        let mut ladder = ladder.filter(|_| !events.is_empty());
+        for record in &events {
+            let Record::Event(event) = record else {
+                continue;
+            };
+            trail.push(event);
+            ladder = ladder.and_then(|mut ladder| ladder.push(event).then_some(ladder));
+        }
+        let ladder = ladder.and_then(Resumption::finish);
+        self.writer = trail.writer(ladder, None, self.now);
+        self.step(Input::Start);
+        true
+    }
+}
+
+#[test]
+fn what_a_process_that_died_was_reading_is_read_on_to_the_same_bytes() {
+    for surface in SURFACES {
+        for provider in PROVIDERS {
+            for abilities in [Abilities::default(), ABLE] {
+                let leg = able(provider, abilities);
+                let whole = uncut(surface, leg.clone());
+                let script = script(provider);
+                for at in 0..script.len() - 1 {
+                    let mut bench = start(surface, leg.clone());
+                    bench.writer.plan.on_cut = OnCut::Recover;
+                    bench.answers();
+                    bench.said(&script[..at]);
+                    assert!(bench.dies_and_looks());
+                    assert_eq!(bench.reattached, [Some(Handle::Stream(ID))]);
+                    bench.acts(&script, Act::Cut(at / 2));
+                    bench.asks_again(1);
+                    bench.acts(&script, Act::Ends(script.len()));
+                    let what = format!("{surface:?} from {provider:?} at {at}");
+                    assert_eq!(bench.named(), whole.named(), "{what}");
+                    assert_eq!(bench.end().status, Status::Completed, "{what}");
+                    assert_eq!(bench.end().usage, whole.end().usage, "{what}");
+                    assert_eq!(bench.dialled.len(), 1, "{what}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn what_is_not_found_after_a_death_is_told_or_gone_on_with() {
+    let script = script(OpenAiChat);
+    for abilities in [Abilities::default(), ABLE] {
+        let mut bench = routed(Surface::ChatCompletions, &[able(OpenAiChat, abilities)]);
+        bench.answers();
+        bench.said(&script[..3]);
+        assert!(bench.dies_and_looks());
+        bench.acts(&script, Act::Refused(404));
+        if abilities.continues {
+            assert_eq!(bench.prefixes.last().unwrap().as_deref(), Some("Wind auf"));
+            bench.goes_on_to_its_end(Voice(OpenAiChat), &[" dem", " Deich", "."]);
+            assert_eq!(bench.end().status, Status::Completed);
+            assert_eq!(bench.heard(), TEXTS.concat());
+        } else {
+            bench.ended(Status::Interrupted, ErrorCode::GatewayRestarted);
+            assert_eq!(bench.heard(), "Wind auf");
+            assert_eq!(bench.end().usage.output_tokens, 3);
+        }
+    }
+}
+
+#[test]
+fn what_was_sent_and_not_answered_is_asked_for_only_under_a_key() {
+    let script = script(OpenAiChat);
+    for keyed in [false, true] {
+        let leg = Leg {
+            keyed,
+            ..able(OpenAiChat, Abilities::default())
+        };
+        let mut bench = start(Surface::ChatCompletions, leg.clone());
+        assert_eq!(bench.dies_and_looks(), keyed);
+        if !keyed {
+            continue;
+        }
+        assert_eq!(
+            (&*bench.reattached, bench.writer.attempt()),
+            (&[None][..], 1)
+        );
+        bench.acts(&script, Act::Ends(script.len()));
+        let whole = uncut(Surface::ChatCompletions, leg.clone());
+        assert_eq!(bench.named(), whole.named());
+
+        let mut bench = start(Surface::ChatCompletions, leg);
+        assert!(bench.dies_and_looks());
+        bench.acts(&script, Act::Refused(422));
+        bench.ended(Status::Interrupted, ErrorCode::OutcomeUnknown);
+        assert_eq!(bench.dialled.len(), 1);
+    }
+}
+
+#[test]
+fn an_answer_of_several_runs_is_no_run_to_be_found() {
+    let script = script(OpenAiChat);
+    let mut bench = routed(Surface::ChatCompletions, &[able(OpenAiChat, ABLE)]);
+    bench.says(Voice(OpenAiChat), &TEXTS[..2]);
+    bench.is_cut();
+    bench.answers();
+    bench.said(&script[..1]);
+    bench.said(&[Voice(OpenAiChat).text(" dem")]);
+    assert!(!bench.dies_and_looks());
+    // Nor is it while the process lives; but nobody needs it any more.
+    bench.is_cut();
+    assert!(bench.reattached.is_empty());
+    assert_eq!(bench.cancelled, [Handle::Stream(ID)]);
+}
+
+#[test]
+fn a_body_that_is_cut_comes_again_under_its_key() {
+    let body = json!({"id": "c", "object": "chat.completion", "created": 7, "model": "m",
+        "choices": [{"index": 0, "message": {"role": "assistant", "content": "Wind"}, "finish_reason": "stop"}],
+        "usage": {"prompt_tokens": 5, "completion_tokens": 1, "total_tokens": 6}});
+    let body = body.to_string();
+    for keyed in [false, true] {
+        let mut bench = Bench::new(Plan {
+            route: Route::new(
+                Leg {
+                    keyed,
+                    ..leg("one")
+                },
+                [],
+            ),
+            ..plan(Mode::Unary)
+        });
+        bench.step(Input::Start);
+        let head = UpstreamHead {
+            status: 200,
+            content_type: Some("application/json".to_owned()),
+            handle: Some(Handle::Stream(ID)),
+            ..UpstreamHead::default()
+        };
+        bench.step(Input::Head(head.clone()));
+        bench.bytes(&body[..20]);
+        bench.is_cut();
+        if !keyed {
+            bench.ended(Status::Failed, ErrorCode::UpstreamCut);
+            continue;
+        }
+        assert_eq!(bench.reattached, [None]);
+        // Its head comes with the end of the answer.
+        assert!(bench.writer.wake_at() >= Some(bench.now.plus(Duration::from_mins(2))));
+        bench.step(Input::Head(head));
+        bench.bytes(&body);
+        bench.step(Input::Ended);
+        assert_eq!(bench.events(), [&*body]);
+        assert_eq!(bench.end().status, Status::Completed);
+    }
+}

@@ -4,7 +4,7 @@ use crate::policy::breaker::Verdict;
 
 impl Bench {
     /// The process dies, and another one makes of the log what it can. False if it can do nothing.
-    pub(super) fn dies(&mut self) -> bool {
+    pub(in crate::writer::tests) fn dies(&mut self) -> bool {
         let plan = self.writer.plan.clone();
         let (events, audit): (Vec<_>, Vec<_>) = self
             .records
@@ -31,6 +31,7 @@ impl Bench {
             failure: None,
             retry_after: None,
             first_content: None,
+            streamed: true,
         };
         self.judged.resize(self.announced(), silent);
         self.dialled.resize(self.announced(), usize::MAX);
