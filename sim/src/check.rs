@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use everstream_core::dialect::ProviderDialect;
+use everstream_core::dialect::{Affinity, ProviderDialect};
 use everstream_core::event::{Mode, Status, StreamInfo};
 use everstream_core::id::StreamId;
 use everstream_core::record::{End, Record};
@@ -177,7 +177,7 @@ fn places(world: &World, schedule: &Schedule) -> Result<(), String> {
     for model in routes.chain(own) {
         let routed = app
             .models
-            .deployments(&model, ProviderDialect::OpenAiChat, || 0);
+            .deployments(&model, ProviderDialect::OpenAiChat, Affinity::default);
         let routed = routed.map_err(|_| format!("{model} is gone"))?;
         for at in std::iter::once(&routed.first).chain(&routed.others) {
             let sight = at.health.sight();

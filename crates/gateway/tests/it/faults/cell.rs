@@ -240,10 +240,10 @@ async fn wait(
         }
         match passing {
             Passing::Never => {}
-            Passing::Pauses(_) if quiet.0.elapsed() < Duration::from_millis(10) => {}
+            // The provider may have gone on, and that not have come here.
+            Passing::Pauses(_) | Passing::Going { .. }
+                if quiet.0.elapsed() < Duration::from_millis(10) => {}
             Passing::Pauses(_) => tokio::time::advance(Duration::from_millis(100)).await,
-            // It may have gone on, and that not have come here.
-            Passing::Going { .. } if quiet.0.elapsed() < Duration::from_millis(10) => {}
             Passing::Silence { events, .. }
             | Passing::Shared { events, .. }
             | Passing::Going { events, .. } => {
