@@ -28,7 +28,6 @@ use http::HeaderMap;
 
 use crate::access::Caller;
 use crate::generate::{self, Course};
-use crate::upstream::Deployment;
 use crate::upstream::models::{ModelDirectory, Route};
 
 /// The header that says what happens when nobody reads.
@@ -120,18 +119,8 @@ pub fn plan(
     if let Some((upstream, id)) = before {
         // It has the conversation itself.
         let envelope = Envelope::parse(body, surface)?;
-        request.course.replace(&upstream, |deployment, mode| {
-            let Deployment {
-                upstream, model, ..
-            } = deployment;
-            let target = Target {
-                model,
-                stream: mode == Mode::Stream,
-                traits: &upstream.traits(model),
-            };
-            let native = upstream.dialect_for(surface) == surface.native();
-            native.then(|| continued_body(&envelope, &id, &target))
-        });
+        let write = |target: &Target<'_>| continued_body(&envelope, &id, target);
+        request.course.replace(&upstream, write);
     }
     request.claim = claim;
     let retry_count = retry_count(headers);

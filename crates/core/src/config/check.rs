@@ -189,16 +189,22 @@ fn upstream_exists(alias: &str, model: &str, config: &Config, reader: &mut Reade
     {
         return;
     }
+    let problem = "the part before `/` is not the name of an upstream";
+    require_upstream(upstream, problem, &format!("aliases.{alias}"), reader);
+}
+
+/// Notes the `problem` at `field`, unless there is an upstream of this name, or may be.
+pub(super) fn require_upstream(name: &str, problem: &str, field: &str, reader: &mut Reader<'_>) {
     let names: Vec<&str> = reader.claimed("upstreams[].name").collect();
-    if names.is_empty() || names.contains(&upstream) {
+    // Without any, those are used that are found at start.
+    if names.is_empty() || names.contains(&name) {
         return;
     }
-    let hint = match nearest(upstream, names.iter().copied()) {
+    let hint = match nearest(name, names.iter().copied()) {
         Some(near) => did_you_mean(near),
         // It may be the one whose entry is mistaken.
         None if reader.doubtful("upstreams") => return,
         None => format!("the upstreams are: {}", names.join(", ")),
     };
-    let fault = Fault::from("the part before `/` is not the name of an upstream").hint(hint);
-    reader.note_at(&format!("aliases.{alias}"), fault);
+    reader.note_at(field, Fault::from(problem).hint(hint));
 }

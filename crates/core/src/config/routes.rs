@@ -1,8 +1,9 @@
 //! `[[routes]]`: models that several upstreams can answer for.
 
+use super::check::require_upstream;
 use super::describe::{Choice, settings};
 use super::kinds::{choice, flag, whole};
-use super::mistake::{Fault, did_you_mean, nearest};
+use super::mistake::Fault;
 use super::read::Reader;
 use super::spec::sections;
 use super::{Config, values};
@@ -113,7 +114,9 @@ pub(super) fn check(config: &Config, reader: &mut Reader<'_>) {
         trials(route, &section, reader);
         for (place, deployment) in route.deployments.iter().enumerate() {
             let section = format!("{section}.deployments[{place}]");
-            upstream_exists(&deployment.upstream, &section, reader);
+            let problem = "there is no upstream of this name";
+            let field = format!("{section}.upstream");
+            require_upstream(&deployment.upstream, problem, &field, reader);
             twice(route, place, &section, reader);
             continues(config, route, place, &section, reader);
         }
@@ -136,22 +139,6 @@ fn trials(route: &RouteConfig, section: &str, reader: &mut Reader<'_>) {
             reader.note_at(&field, fault);
         }
     }
-}
-
-fn upstream_exists(upstream: &str, section: &str, reader: &mut Reader<'_>) {
-    let names: Vec<&str> = reader.claimed("upstreams[].name").collect();
-    // Without any, those are used that are found at start.
-    if names.is_empty() || names.contains(&upstream) {
-        return;
-    }
-    let hint = match nearest(upstream, names.iter().copied()) {
-        Some(near) => did_you_mean(near),
-        // It may be the one whose entry is mistaken.
-        None if reader.doubtful("upstreams") => return,
-        None => format!("the upstreams are: {}", names.join(", ")),
-    };
-    let fault = Fault::from("there is no upstream of this name").hint(hint);
-    reader.note_at(&format!("{section}.upstream"), fault);
 }
 
 /// An upstream that takes no beginning of an answer would refuse each of them.

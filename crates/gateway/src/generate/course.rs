@@ -9,12 +9,12 @@ use everstream_core::dialect::{
 };
 use everstream_core::error::Error;
 use everstream_core::event::{Mode, Surface};
+use everstream_core::id::UnixMillis;
 use everstream_core::limits;
 use everstream_core::policy::attempt::{AttemptPolicy, FailureKind};
 use everstream_core::policy::hedge::HedgeAfter;
 use everstream_core::policy::recovery::{Abilities, OnCut};
 use everstream_core::writer::{Advice, Breakage, Leg, Route};
-
 use tokio::sync::Semaphore;
 
 use super::attach::Call;
@@ -48,6 +48,21 @@ struct Stop {
     /// Leave to ask it the first time, if it was had before.
     leave: Option<Leave>,
     asked: bool,
+    /// It runs the same request under the same key once.
+    keyed: bool,
+}
+
+impl Stop {
+    fn new(deployment: Deployment) -> Self {
+        Self {
+            keyed: deployment.upstream.traits(&deployment.model).keyed,
+            deployment,
+            abilities: Abilities::default(),
+            body: None,
+            leave: None,
+            asked: false,
+        }
+    }
 }
 
 impl Course {
@@ -70,10 +85,8 @@ impl Course {
             match prepare(&envelope, mode, &deployment, stops.is_empty()) {
                 Ok(body) => stops.push(Stop {
                     abilities: able(&envelope, mode, &deployment, on_cut),
-                    deployment,
                     body,
-                    leave: None,
-                    asked: false,
+                    ..Stop::new(deployment)
                 }),
                 Err(error) => {
                     refused.get_or_insert(error);
@@ -100,15 +113,21 @@ impl Course {
         }
     }
 
-    /// Sends an upstream `body` in place of what the request says, the first time.
-    pub fn replace(&mut self, upstream: &str, write: impl Fn(&Deployment, Mode) -> Option<Bytes>) {
-        let mode = self.mode;
+    /// Sends an upstream of the client's own dialect what `write` says, and not what the request says,
+    /// the first time.
+    pub fn replace(&mut self, upstream: &str, write: impl Fn(&Target<'_>) -> Bytes) {
+        let native = self.envelope.surface().native();
         for stop in std::iter::once(&mut self.first).chain(&mut self.others) {
-            if stop.deployment.upstream.name() == upstream
-                && let Some(body) = write(&stop.deployment, mode)
-            {
-                stop.body = Some(body);
+            if stop.deployment.upstream.name() != upstream {
+                continue;
             }
+            let aimed = aim(
+                &self.envelope,
+                self.mode,
+                &stop.deployment,
+                |dialect, target| (dialect == native).then(|| write(target)),
+            );
+            stop.body = aimed.or(stop.body.take());
         }
     }
 
@@ -134,17 +153,10 @@ impl Course {
     pub(super) fn shadows(&mut self) -> impl Iterator<Item = (Self, Arc<Semaphore>)> + '_ {
         let shadows = std::mem::take(&mut self.shadows).into_iter();
         shadows.map(|Shadow { deployment, room }| {
-            let first = Stop {
-                deployment,
-                body: None,
-                abilities: Abilities::default(),
-                asked: false,
-                leave: None,
-            };
             let course = Self {
                 envelope: self.envelope.clone(),
                 mode: self.mode,
-                first,
+                first: Stop::new(deployment),
                 others: Vec::new(),
                 shadows: Vec::new(),
                 attempts: AttemptPolicy::ONE,
@@ -157,16 +169,20 @@ impl Course {
         })
     }
 
-    /// As the writer sees it.
-    pub(super) fn route(&self) -> Route {
+    /// As the writer sees it. Who takes no request just now is of interest only to clients with a
+    /// `deadline`, whose time is shared among the others.
+    pub(super) fn route(&self, deadline: Option<UnixMillis>) -> Route {
         let surface = self.envelope.surface();
         let after = self.attempts.hedge_after;
         let leg = |stop: &Stop| leg(stop, surface, after);
+        let route = Route::new(leg(&self.first), self.others.iter().map(leg));
+        if deadline.is_none() {
+            return route;
+        }
         let refused = |stop: &Stop| stop.deployment.health.refused().is_some();
         let stops = self.stops().enumerate();
         let closed = stops.filter_map(|(place, stop)| refused(stop).then_some(place));
-        let closed = closed.collect();
-        Route::new(leg(&self.first), self.others.iter().map(leg)).closed(closed)
+        route.closed(closed.collect())
     }
 
     /// What is known after a failure of the deployment at `failed`. A retry is taken out of its
@@ -220,17 +236,13 @@ impl Course {
             _ => self.others.get_mut(place - 1).unwrap_or(&mut self.first),
         };
         let Deployment {
-            upstream,
-            model,
-            health,
-            ..
+            upstream, health, ..
         } = &stop.deployment;
         let again = std::mem::replace(&mut stop.asked, true);
         let leave = stop.leave.take().map_or_else(|| health.admit(again), Ok);
         let leave = leave.map_err(|refused| refused.breakage(upstream.name()))?;
-        let keyed = upstream.traits(model).keyed;
         // Where it can be sent again, it has to be the same.
-        let written = if keyed {
+        let written = if stop.keyed {
             stop.body.clone()
         } else {
             stop.body.take()
@@ -242,20 +254,19 @@ impl Course {
             (None, Some(body)) => body,
             (None, None) => write(&self.envelope, self.mode, &stop.deployment).map_err(unsent)?,
         };
-        let deployment = stop.deployment.clone();
-        let call = self.post(&deployment, body, leave.key());
+        let call = self.post(self.stop(place), body, leave.key());
         Ok((leave, call))
     }
 
     /// The same request to the deployment at `place` once more, with the upstream's key that it was asked
     /// with: it runs it once.
     pub(super) fn repeat(&self, place: usize, key: usize) -> Result<Call, Breakage> {
-        let stop = self.stops().nth(place).unwrap_or(&self.first);
+        let stop = self.stop(place);
         let body = match &stop.body {
             Some(body) => body.clone(),
             None => write(&self.envelope, self.mode, &stop.deployment).map_err(unsent)?,
         };
-        Ok(self.post(&stop.deployment, body, key))
+        Ok(self.post(stop, body, key))
     }
 
     /// The upstream at `place`.
@@ -264,14 +275,14 @@ impl Course {
         Some(Arc::clone(&stop.deployment.upstream))
     }
 
-    fn post(&self, deployment: &Deployment, body: Bytes, key: usize) -> Call {
+    fn post(&self, stop: &Stop, body: Bytes, key: usize) -> Call {
+        let keyed = stop.keyed;
         let Deployment {
             upstream, model, ..
-        } = deployment;
+        } = &stop.deployment;
         let surface = self.envelope.surface();
         let dialect = upstream.dialect_for(surface);
         let path = dialect.path(surface, model, self.mode);
-        let keyed = upstream.traits(model).keyed;
         let mut headers = self.headers_for(dialect);
         if keyed {
             // As long as it may be looked for. Who has enough of it says so.
@@ -309,6 +320,11 @@ impl Course {
             headers.extend(self.headers.iter().cloned());
         }
         headers
+    }
+
+    /// The one at `place`, or the first if there is none.
+    fn stop(&self, place: usize) -> &Stop {
+        self.stops().nth(place).unwrap_or(&self.first)
     }
 
     fn stops(&self) -> impl Iterator<Item = &Stop> {
@@ -403,6 +419,6 @@ fn leg(stop: &Stop, surface: Surface, hedge_after: Option<HedgeAfter>) -> Leg {
         context_window: deployment.context_window,
         abilities: stop.abilities,
         hedge_after: hedge_after.and_then(|after| deployment.health.hedge_after(after)),
-        keyed: upstream.traits(&deployment.model).keyed,
+        keyed: stop.keyed,
     }
 }

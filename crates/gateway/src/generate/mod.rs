@@ -226,7 +226,7 @@ impl Generator {
             show_usage: request.show_usage,
             choices: request.choices,
             asked_model: request.model.clone(),
-            route: request.course.route(),
+            route: request.course.route(accepted.deadline),
             attempts: request.course.attempts,
             on_cut: request.course.on_cut,
             deadline: accepted.deadline,

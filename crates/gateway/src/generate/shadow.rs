@@ -45,7 +45,7 @@ pub(super) fn cast(generator: &Generator, plan: &Plan, course: &mut Course) {
         let clock = generator.clock;
         let shadow = Shadow {
             clock,
-            writer: Writer::new(plan_of(plan, course.route()), clock.now()),
+            writer: Writer::new(plan_of(plan, course.route(None)), clock.now()),
             course,
             leave: None,
             connection: Connection::None,

@@ -80,6 +80,15 @@ pub(crate) fn two(one: &str, other: &str) -> Setup {
         )
 }
 
+/// A gateway over two providers, and an answer of the first one that has begun.
+async fn with_one_running(one: &FakeProvider, other: &FakeProvider) -> (Gateway, Admin, Reply) {
+    let gateway = two(&one.base_url(), &other.base_url()).start().await;
+    let admin = Admin::of(&gateway);
+    let mut running = post(&gateway, CHAT, &chat("x"), &[]).await;
+    running.event().await;
+    (gateway, admin, running)
+}
+
 /// A provider that answers, or says 503 while the switch is on.
 pub(crate) async fn switched() -> (FakeProvider, Arc<AtomicBool>) {
     let fails = Arc::new(AtomicBool::new(false));
@@ -154,10 +163,7 @@ async fn an_upstream_is_drained_by_hand_and_its_answers_end() {
     let at = gate.clone();
     let one = FakeProvider::start(move |_| held(4, &at)).await;
     let other = FakeProvider::start(answer_to).await;
-    let gateway = two(&one.base_url(), &other.base_url()).start().await;
-    let admin = Admin::of(&gateway);
-    let mut running = post(&gateway, CHAT, &chat("x"), &[]).await;
-    running.event().await;
+    let (gateway, admin, running) = with_one_running(&one, &other).await;
     assert_eq!(running.header("everstream-upstream"), "one");
     assert_eq!(admin.deployment("one").await["in_flight"], 1);
     assert_eq!(
@@ -209,10 +215,7 @@ async fn a_silent_upstream_has_lost_its_heartbeat_until_it_speaks() {
     let at = gate.clone();
     let one = FakeProvider::start(move |_| held(4, &at)).await;
     let other = FakeProvider::start(answer_to).await;
-    let gateway = two(&one.base_url(), &other.base_url()).start().await;
-    let admin = Admin::of(&gateway);
-    let mut running = post(&gateway, CHAT, &chat("x"), &[]).await;
-    running.event().await;
+    let (gateway, admin, running) = with_one_running(&one, &other).await;
     let still = StillTime::begin();
     let state = || async { admin.upstream("one").await["connection"]["state"].clone() };
     assert_eq!(state().await, "connected");

@@ -67,6 +67,20 @@ async fn ask(gateway: &Gateway, model: &str) -> JoinHandle<Reply> {
     })
 }
 
+/// Asks, and lets time pass until the second one is asked too.
+async fn ask_both(
+    gateway: &Gateway,
+    time: &StillTime,
+    first: &Gate,
+    second: &Gate,
+) -> JoinHandle<Reply> {
+    let asking = ask(gateway, "m").await;
+    soon(first.reached_by(1)).await;
+    time.pass(LATE + SOON).await;
+    soon(second.reached_by(1)).await;
+    asking
+}
+
 async fn whole(reply: Reply, upstream: &str) {
     assert_eq!(reply.head.status, 200);
     assert_eq!(reply.header("everstream-upstream"), upstream);
@@ -135,10 +149,7 @@ async fn who_is_late_may_still_be_first() {
     let two = behind(&second, late).await;
     let gateway = gateway(&one, &two, "hedge_after = \"800ms\"").await;
     let time = StillTime::begin();
-    let asking = ask(&gateway, "m").await;
-    soon(first.reached_by(1)).await;
-    time.pass(LATE + SOON).await;
-    soon(second.reached_by(1)).await;
+    let asking = ask_both(&gateway, &time, &first, &second).await;
     first.open();
     let reply = soon(asking).await.unwrap();
     soon(two.wait_for_hangups(1)).await;
@@ -162,10 +173,7 @@ async fn if_one_fails_the_other_answers() {
     let two = behind(&second, |gate| refusal("two").gate_before_head(gate)).await;
     let gateway = gateway(&one, &two, "hedge_after = \"800ms\"").await;
     let time = StillTime::begin();
-    let asking = ask(&gateway, "m").await;
-    soon(first.reached_by(1)).await;
-    time.pass(LATE + SOON).await;
-    soon(second.reached_by(1)).await;
+    let asking = ask_both(&gateway, &time, &first, &second).await;
     second.open();
     first.open();
     let reply = soon(asking).await.unwrap();
@@ -186,10 +194,7 @@ async fn if_both_fail_the_first_ones_words_are_the_answer() {
     let two = behind(&second, |gate| refusal("of_two").gate_before_head(gate)).await;
     let gateway = gateway(&one, &two, "hedge_after = \"800ms\"").await;
     let time = StillTime::begin();
-    let asking = ask(&gateway, "m").await;
-    soon(first.reached_by(1)).await;
-    time.pass(LATE + SOON).await;
-    soon(second.reached_by(1)).await;
+    let asking = ask_both(&gateway, &time, &first, &second).await;
     second.open();
     first.open();
     let reply = soon(asking).await.unwrap();
