@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use bytes::Bytes;
 use everstream_core::dialect::{ProviderDialect, Traits};
 use everstream_core::event::Surface;
@@ -14,15 +15,16 @@ use everstream_core::frame::http1::{
     BodyLength, Decoded, Fields, HeadDecoder, ResponseHead, request_head,
 };
 use everstream_core::provider::{self, Provider};
-use everstream_core::secret::Secret;
+use everstream_core::secret::Secrets;
+use futures_util::future::Either;
 use tokio::time::Instant;
 
-use super::auth::Signer;
 use super::body::Body;
 use super::connection::{Connection, Io, Outgoing, Payload, Unwritten};
 use super::dial::{dial, unreachable};
 use super::pool::Pool;
-use super::standing::{secrets_of, standing_fields};
+use super::secrets::Kept;
+use super::standing::{Presented, secrets_of};
 use super::tls::Tls;
 use super::upload::Upload;
 use super::{BaseUrl, SpecError, UpstreamError, UpstreamErrorKind, UpstreamSpec};
@@ -34,10 +36,10 @@ pub struct Upstream {
     /// Who runs it, if that is known.
     provider: Option<&'static Provider>,
     base: BaseUrl,
-    /// The headers that every request has, with each of the keys; at least one.
-    fields: Vec<Fields>,
-    signer: Signer,
-    secrets: Arc<[Secret]>,
+    presented: ArcSwap<Presented>,
+    /// Follows the secrets in that which change.
+    kept: Option<Kept>,
+    secrets: Secrets,
     tls: Option<Tls>,
     transport: Option<Transport>,
     pool: Pool,
@@ -92,10 +94,6 @@ impl Upstream {
             | ProviderDialect::Gemini
             | ProviderDialect::Bedrock => base,
         };
-        let fields = standing_fields(&spec, &base).map_err(|error| SpecError::Header {
-            name: name(),
-            error,
-        })?;
         let tls = base
             .is_https()
             .then(|| Tls::new(&base, spec.ca_file.as_deref()));
@@ -110,13 +108,15 @@ impl Upstream {
                 reason,
             },
         })?;
+        let secrets = Secrets::default();
+        secrets.replace(secrets_of(&spec));
         Ok(Self {
-            secrets: secrets_of(&spec),
-            signer: Signer::new(&spec, &base)?,
+            presented: ArcSwap::from_pointee(Presented::new(&spec, &base)?),
+            kept: None,
+            secrets,
             provider: spec.provider.or_else(|| provider::at(base.host())),
             spec,
             base,
-            fields,
             tls,
             transport: None,
             pool: Pool::default(),
@@ -130,6 +130,22 @@ impl Upstream {
             transport: Some(transport),
             ..self
         }
+    }
+
+    /// Its secrets are followed.
+    #[must_use]
+    pub(super) fn kept(self, kept: Kept) -> Self {
+        let kept = Some(kept);
+        Self { kept, ..self }
+    }
+
+    /// From now on it is called with the keys, the headers and the credentials of `spec`.
+    pub(super) fn present(&self, spec: &UpstreamSpec) -> Result<(), SpecError> {
+        let presented = Presented::new(spec, &self.base)?;
+        // Known before anybody can quote them.
+        self.secrets.replace(secrets_of(spec));
+        self.presented.store(Arc::new(presented));
+        Ok(())
     }
 
     /// Its configured name.
@@ -185,9 +201,9 @@ impl Upstream {
         provider::path(path, model, self.spec.api_version.as_deref())
     }
 
-    /// What it is called with and nobody else may see.
-    pub fn secrets(&self) -> Arc<[Secret]> {
-        Arc::clone(&self.secrets)
+    /// What it is and was called with and nobody else may see.
+    pub const fn secrets(&self) -> &Secrets {
+        &self.secrets
     }
 
     /// Sends a request and waits for the head of its answer, whatever the status. Only the time to
@@ -208,12 +224,47 @@ impl Upstream {
         key: usize,
         request: Request<'a>,
     ) -> impl Future<Output = Result<Response, UpstreamError>> + Send + 'a {
+        if self.kept.is_some() {
+            Either::Left(Box::pin(self.send_kept(key, request)))
+        } else {
+            Either::Right(self.send_once(key, request))
+        }
+    }
+
+    fn send_once<'a>(
+        self: &'a Arc<Self>,
+        key: usize,
+        request: Request<'a>,
+    ) -> impl Future<Output = Result<Response, UpstreamError>> + Send + 'a {
         let length = match &request.body {
             Some(body) => BodyLength::Known(body.len() as u64),
             None => BodyLength::None,
         };
         let body = Payload::Whole(request.body.clone().unwrap_or_default());
         self.transfer(request, length, body, key)
+    }
+
+    /// With a secret that may have changed elsewhere: when it is refused, and there turns out to be
+    /// another, the request is sent once more. Nothing ran.
+    async fn send_kept(
+        self: &Arc<Self>,
+        key: usize,
+        request: Request<'_>,
+    ) -> Result<Response, UpstreamError> {
+        let before = self.presented();
+        let response = self.send_once(key, request.clone()).await?;
+        let (true, Some(kept)) = (blames_secret(response.head.status), &self.kept) else {
+            return Ok(response);
+        };
+        let is_other = || !Arc::ptr_eq(&before, &self.presented());
+        if !is_other() {
+            kept.hurried().await;
+        }
+        if !is_other() {
+            return Ok(response);
+        }
+        drop(response);
+        self.send_once(key, request).await
     }
 
     /// Sends a request with a body that is on its way itself; that of `request` does not count. Of
@@ -242,10 +293,13 @@ impl Upstream {
         async move {
             let method = request.method;
             // What is boxed is large and rare beside all that waits in a pooled exchange.
-            let head = if self.signer.standing() {
-                self.head(&request, &[], length, key)?
-            } else {
-                Box::pin(self.signed_head(&request, length)).await?
+            let head = {
+                let presented = self.presented();
+                if presented.signer.standing() {
+                    self.head(&presented, &request, &[], length, key)?
+                } else {
+                    Box::pin(self.signed_head(&presented, &request, length)).await?
+                }
             };
             drop(request);
             let mut outgoing = Outgoing::new(head, body);
@@ -273,17 +327,19 @@ impl Upstream {
 
     async fn signed_head(
         &self,
+        presented: &Presented,
         request: &Request<'_>,
         length: BodyLength,
     ) -> Result<Vec<u8>, UpstreamError> {
         let target = self.target(request);
-        let signed = self.signer.headers(request, &target).await;
+        let signed = presented.signer.headers(request, &target).await;
         let signed = signed.map_err(|kind| self.unsent(kind))?;
-        self.head(request, &signed, length, 0)
+        self.head(presented, request, &signed, length, 0)
     }
 
     fn head(
         &self,
+        presented: &Presented,
         request: &Request<'_>,
         signed: &[(&'static str, String)],
         length: BodyLength,
@@ -298,7 +354,8 @@ impl Upstream {
             own.push(name, value).map_err(refused)?;
         }
         let target = self.target(request);
-        request_head(request.method, &target, &[self.fields(key), &own], length).map_err(refused)
+        let standing = presented.fields(key).map_err(|kind| self.unsent(kind))?;
+        request_head(request.method, &target, &[standing, &own], length).map_err(refused)
     }
 
     fn target(&self, request: &Request<'_>) -> String {
@@ -362,9 +419,7 @@ impl Upstream {
         outgoing: Outgoing,
     ) -> Response {
         let Decoded { head, body, rest } = answer;
-        if head.status == 401 {
-            self.signer.refused();
-        }
+        self.refused(head.status);
         let body = Body::new(Arc::clone(self), connection, outgoing, &head, body, rest);
         Response { head, body }
     }
@@ -376,13 +431,22 @@ impl Upstream {
 
     /// How many keys take turns; one, too, for an upstream that wants none.
     pub fn keys(&self) -> usize {
-        self.fields.len()
+        let present = || self.presented().keys();
+        self.kept.as_ref().map_or_else(present, |kept| kept.keys)
     }
 
-    /// The headers that every request has, with the key at this place; of places that are not there
-    /// the first.
-    pub(super) fn fields(&self, key: usize) -> &Fields {
-        self.fields.get(key).unwrap_or(&self.fields[0])
+    pub(super) fn presented(&self) -> Arc<Presented> {
+        self.presented.load_full()
+    }
+
+    /// It answered with this status, which may mean that it does not take what it was called with.
+    pub(super) fn refused(&self, status: u16) {
+        if status == 401 {
+            self.presented.load().signer.refused();
+        }
+        if let (true, Some(kept)) = (blames_secret(status), &self.kept) {
+            kept.hurry();
+        }
     }
 
     pub(super) fn unsent(&self, kind: UpstreamErrorKind) -> UpstreamError {
@@ -397,6 +461,10 @@ impl Upstream {
             sent,
         }
     }
+}
+
+const fn blames_secret(status: u16) -> bool {
+    matches!(status, 401 | 403)
 }
 
 impl fmt::Debug for Upstream {

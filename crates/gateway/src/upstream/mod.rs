@@ -19,6 +19,7 @@ pub mod health;
 pub mod models;
 mod pool;
 mod routes;
+mod secrets;
 mod socket;
 mod standing;
 #[cfg(test)]
@@ -73,6 +74,8 @@ pub struct UpstreamSpec {
     pub api_version: Option<String>,
     /// Signs every request, for AWS. Then there is no `api_key`.
     pub aws: Option<AwsSigner>,
+    /// A part of what it is called with is not to be had yet: nothing is sent.
+    pub awaited: bool,
     /// Further headers of every request; each replaces the one that Everstream would send.
     pub headers: Vec<(String, String)>,
     /// Its models; without them the upstream is asked.
@@ -112,6 +115,7 @@ impl UpstreamSpec {
             metadata_host: None,
             api_version: None,
             aws: None,
+            awaited: false,
             headers: Vec::new(),
             models: None,
             connect_timeout: limits::UPSTREAM_CONNECT_TIMEOUT,

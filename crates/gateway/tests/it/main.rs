@@ -68,6 +68,8 @@ mod socket;
 mod speech;
 mod talk;
 mod token;
+mod vault;
+mod vault_server;
 mod ways_keys;
 mod wire;
 mod ws;
