@@ -35,11 +35,11 @@ pub struct Upstream {
     spec: UpstreamSpec,
     /// Who runs it, if that is known.
     provider: Option<&'static Provider>,
-    base: BaseUrl,
-    presented: ArcSwap<Presented>,
+    pub(super) base: BaseUrl,
+    pub(super) presented: ArcSwap<Presented>,
     /// Follows the secrets in that which change.
-    kept: Option<Kept>,
-    secrets: Secrets,
+    pub(super) kept: Option<Kept>,
+    pub(super) secrets: Secrets,
     tls: Option<Tls>,
     transport: Option<Transport>,
     pool: Pool,
@@ -132,22 +132,6 @@ impl Upstream {
         }
     }
 
-    /// Its secrets are followed.
-    #[must_use]
-    pub(super) fn kept(self, kept: Kept) -> Self {
-        let kept = Some(kept);
-        Self { kept, ..self }
-    }
-
-    /// From now on it is called with the keys, the headers and the credentials of `spec`.
-    pub(super) fn present(&self, spec: &UpstreamSpec) -> Result<(), SpecError> {
-        let presented = Presented::new(spec, &self.base)?;
-        // Known before anybody can quote them.
-        self.secrets.replace(secrets_of(spec));
-        self.presented.store(Arc::new(presented));
-        Ok(())
-    }
-
     /// Its configured name.
     pub fn name(&self) -> &str {
         &self.spec.name
@@ -231,7 +215,7 @@ impl Upstream {
         }
     }
 
-    fn send_once<'a>(
+    pub(super) fn send_once<'a>(
         self: &'a Arc<Self>,
         key: usize,
         request: Request<'a>,
@@ -242,29 +226,6 @@ impl Upstream {
         };
         let body = Payload::Whole(request.body.clone().unwrap_or_default());
         self.transfer(request, length, body, key)
-    }
-
-    /// With a secret that may have changed elsewhere: when it is refused, and there turns out to be
-    /// another, the request is sent once more. Nothing ran.
-    async fn send_kept(
-        self: &Arc<Self>,
-        key: usize,
-        request: Request<'_>,
-    ) -> Result<Response, UpstreamError> {
-        let before = self.presented();
-        let response = self.send_once(key, request.clone()).await?;
-        let (true, Some(kept)) = (blames_secret(response.head.status), &self.kept) else {
-            return Ok(response);
-        };
-        let is_other = || !Arc::ptr_eq(&before, &self.presented());
-        if !is_other() {
-            kept.hurried().await;
-        }
-        if !is_other() {
-            return Ok(response);
-        }
-        drop(response);
-        self.send_once(key, request).await
     }
 
     /// Sends a request with a body that is on its way itself; that of `request` does not count. Of
@@ -439,16 +400,6 @@ impl Upstream {
         self.presented.load_full()
     }
 
-    /// It answered with this status, which may mean that it does not take what it was called with.
-    pub(super) fn refused(&self, status: u16) {
-        if status == 401 {
-            self.presented.load().signer.refused();
-        }
-        if let (true, Some(kept)) = (blames_secret(status), &self.kept) {
-            kept.hurry();
-        }
-    }
-
     pub(super) fn unsent(&self, kind: UpstreamErrorKind) -> UpstreamError {
         self.error(kind, false)
     }
@@ -461,10 +412,6 @@ impl Upstream {
             sent,
         }
     }
-}
-
-const fn blames_secret(status: u16) -> bool {
-    matches!(status, 401 | 403)
 }
 
 impl fmt::Debug for Upstream {

@@ -27,10 +27,10 @@ fn what_is_lent_is_renewed_after_two_thirds_until_it_cannot_be() {
     let mut term = held(at(0), lent(300));
     assert_eq!(term.next(at(199)), Next::Wait(at(200)));
     assert_eq!(term.next(at(200)), Next::Renew);
-    term.renewed(at(200), Duration::from_secs(300));
+    term.renewed(at(200), Duration::from_mins(5));
     assert_eq!(term.next(at(399)), Next::Wait(at(400)));
     // Its longest life is near: it gets less than it had.
-    term.renewed(at(400), Duration::from_secs(120));
+    term.renewed(at(400), Duration::from_mins(2));
     assert_eq!(term.next(at(479)), Next::Wait(at(480)));
     assert_eq!(term.next(at(480)), Next::Replace);
     // Nobody renews what is over.
@@ -46,7 +46,7 @@ fn what_is_lent_is_renewed_after_two_thirds_until_it_cannot_be() {
 
 #[test]
 fn what_is_watched_is_looked_at_again_and_what_has_no_end_is_not() {
-    let term = held(at(5), Life::Watched(Duration::from_secs(60)));
+    let term = held(at(5), Life::Watched(Duration::from_mins(1)));
     assert_eq!(term.next(at(64)), Next::Wait(at(65)));
     assert_eq!(term.next(at(65)), Next::Replace);
     let term = held(at(5), Life::Endless);

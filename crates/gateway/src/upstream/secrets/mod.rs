@@ -5,6 +5,7 @@
 mod client;
 mod file;
 mod pace;
+mod present;
 mod vault;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -206,8 +207,8 @@ impl Board {
         let Some(item) = self.items.get(origin) else {
             return;
         };
-        let held = item.held.swap(Some(Arc::new(fields.clone())));
-        if held.as_deref() == Some(&fields) {
+        let fields = Arc::new(fields);
+        if item.held.swap(Some(Arc::clone(&fields))) == Some(fields) {
             return;
         }
         let users = self.users();
@@ -255,7 +256,7 @@ impl<F: FnMut(Fields) + Send> Lent for FileSecret<F> {
     }
 
     async fn superseded(&mut self) {
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 }
 

@@ -161,7 +161,7 @@ impl Lent for Entry {
     }
 
     async fn superseded(&mut self) {
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 }
 
@@ -261,7 +261,7 @@ impl<F: FnMut(Fields) + Send> Lent for VaultSecret<F> {
                 return;
             }
         }
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 }
 
