@@ -53,21 +53,27 @@ check() {
 
 # Tests that need a server are ignored, and so counted as skipped, where none can be had.
 cargo_tests() {
-  local code=0
+  local code=0 server beside=() ignored=(--include-ignored)
   heading "cargo test --workspace"
-  scripts/postgres.sh true || code=$?
-  case $code in
-    0) run scripts/postgres.sh cargo test --workspace --no-fail-fast -- --include-ignored || code=$? ;;
-    77)
-      printf 'SKIPPED: what needs PostgreSQL\n'
-      code=0
-      run cargo test --workspace --no-fail-fast || code=$?
-      ;;
-    *)
-      fail "scripts/postgres.sh cannot start a server"
-      return
-      ;;
+  for server in postgres vault; do
+    code=0
+    "scripts/$server.sh" true || code=$?
+    case $code in
+      0) beside+=("scripts/$server.sh") ;;
+      77) printf 'SKIPPED: what needs scripts/%s.sh\n' "$server" ;;
+      *)
+        fail "scripts/$server.sh cannot start a server"
+        return
+        ;;
+    esac
+  done
+  code=0
+  case ${beside[*]} in
+    *postgres*vault*) ;;
+    *postgres*) ignored+=(--skip a_real_vault) ;;
+    *) ignored=() ;;
   esac
+  run "${beside[@]}" cargo test --workspace --no-fail-fast -- "${ignored[@]}" || code=$?
   count "cargo test" "$code" "$(sum '[0-9]+ passed;')" "$(sum '[0-9]+ failed;')" "$(sum '[0-9]+ ignored;')"
 }
 pytest_in() {

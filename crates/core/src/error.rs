@@ -126,8 +126,8 @@ error_codes! {
     StoreFull = "store_full", 503, Store, "server_error", maybe_charged;
     /// The log cannot be written or read.
     StoreUnavailable = "store_unavailable", 503, Store, "server_error", maybe_charged;
-    /// The upstream is not asked just now: too much of what it was asked came to nothing, or as much
-    /// as may be is under way; nothing was sent.
+    /// The upstream is not asked just now: too much of what it was asked came to nothing, as much as
+    /// may be is under way, or its key is not to be had; nothing was sent.
     UpstreamUnavailable = "upstream_unavailable", 503, Upstream, "server_error", free;
     /// The key cannot be checked: the database of keys does not answer.
     AccessUnavailable = "access_unavailable", 503, Gateway, "server_error", free;

@@ -284,6 +284,25 @@ pub const LEDGER_QUEUE_BYTES: u64 = 64 << 20;
 /// Entries that are settled in one transaction.
 pub const LEDGER_BATCH: usize = 100;
 
+/// Largest file with a secret, and largest answer of Vault's: a private key has some KiB.
+pub const SECRET_BYTES: usize = 64 << 10;
+/// How often a file with a secret is looked at: what a rotation costs after the old one ended.
+pub const SECRET_FILE_REFRESH: Duration = Duration::from_secs(2);
+/// How often a secret without a lease is read again from Vault.
+pub const VAULT_REFRESH: Duration = Duration::from_mins(1);
+/// How long Vault may take to answer.
+pub const VAULT_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a start waits for secrets of upstreams.
+pub const SECRET_START_PATIENCE: Duration = Duration::from_secs(10);
+/// How often a secret is looked at early at most, because a provider refuses it.
+pub const SECRET_HURRY_EVERY: Duration = Duration::from_secs(10);
+/// How long a refused request waits for that.
+pub const SECRET_HURRY_PATIENCE: Duration = Duration::from_secs(2);
+/// Shortest time after which what was lent is renewed.
+pub const SECRET_RENEW_LEAST: Duration = Duration::from_millis(500);
+/// Former secrets of an upstream that are still kept from being shown.
+pub const FORMER_SECRETS: usize = 32;
+
 /// How long a token may take to be fetched.
 pub const TOKEN_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long before its end a token is replaced.

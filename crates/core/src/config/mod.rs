@@ -16,11 +16,13 @@ mod read;
 mod reference;
 mod routes;
 mod slot;
+mod source;
 mod spec;
 #[cfg(test)]
 mod tests;
 mod upstream;
 mod values;
+mod vault;
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -36,6 +38,7 @@ pub use env::Env;
 pub use mistake::{ConfigErrors, Mistake, Place};
 pub use reference::{example, json_schema, markdown};
 pub use routes::{DeploymentConfig, RouteConfig};
+pub use source::SecretSource;
 pub use values::{key_hash, show_key_hash};
 
 use crate::id::ProjectId;
@@ -85,6 +88,8 @@ settings! {
         database: DatabaseConfig = section();
         /// The listener for operators.
         admin: AdminConfig = section();
+        /// Vault or OpenBao, for secrets of upstreams that are written `vault:<path>#<field>`.
+        vault: VaultConfig = section();
         /// What the program says about itself.
         telemetry: TelemetryConfig = section();
         /// Where streams are kept, and for how long.
@@ -202,6 +207,54 @@ settings! {
         timeout: Duration = duration(MS..=HOUR).or(limits::CATALOG_PATIENCE);
         /// Postgres: certificates to trust beside those of the system: a file in PEM format.
         ca_file: Option<PathBuf> = values::path().example("/etc/ssl/private-ca.pem").optional();
+    }
+}
+
+settings! {
+    /// `[vault]`: Vault or OpenBao, for secrets of upstreams (docs/secrets.md).
+    pub struct VaultConfig {
+        /// Where it is. If absent, `VAULT_ADDR`.
+        address: Option<String> = values::base_url()
+            .example("https://vault.internal:8200")
+            .optional();
+        /// How it knows this gateway.
+        auth: VaultAuth = choice().or(VaultAuth::Token);
+        /// For `token`: the token, best `file:` and where an agent keeps it. If absent, `VAULT_TOKEN`.
+        token: Option<SecretSource> = source::outside_vault()
+            .example("file:/run/vault/token")
+            .optional();
+        /// For `approle`: the id of the role.
+        role_id: Option<String> = values::word().example("7d1b4c2e-everstream").optional();
+        /// For `approle`: the secret of that id.
+        secret_id: Option<SecretSource> = source::outside_vault()
+            .example("file:/run/secrets/vault-secret-id")
+            .optional();
+        /// For `kubernetes`: the name of the role.
+        role: Option<String> = values::word().example("everstream").optional();
+        /// For `kubernetes`: the file with the token of the pod's service account.
+        jwt_path: PathBuf = values::path()
+            .or("/var/run/secrets/kubernetes.io/serviceaccount/token".into());
+        /// Where the way to log in is mounted, if that is not its name.
+        mount: Option<String> = values::vault_mount().example("kubernetes").optional();
+        /// The namespace. If absent, `VAULT_NAMESPACE`.
+        namespace: Option<String> = values::vault_mount().example("team").optional();
+        /// Certificates to trust beside those of the system: a file in PEM format. If absent,
+        /// `VAULT_CACERT` names it.
+        ca_file: Option<PathBuf> = values::path().example("/etc/ssl/private-ca.pem").optional();
+        /// How often a secret without a lease, such as one of KV, is read again.
+        refresh: Duration = duration(SECOND..=DAY).or(limits::VAULT_REFRESH);
+    }
+}
+
+choices! {
+    /// How Vault knows this gateway.
+    pub enum VaultAuth {
+        /// By a token that it is given.
+        Token = "token",
+        /// By an `AppRole`.
+        AppRole = "approle",
+        /// By the service account of its pod.
+        Kubernetes = "kubernetes",
     }
 }
 
@@ -326,13 +379,15 @@ settings! {
         /// served by upstreams of each.
         dialect: Option<UpstreamDialect> = choice().example("openai").optional();
         /// The key to call it with. If absent and there is a provider, the variable that the
-        /// provider's own SDK reads it from.
-        api_key: Option<Secret> = values::secret().example("${OPENAI_API_KEY}").optional();
+        /// provider's own SDK reads it from. `file:<path>` is what a file holds, `vault:<path>#<field>`
+        /// what Vault has; both are followed when they change (docs/secrets.md). So it is for all keys
+        /// and headers of upstreams.
+        api_key: Option<SecretSource> = source::key().example("${OPENAI_API_KEY}").optional();
         /// Instead of `api_key`: several keys, such as `["${KEY_ONE}", "${KEY_TWO}"]`, which take
         /// turns. One that reaches its limit, or is refused, rests alone, and the next is taken at
         /// once. What is no answer of a model, such as a list or a file, is asked with the first, so
         /// give keys of the same account.
-        api_keys: Vec<Secret> = list(values::secret());
+        api_keys: Vec<SecretSource> = list(source::key());
         /// How the key is sent: as `Authorization: Bearer`, in a header of its own, or not at all;
         /// with `google`, tokens are fetched for a service account. As its provider or its dialect
         /// has it, if absent.
@@ -357,22 +412,22 @@ settings! {
         /// For `bedrock`: the key that signs the requests, unless there is an `api_key`. If absent,
         /// `AWS_BEARER_TOKEN_BEDROCK` in the environment is the `api_key`, or else
         /// `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY` and `AWS_SESSION_TOKEN` sign.
-        aws_access_key_id: Option<String> = values::word()
+        aws_access_key_id: Option<SecretSource> = source::word()
             .example("${AWS_ACCESS_KEY_ID}")
             .optional();
         /// The secret half of that key.
-        aws_secret_access_key: Option<Secret> = values::secret()
+        aws_secret_access_key: Option<SecretSource> = source::key()
             .example("${AWS_SECRET_ACCESS_KEY}")
             .optional();
         /// What belongs to a key that is only lent.
-        aws_session_token: Option<Secret> = values::secret()
+        aws_session_token: Option<SecretSource> = source::key()
             .example("${AWS_SESSION_TOKEN}")
             .optional();
         /// Headers to send with every request, such as `{ "x-team" = "search" }`.
-        headers: Vec<(String, Secret)> = map(
+        headers: Vec<(String, SecretSource)> = map(
             "names of headers, each with its value",
             values::header_name,
-            values::header_value(),
+            source::header_value(),
             ("x-team", "search"),
         );
         /// The models it serves. If absent, it is asked.
@@ -483,6 +538,7 @@ impl Config {
         if let Some(config) = &mut config {
             check::add_keys_of_environment(config, &mut reader);
             upstream::complete(config, &mut reader);
+            vault::complete(config, &mut reader);
             check::check(config, &mut reader);
             admin::check(config, &mut reader);
             routes::check(config, &mut reader);

@@ -3,10 +3,9 @@
 use super::describe::{Choice, Settings as _};
 use super::mistake::{Fault, Place};
 use super::read::Reader;
-use super::{Config, UpstreamConfig, UpstreamDialect, values};
+use super::{Config, SecretSource, UpstreamConfig, UpstreamDialect, values};
 use crate::dialect::{ProviderDialect, Traits};
 use crate::provider::{self, Auth, Place as Whereabouts, Unplaced};
-use crate::secret::Secret;
 
 /// Where Google's libraries look for the key of a service account.
 const GOOGLE_CREDENTIALS: &str = "GOOGLE_APPLICATION_CREDENTIALS";
@@ -45,8 +44,25 @@ impl UpstreamConfig {
     }
 
     /// The keys to call it with, the first one first.
-    pub fn keys(&self) -> impl Iterator<Item = &Secret> {
+    pub fn keys(&self) -> impl Iterator<Item = &SecretSource> {
         self.api_key.iter().chain(&self.api_keys)
+    }
+
+    /// Everything secret that it is called with, each with the name of its field.
+    pub fn secrets(&self) -> impl Iterator<Item = (&'static str, &SecretSource)> {
+        let single = [
+            ("api_key", &self.api_key),
+            ("aws_access_key_id", &self.aws_access_key_id),
+            ("aws_secret_access_key", &self.aws_secret_access_key),
+            ("aws_session_token", &self.aws_session_token),
+        ];
+        let single = single.into_iter();
+        let keys = self.api_keys.iter().map(|key| ("api_keys", key));
+        let headers = self.headers.iter().map(|(_, value)| ("headers", value));
+        single
+            .filter_map(|(name, source)| Some((name, source.as_ref()?)))
+            .chain(keys)
+            .chain(headers)
     }
 
     /// How it knows this gateway.
@@ -179,7 +195,7 @@ fn credentials(
         return;
     };
     match values::key(key.trim()) {
-        Ok(key) => upstream.api_key = Some(key),
+        Ok(key) => upstream.api_key = Some(key.into()),
         Err(fault) => {
             let field = format!("{section}.api_key");
             reader.note(Place::Variable(variable.to_owned()), &field, fault, None);

@@ -83,6 +83,17 @@ fn hex(digits: &str) -> Option<[u8; 32]> {
 }
 
 /// A key that goes into a request's header.
+pub(super) fn key(text: &str) -> Result<Secret, Fault> {
+    if text.is_empty() {
+        Err("the key is empty".into())
+    } else if text.bytes().all(|b| b.is_ascii_graphic()) {
+        Ok(Secret::new(text))
+    } else {
+        Err("the key has blanks, line ends or characters other than visible ASCII".into())
+    }
+}
+
+/// A key of this gateway's own that goes into a request's header.
 pub(super) fn secret() -> Scalar<Secret> {
     let allowed = "a key, best as a reference to the environment (`\"${NAME}\"`)";
     Scalar::new(
@@ -92,17 +103,6 @@ pub(super) fn secret() -> Scalar<Secret> {
         key,
         |_| Value::Null,
     )
-}
-
-/// See [`secret`].
-pub(super) fn key(text: &str) -> Result<Secret, Fault> {
-    if text.is_empty() {
-        Err("the key is empty".into())
-    } else if text.bytes().all(|b| b.is_ascii_graphic()) {
-        Ok(Secret::new(text))
-    } else {
-        Err("the key has blanks, line ends or characters other than visible ASCII".into())
-    }
 }
 
 /// See [`Config::master_secret`](super::Config).
@@ -141,25 +141,15 @@ pub(super) fn database_url() -> Scalar<Secret> {
 }
 
 /// The value of a header.
-pub(super) fn header_value() -> Scalar<Secret> {
-    let parse = |text: &str| {
-        let blank = |c: char| c == ' ' || c == '\t';
-        if text.contains(|c| !(blank(c) || c.is_ascii_graphic())) {
-            Err("a header's value cannot hold line ends or characters other than ASCII".into())
-        } else if text.starts_with(blank) || text.ends_with(blank) {
-            Err("a header's value cannot start or end with blanks".into())
-        } else {
-            Ok(Secret::new(text))
-        }
-    };
-    let schema = json!({"type": "string"});
-    Scalar::new(
-        Native::String,
-        "the value of a header",
-        schema,
-        parse,
-        |_| Value::Null,
-    )
+pub(super) fn header_text(text: &str) -> Result<Secret, Fault> {
+    let blank = |c: char| c == ' ' || c == '\t';
+    if text.contains(|c| !(blank(c) || c.is_ascii_graphic())) {
+        Err("a header's value cannot hold line ends or characters other than ASCII".into())
+    } else if text.starts_with(blank) || text.ends_with(blank) {
+        Err("a header's value cannot start or end with blanks".into())
+    } else {
+        Ok(Secret::new(text))
+    }
 }
 
 /// Headers that Everstream has to set itself, for the message to be what it is.
@@ -225,16 +215,42 @@ pub(super) fn provider() -> Scalar<&'static Provider> {
     )
 }
 
+/// What [`word`] takes, for people.
+pub(super) const WORD: &str = "1 to 128 characters of A-Z a-z 0-9 . _ : -";
+
 /// A word that goes into a URL as it is.
 pub(super) fn word() -> Scalar<String> {
-    text("1 to 128 characters of A-Z a-z 0-9 . _ : -", |word| {
-        let allowed = |b: u8| b.is_ascii_alphanumeric() || b"._:-".contains(&b);
-        if (1..=128).contains(&word.len()) && word.bytes().all(allowed) {
-            Ok(word.to_owned())
-        } else {
-            Err("not such a word".into())
-        }
-    })
+    text(WORD, word_of)
+}
+
+/// See [`word`].
+pub(super) fn word_of(word: &str) -> Result<String, Fault> {
+    let allowed = |b: u8| b.is_ascii_alphanumeric() || b"._:-".contains(&b);
+    if (1..=128).contains(&word.len()) && word.bytes().all(allowed) {
+        Ok(word.to_owned())
+    } else {
+        Err("not such a word".into())
+    }
+}
+
+/// The path of a mount or a namespace of Vault's.
+pub(super) fn vault_mount() -> Scalar<String> {
+    text(
+        "words of A-Z a-z 0-9 . _ - with slashes between",
+        vault_path,
+    )
+}
+
+/// See [`vault_mount`].
+pub(super) fn vault_path(path: &str) -> Result<String, Fault> {
+    let path = path.trim_matches('/');
+    let allowed = |b: u8| b.is_ascii_alphanumeric() || b"._-".contains(&b);
+    let segment = |part: &str| !matches!(part, "" | "." | "..") && part.bytes().all(allowed);
+    if path.split('/').all(segment) {
+        Ok(path.to_owned())
+    } else {
+        Err("not a path of Vault's".into())
+    }
 }
 
 /// The name of a model, as clients or upstreams spell it.
@@ -265,19 +281,22 @@ pub(super) fn project() -> Scalar<ProjectId> {
 pub(super) fn base_url() -> Scalar<String> {
     text(
         "`http://` or `https://`, a host, and the path up to `/v1`",
-        |url| {
-            let (scheme, rest) = split_scheme(url)?;
-            let (authority, path) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
-            check_authority(authority)?;
-            if path.contains(['?', '#']) {
-                return Err("a base URL has no query and no fragment".into());
-            }
-            if path.bytes().any(|b| !b.is_ascii_graphic()) {
-                return Err("a URL has visible ASCII characters only".into());
-            }
-            Ok(format!("{scheme}://{}", rest.trim_end_matches('/')))
-        },
+        url_of,
     )
+}
+
+/// See [`base_url`].
+pub(super) fn url_of(url: &str) -> Result<String, Fault> {
+    let (scheme, rest) = split_scheme(url)?;
+    let (authority, path) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
+    check_authority(authority)?;
+    if path.contains(['?', '#']) {
+        return Err("a base URL has no query and no fragment".into());
+    }
+    if path.bytes().any(|b| !b.is_ascii_graphic()) {
+        return Err("a URL has visible ASCII characters only".into());
+    }
+    Ok(format!("{scheme}://{}", rest.trim_end_matches('/')))
 }
 
 /// The origin of a web page: scheme, host and port.
@@ -375,22 +394,26 @@ pub(super) fn probe_path() -> Scalar<String> {
 }
 
 pub(super) fn path() -> Scalar<PathBuf> {
-    let parse = |text: &str| match text {
+    let show = |path: &PathBuf| path.to_string_lossy().into();
+    Scalar::new(
+        Native::String,
+        "a path",
+        json!({"type": "string"}),
+        path_of,
+        show,
+    )
+}
+
+/// See [`path`].
+pub(super) fn path_of(text: &str) -> Result<PathBuf, Fault> {
+    match text {
         "" => Err("the path is empty".into()),
         _ if text.contains('\0') => Err("a path cannot hold a NUL".into()),
         _ if text == "~" || text.starts_with("~/") => {
             Err(Fault::from("`~` means nothing here").hint("write `${HOME}`"))
         }
         _ => Ok(PathBuf::from(text)),
-    };
-    let show = |path: &PathBuf| path.to_string_lossy().into();
-    Scalar::new(
-        Native::String,
-        "a path",
-        json!({"type": "string"}),
-        parse,
-        show,
-    )
+    }
 }
 
 const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];

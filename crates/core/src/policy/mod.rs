@@ -16,4 +16,5 @@ pub mod reattach;
 pub mod recovery;
 pub mod retry_after;
 pub mod route;
+pub mod secrets;
 pub mod select;

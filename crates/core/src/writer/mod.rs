@@ -218,7 +218,7 @@ impl Writer {
 
     fn head_record(&self, head: &UpstreamHead) -> Record {
         let shown = |id: &String| {
-            let id = hide(id.clone().into(), &self.plan.leg().secrets);
+            let id = hide(id.clone().into(), &self.plan.leg().secrets.all());
             String::from_utf8_lossy(&id).into_owned()
         };
         Record::Head(Head {

@@ -212,7 +212,7 @@ impl Outcome {
         Some(SseEvent {
             name: event.name,
             // Providers quote the key that they refuse.
-            data: hide(event.data, &plan.leg().secrets),
+            data: hide(event.data, &plan.leg().secrets.all()),
         })
     }
 

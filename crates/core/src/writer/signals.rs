@@ -15,7 +15,7 @@ use crate::policy::deployment::Report;
 use crate::policy::disconnect::OnDisconnect;
 use crate::policy::recovery::{Abilities, OnCut};
 use crate::record::{Dialled, End, Record};
-use crate::secret::Secret;
+use crate::secret::Secrets;
 
 /// What a writer needs to know before it starts.
 #[derive(Clone, Debug)]
@@ -133,7 +133,7 @@ pub struct Leg {
     /// The model's name there.
     pub model: String,
     /// What it is called with and nobody else may see.
-    pub secrets: Arc<[Secret]>,
+    pub secrets: Secrets,
     /// Longest time to the head of its answer.
     pub head_timeout: Option<Duration>,
     /// Longest silence before the first event.

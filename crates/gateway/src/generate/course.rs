@@ -411,7 +411,7 @@ fn leg(stop: &Stop, surface: Surface, hedge_after: Option<HedgeAfter>) -> Leg {
         upstream: upstream.name().to_owned(),
         provider: upstream.dialect_for(surface),
         model: deployment.model.clone(),
-        secrets: upstream.secrets(),
+        secrets: upstream.secrets().clone(),
         head_timeout: spec.head_timeout,
         first_event_timeout: spec.first_event_timeout,
         event_timeout: spec.event_timeout,

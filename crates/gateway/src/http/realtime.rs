@@ -154,7 +154,7 @@ async fn connect(upstream: &Arc<Upstream>, parts: &Parts, target: &str) -> Resul
             let fault = upstream.spec().dialect.read_error(status, &body);
             let body = hide(
                 ClientDialect::OpenAiChat.write_error(&fault),
-                &upstream.secrets(),
+                &upstream.secrets().all(),
             );
             let mut response = from_event(body, status);
             describe(&mut response, upstream);

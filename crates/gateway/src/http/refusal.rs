@@ -25,7 +25,7 @@ pub(super) fn refusal(
             fault.message
         );
     }
-    let body = hide(dialect.write_error(&fault), &upstream.secrets());
+    let body = hide(dialect.write_error(&fault), &upstream.secrets().all());
     let mut refusal = from_event(body, status);
     let after = head.get_str("retry-after");
     if let Some(after) = after.and_then(|after| HeaderValue::try_from(after).ok()) {

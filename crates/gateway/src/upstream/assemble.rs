@@ -2,12 +2,14 @@
 
 use std::sync::Arc;
 
-use everstream_core::config::{Config, Env, UpstreamConfig};
+use everstream_core::config::{Config, Env, SecretSource, UpstreamConfig};
 use everstream_core::dialect::ProviderDialect;
 use everstream_core::provider::Shape;
+use everstream_core::secret::Secret;
 
 use super::aws;
 use super::discovery::{Discovery, discover};
+use super::secrets::Keeper;
 use super::{Proxies, Reach, SpecError, Upstream, UpstreamSpec};
 
 /// Where Google's libraries look for the host of the metadata server.
@@ -24,16 +26,25 @@ pub struct Assembled {
     pub warnings: Vec<String>,
 }
 
-/// The configured upstreams; without any, those that the environment and this machine offer.
+/// The configured upstreams; without any, those that the environment and this machine offer. Secrets
+/// that are in files or in Vault are waited for a while; upstreams whose secrets are late take
+/// requests as soon as they are there.
 ///
 /// # Errors
 /// When a configured upstream's address or certificates are unusable.
 pub async fn assemble(config: &Config, env: &Env) -> Result<Assembled, SpecError> {
     let mut assembled = Assembled::default();
+    let keeper = Keeper::start(config).await?;
     for upstream in &config.upstreams {
-        assembled
-            .upstreams
-            .push(Arc::new(Upstream::new(spec(upstream, env)?)?));
+        let made = match &keeper {
+            None => Arc::new(Upstream::new(spec(upstream, env, &literal)?)?),
+            Some(keeper) => {
+                let (described, env) = (upstream.clone(), env.clone());
+                let describe = move |find: Find<'_>| spec(&described, &env, find);
+                keeper.upstream(upstream, Box::new(describe))?
+            }
+        };
+        assembled.upstreams.push(made);
         assembled.sources.push("configuration".to_owned());
     }
     if !config.upstreams.is_empty() {
@@ -64,9 +75,22 @@ pub async fn assemble(config: &Config, env: &Env) -> Result<Assembled, SpecError
     Ok(assembled)
 }
 
-fn spec(config: &UpstreamConfig, env: &Env) -> Result<UpstreamSpec, SpecError> {
-    let headers = config.headers.iter();
-    let mut keys = config.keys().cloned();
+/// Finds secrets where they are now.
+type Find<'f> = &'f dyn Fn(&SecretSource) -> Option<Secret>;
+
+fn literal(source: &SecretSource) -> Option<Secret> {
+    source.literal().cloned()
+}
+
+fn spec(config: &UpstreamConfig, env: &Env, find: Find<'_>) -> Result<UpstreamSpec, SpecError> {
+    let header = |(name, value): &(String, SecretSource)| {
+        let value = find(value)?;
+        Some((name.clone(), value.expose().to_owned()))
+    };
+    let headers: Vec<_> = config.headers.iter().filter_map(header).collect();
+    let mut keys = config.keys().filter_map(find).peekable();
+    // One key is enough of several.
+    let keyless = keys.peek().is_none() && config.keys().next().is_some();
     let mut spec = UpstreamSpec {
         provider: config.provider,
         dialect: config.dialect(),
@@ -76,9 +100,8 @@ fn spec(config: &UpstreamConfig, env: &Env) -> Result<UpstreamSpec, SpecError> {
         api_version: api_version(config),
         api_key: keys.next(),
         further_keys: keys.collect(),
-        headers: headers
-            .map(|(name, value)| (name.clone(), value.expose().to_owned()))
-            .collect(),
+        awaited: keyless || headers.len() < config.headers.len(),
+        headers,
         models: config.models.clone(),
         reach: reach(config),
         proxies: Proxies::of(env),
@@ -98,7 +121,7 @@ fn spec(config: &UpstreamConfig, env: &Env) -> Result<UpstreamSpec, SpecError> {
         ..UpstreamSpec::new(config.name(), config.base_url())
     };
     if spec.dialect == ProviderDialect::Bedrock {
-        aws::authorize(&mut spec, config, env)?;
+        aws::authorize(&mut spec, config, env, find)?;
     }
     Ok(spec)
 }

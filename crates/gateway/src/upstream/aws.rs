@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use everstream_core::config::{Env, UpstreamConfig};
+use everstream_core::config::{Env, SecretSource, UpstreamConfig};
 use everstream_core::id::UnixMillis;
 use everstream_core::secret::Secret;
 use everstream_core::sign::sigv4::{self, Credentials, Scope};
@@ -67,13 +67,14 @@ pub(super) fn authorize(
     spec: &mut UpstreamSpec,
     config: &UpstreamConfig,
     env: &Env,
+    find: &dyn Fn(&SecretSource) -> Option<Secret>,
 ) -> Result<(), SpecError> {
     let given = |(name, _): &(String, String)| name.eq_ignore_ascii_case("authorization");
-    if spec.api_key.is_some() || spec.headers.iter().any(given) {
+    if config.keys().next().is_some() || spec.headers.iter().any(given) {
         return Ok(());
     }
     let variable = |name: &str| env.non_empty(name).map(str::to_owned);
-    let own = own_credentials(config);
+    let own = own_credentials(spec, config, find);
     if own.is_none()
         && let Some(key) = variable("AWS_BEARER_TOKEN_BEDROCK")
     {
@@ -102,11 +103,22 @@ pub(super) fn authorize(
     Ok(())
 }
 
-fn own_credentials(config: &UpstreamConfig) -> Option<Credentials> {
+/// What the configuration has; what is not there yet is empty, and awaited.
+fn own_credentials(
+    spec: &mut UpstreamSpec,
+    config: &UpstreamConfig,
+    find: &dyn Fn(&SecretSource) -> Option<Secret>,
+) -> Option<Credentials> {
+    let mut get = |source: &SecretSource| {
+        let found = find(source);
+        spec.awaited |= found.is_none();
+        found.unwrap_or_else(|| Secret::new(""))
+    };
+    let id = get(config.aws_access_key_id.as_ref()?);
     Some(Credentials {
-        access_key_id: config.aws_access_key_id.clone()?,
-        secret_access_key: config.aws_secret_access_key.clone()?,
-        session_token: config.aws_session_token.clone(),
+        access_key_id: id.expose().to_owned(),
+        secret_access_key: get(config.aws_secret_access_key.as_ref()?),
+        session_token: config.aws_session_token.as_ref().map(get),
     })
 }
 
@@ -147,8 +159,9 @@ mod tests {
         let config = Config::parse(Some(source), &env).unwrap();
         let config = &config.upstreams[0];
         let mut spec = UpstreamSpec::new(config.name(), config.base_url());
-        spec.api_key.clone_from(&config.api_key);
-        authorize(&mut spec, config, &env)?;
+        let find = |source: &SecretSource| source.literal().cloned();
+        spec.api_key = config.api_key.as_ref().and_then(find);
+        authorize(&mut spec, config, &env, &find)?;
         Ok(spec)
     }
 

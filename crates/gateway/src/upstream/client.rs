@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use bytes::Bytes;
 use everstream_core::dialect::{ProviderDialect, Traits};
 use everstream_core::event::Surface;
@@ -14,16 +15,17 @@ use everstream_core::frame::http1::{
     BodyLength, Decoded, Fields, HeadDecoder, ResponseHead, request_head,
 };
 use everstream_core::provider::{self, Provider};
-use everstream_core::secret::Secret;
+use everstream_core::secret::Secrets;
+use futures_util::future::Either;
 use tokio::time::Instant;
 
-use super::auth::Signer;
 use super::body::Body;
 use super::connection::{Connection, Io, Outgoing, Payload, Stream, Unwritten};
 use super::dial::{Way, dial, unreachable};
 use super::link::{Link, LinkSight};
 use super::pool::Pool;
-use super::standing::{secrets_of, standing_fields};
+use super::secrets::Kept;
+use super::standing::{Presented, secrets_of};
 use super::tls::Tls;
 use super::upload::Upload;
 use super::{BaseUrl, SpecError, UpstreamError, UpstreamErrorKind, UpstreamSpec};
@@ -34,11 +36,11 @@ pub struct Upstream {
     spec: UpstreamSpec,
     /// Who runs it, if that is known.
     provider: Option<&'static Provider>,
-    base: BaseUrl,
-    /// The headers that every request has, with each of the keys; at least one.
-    fields: Vec<Fields>,
-    signer: Signer,
-    secrets: Arc<[Secret]>,
+    pub(super) base: BaseUrl,
+    pub(super) presented: ArcSwap<Presented>,
+    /// Follows the secrets in that which change.
+    pub(super) kept: Option<Kept>,
+    pub(super) secrets: Secrets,
     way: Way,
     transport: Option<Transport>,
     pool: Pool,
@@ -94,10 +96,6 @@ impl Upstream {
             | ProviderDialect::Gemini
             | ProviderDialect::Bedrock => base,
         };
-        let fields = standing_fields(&spec, &base).map_err(|error| SpecError::Header {
-            name: name(),
-            error,
-        })?;
         let tls = base
             .is_https()
             .then(|| Tls::new(&base, spec.ca_file.as_deref()));
@@ -119,14 +117,16 @@ impl Upstream {
         })?;
         let reach = spec.reach.as_written(base.host());
         let link = Link::new(&spec.name);
+        let secrets = Secrets::default();
+        secrets.replace(secrets_of(&spec));
         Ok(Self {
-            secrets: secrets_of(&spec),
-            signer: Signer::new(&spec, &base)?,
+            presented: ArcSwap::from_pointee(Presented::new(&spec, &base)?),
+            kept: None,
+            secrets,
             provider: spec.provider.or_else(|| provider::at(base.host())),
             pool: Pool::new(spec.idle_connections, spec.idle_timeout),
             spec,
             base,
-            fields,
             way: Way { tls, proxy, reach },
             transport: None,
             link,
@@ -195,9 +195,9 @@ impl Upstream {
         provider::path(path, model, self.spec.api_version.as_deref())
     }
 
-    /// What it is called with and nobody else may see.
-    pub fn secrets(&self) -> Arc<[Secret]> {
-        Arc::clone(&self.secrets)
+    /// What it is and was called with and nobody else may see.
+    pub const fn secrets(&self) -> &Secrets {
+        &self.secrets
     }
 
     /// Sends a request and waits for the head of its answer, whatever the status. Only the time to
@@ -214,6 +214,18 @@ impl Upstream {
 
     /// The same with another key than the first: the one at this place.
     pub fn send_with<'a>(
+        self: &'a Arc<Self>,
+        key: usize,
+        request: Request<'a>,
+    ) -> impl Future<Output = Result<Response, UpstreamError>> + Send + 'a {
+        if self.kept.is_some() {
+            Either::Left(Box::pin(self.send_kept(key, request)))
+        } else {
+            Either::Right(self.send_once(key, request))
+        }
+    }
+
+    pub(super) fn send_once<'a>(
         self: &'a Arc<Self>,
         key: usize,
         request: Request<'a>,
@@ -252,10 +264,13 @@ impl Upstream {
         async move {
             let method = request.method;
             // What is boxed is large and rare beside all that waits in a pooled exchange.
-            let head = if self.signer.standing() {
-                self.head(&request, &[], length, key)?
-            } else {
-                Box::pin(self.signed_head(&request, length)).await?
+            let head = {
+                let presented = self.presented();
+                if presented.signer.standing() {
+                    self.head(&presented, &request, &[], length, key)?
+                } else {
+                    Box::pin(self.signed_head(&presented, &request, length)).await?
+                }
             };
             drop(request);
             let mut outgoing = Outgoing::new(head, body);
@@ -295,17 +310,19 @@ impl Upstream {
 
     async fn signed_head(
         &self,
+        presented: &Presented,
         request: &Request<'_>,
         length: BodyLength,
     ) -> Result<Vec<u8>, UpstreamError> {
         let target = self.target(request);
-        let signed = self.signer.headers(request, &target).await;
+        let signed = presented.signer.headers(request, &target).await;
         let signed = signed.map_err(|kind| self.unsent(kind))?;
-        self.head(request, &signed, length, 0)
+        self.head(presented, request, &signed, length, 0)
     }
 
     fn head(
         &self,
+        presented: &Presented,
         request: &Request<'_>,
         signed: &[(&'static str, String)],
         length: BodyLength,
@@ -320,7 +337,8 @@ impl Upstream {
             own.push(name, value).map_err(refused)?;
         }
         let target = self.target(request);
-        request_head(request.method, &target, &[self.fields(key), &own], length).map_err(refused)
+        let standing = presented.fields(key).map_err(|kind| self.unsent(kind))?;
+        request_head(request.method, &target, &[standing, &own], length).map_err(refused)
     }
 
     fn target(&self, request: &Request<'_>) -> String {
@@ -386,9 +404,7 @@ impl Upstream {
         outgoing: Outgoing,
     ) -> Response {
         let Decoded { head, body, rest } = answer;
-        if head.status == 401 {
-            self.signer.refused();
-        }
+        self.refused(head.status);
         let body = Body::new(Arc::clone(self), connection, outgoing, &head, body, rest);
         Response { head, body }
     }
@@ -400,13 +416,12 @@ impl Upstream {
 
     /// How many keys take turns; one, too, for an upstream that wants none.
     pub fn keys(&self) -> usize {
-        self.fields.len()
+        let present = || self.presented().keys();
+        self.kept.as_ref().map_or_else(present, |kept| kept.keys)
     }
 
-    /// The headers that every request has, with the key at this place; of places that are not there
-    /// the first.
-    pub(super) fn fields(&self, key: usize) -> &Fields {
-        self.fields.get(key).unwrap_or(&self.fields[0])
+    pub(super) fn presented(&self) -> Arc<Presented> {
+        self.presented.load_full()
     }
 
     pub(super) fn unsent(&self, kind: UpstreamErrorKind) -> UpstreamError {

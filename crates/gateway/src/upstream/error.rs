@@ -42,6 +42,7 @@ impl UpstreamError {
         match &self.kind {
             UpstreamErrorKind::Request(_) => ErrorCode::Internal,
             UpstreamErrorKind::Body(error) => error.code,
+            UpstreamErrorKind::Awaited => ErrorCode::UpstreamUnavailable,
             UpstreamErrorKind::Dns(_)
             | UpstreamErrorKind::Refused
             | UpstreamErrorKind::Connect(_)
@@ -95,6 +96,9 @@ pub enum UpstreamErrorKind {
     /// There is no token to call it with; half a sentence says why.
     #[error("no access token could be had for it: {0}")]
     Token(String),
+    /// A secret that it is called with could not be had yet.
+    #[error("its key is not to be had yet; the gateway's log says why")]
+    Awaited,
     /// The request could not be written to its end.
     #[error("it stopped taking the request: {0}")]
     Write(#[source] io::Error),

@@ -24,6 +24,7 @@ mod pool;
 mod probe;
 mod proxy;
 mod routes;
+mod secrets;
 mod socket;
 mod standing;
 #[cfg(test)]
@@ -82,6 +83,8 @@ pub struct UpstreamSpec {
     pub api_version: Option<String>,
     /// Signs every request, for AWS. Then there is no `api_key`.
     pub aws: Option<AwsSigner>,
+    /// A part of what it is called with is not to be had yet: nothing is sent.
+    pub awaited: bool,
     /// Further headers of every request; each replaces the one that Everstream would send.
     pub headers: Vec<(String, String)>,
     /// Its models; without them the upstream is asked.
@@ -133,6 +136,7 @@ impl UpstreamSpec {
             metadata_host: None,
             api_version: None,
             aws: None,
+            awaited: false,
             headers: Vec::new(),
             models: None,
             reach: Reach::default(),

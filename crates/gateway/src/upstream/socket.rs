@@ -35,7 +35,12 @@ impl Upstream {
         path: &str,
         headers: &[(&'static str, String)],
     ) -> Result<Socket, SocketError> {
-        let request = self.upgrade(path, headers).map_err(|error| {
+        let presented = self.presented();
+        let standing = presented.fields(0);
+        let standing = standing.map_err(|kind| SocketError::Failed(self.unsent(kind)))?;
+        let own = headers.iter().map(|(name, value)| (*name, value.as_str()));
+        let request = self.upgrade(path, standing.iter().chain(own));
+        let request = request.map_err(|error| {
             let kind = std::io::Error::new(std::io::ErrorKind::InvalidInput, error);
             SocketError::Failed(self.unsent(UpstreamErrorKind::Write(kind)))
         })?;
@@ -49,7 +54,10 @@ impl Upstream {
         let limit = self.spec().connect_timeout;
         match tokio::time::timeout(limit, shaking).await {
             Ok(Ok((socket, _))) => Ok(socket),
-            Ok(Err(tungstenite::Error::Http(response))) => Err(refused(*response)),
+            Ok(Err(tungstenite::Error::Http(response))) => {
+                self.refused(response.status().as_u16());
+                Err(refused(*response))
+            }
             Ok(Err(error)) => {
                 let kind = UpstreamErrorKind::Socket(Box::new(error));
                 Err(SocketError::Failed(self.error(kind, true)))
@@ -61,10 +69,10 @@ impl Upstream {
         }
     }
 
-    fn upgrade(
+    fn upgrade<'h>(
         &self,
         path: &str,
-        headers: &[(&'static str, String)],
+        headers: impl Iterator<Item = (&'h str, &'h str)>,
     ) -> Result<http::Request<()>, http::Error> {
         let base = self.base_url();
         // The library looks at the scheme, and writes the path alone.
@@ -76,8 +84,7 @@ impl Upstream {
             .header(header::SEC_WEBSOCKET_VERSION, "13")
             .header(header::SEC_WEBSOCKET_KEY, generate_key())
             .body(())?;
-        let own = headers.iter().map(|(name, value)| (*name, value.as_str()));
-        for (name, value) in self.fields(0).iter().chain(own) {
+        for (name, value) in headers {
             let name = HeaderName::try_from(name)?;
             if !matches!(name, header::CONTENT_TYPE | header::ACCEPT_ENCODING) {
                 let mut value = HeaderValue::try_from(value)?;

@@ -77,6 +77,8 @@ mod talk;
 mod tls;
 mod tls_process;
 mod token;
+mod vault;
+mod vault_server;
 mod ways;
 mod ways_keys;
 mod wire;

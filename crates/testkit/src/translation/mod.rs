@@ -11,7 +11,6 @@ mod streams;
 mod tests;
 
 use std::io;
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -23,6 +22,7 @@ use everstream_core::policy::attempt::AttemptPolicy;
 use everstream_core::policy::disconnect::OnDisconnect;
 use everstream_core::policy::recovery::{Abilities, OnCut};
 use everstream_core::record::Record;
+use everstream_core::secret::Secrets;
 use everstream_core::writer::{Input, Leg, Output, Plan, Route, UpstreamHead, Writer};
 
 use crate::http::malformed;
@@ -161,7 +161,7 @@ fn plan(surface: Surface, provider: ProviderDialect) -> Plan {
         upstream: "bench".to_owned(),
         provider,
         model: "m".to_owned(),
-        secrets: Arc::new([]),
+        secrets: Secrets::default(),
         head_timeout: None,
         first_event_timeout: Duration::from_mins(10),
         event_timeout: Duration::from_mins(2),

@@ -98,10 +98,10 @@ fn everything_can_be_set() {
         panic!("two upstreams");
     };
     assert_eq!(openai.base_url(), "https://api.openai.com/v1");
-    assert_eq!(openai.api_key, Some(Secret::new("sk-1")));
+    assert_eq!(openai.api_key, Some(Secret::new("sk-1").into()));
     assert_eq!(
         openai.headers,
-        [("x-team".to_owned(), Secret::new("search, all"))]
+        [("x-team".to_owned(), Secret::new("search, all").into())]
     );
     assert_eq!(
         (openai.include_usage, vllm.include_usage),

@@ -14,7 +14,7 @@ fn a_provider_gives_what_is_not_said() {
     assert_eq!(deepseek.base_url(), "https://api.deepseek.com");
     assert_eq!(deepseek.dialect(), ProviderDialect::OpenAiChat);
     assert_eq!(deepseek.auth(), Auth::Bearer);
-    assert_eq!(deepseek.api_key, Some(Secret::new("sk-1")));
+    assert_eq!(deepseek.api_key, Some(Secret::new("sk-1").into()));
 
     let text = "provider = 'gemini'\nname = 'g'\nbase_url = 'http://proxy/v1beta'";
     let gemini = upstream(text, &[("GEMINI_API_KEY", "k")]);
@@ -45,12 +45,12 @@ fn the_key_of_an_sdk_goes_to_its_provider_alone() {
         None
     );
     let eu = "provider = 'groq'\nbase_url = 'https://eu.API.groq.com:443/openai/v1'";
-    assert_eq!(key(eu), Some(Secret::new("k")));
+    assert_eq!(key(eu), Some(Secret::new("k").into()));
     let azure = "provider = 'azure'\nbase_url = 'https://r.openai.azure.com'";
-    assert_eq!(key(azure), Some(Secret::new("a")));
+    assert_eq!(key(azure), Some(Secret::new("a").into()));
     assert_eq!(
         key("provider = 'groq'\napi_key = 'own'"),
-        Some(Secret::new("own"))
+        Some(Secret::new("own").into())
     );
     assert_eq!(
         key("name = 'a'\nbase_url = 'https://api.groq.com/openai/v1'"),
@@ -72,7 +72,8 @@ fn several_keys_are_other_keys_and_all_there_are() {
     let keys = |text: &str| {
         let upstream = upstream(text, &env);
         let keys = upstream.keys();
-        keys.map(|key| key.expose().to_owned()).collect::<Vec<_>>()
+        keys.map(|key| key.literal().unwrap().expose().to_owned())
+            .collect::<Vec<_>>()
     };
     let several = "provider = 'groq'\napi_keys = ['${A}', '${B}']";
     assert_eq!(keys(several), ["sk-1", "sk-2"]);
@@ -166,4 +167,92 @@ fn what_adapts_has_two_ends() {
           which is 2"
         ]
     );
+}
+
+#[test]
+fn a_secret_may_be_elsewhere() {
+    let env = [
+        ("DIR", "/run/secrets"),
+        ("VAULT_ADDR", "http://v:8200/"),
+        ("VAULT_TOKEN", "t"),
+    ];
+    let text = "name = 'a'\nbase_url = 'http://a'\napi_keys = ['file:${DIR}/a', 'vault:secret/data/a#key']\n\
+                headers = { 'x-a' = 'vault:kv/b#c d'  }";
+    let told = mistakes(&format!("[[upstreams]]\n{text}"), &env).concat();
+    assert!(told.contains("not the name of a field"), "{told}");
+    let text = text.replace("c d", "c");
+    let config = parse(&format!("[[upstreams]]\n{text}"), &env).unwrap();
+    let upstream = &config.upstreams[0];
+    let shown: Vec<_> = upstream
+        .secrets()
+        .map(|(field, source)| format!("{field} {source}"))
+        .collect();
+    assert_eq!(
+        shown,
+        [
+            "api_keys file:/run/secrets/a",
+            "api_keys vault:secret/data/a#key",
+            "headers vault:kv/b#c"
+        ]
+    );
+    assert_eq!(config.vault.address.as_deref(), Some("http://v:8200"));
+    assert_eq!(config.vault.token, Some(Secret::new("t").into()));
+
+    for (reference, told) in [
+        ("file:", "the path is empty"),
+        ("file:~/a", "`~` means nothing"),
+        ("vault:secret/data/a", "which field"),
+        ("vault:/secret#a", "not the path"),
+        ("vault:secret//a#a", "not the path"),
+        ("vault:secret/../sys#a", "not the path"),
+        ("vault:secret/a?b#a", "not the path"),
+        ("vault:#a", "not the path"),
+        ("vault:a#", "not the name of a field"),
+    ] {
+        let text =
+            format!("[[upstreams]]\nname = 'a'\nbase_url = 'http://a'\napi_key = '{reference}'");
+        let problems = mistakes(&text, &env).concat();
+        assert!(problems.contains(told), "{reference}: {problems}");
+    }
+}
+
+#[test]
+fn vault_has_what_it_is_asked_with_or_is_not_asked() {
+    let user = "[[upstreams]]\nname = 'a'\nbase_url = 'http://a'\napi_key = 'vault:a/b#c'\n";
+    for (vault, env, told) in [
+        ("", &[][..], &["VAULT_ADDR", "VAULT_TOKEN"][..]),
+        ("", &[("VAULT_ADDR", "v")], &["not a URL"]),
+        (
+            "[vault]\naddress = 'http://v'\nauth = 'approle'\nrole_id = 'r'",
+            &[],
+            &["secret_id"],
+        ),
+        (
+            "[vault]\naddress = 'http://v'\nauth = 'kubernetes'",
+            &[],
+            &["vault.role:"],
+        ),
+        (
+            "[vault]\naddress = 'http://v'\ntoken = 'vault:a/b#c'",
+            &[],
+            &["cannot be in it"],
+        ),
+        (
+            "[vault]\naddress = 'http://v'\ntoken = 't'\nnamespace = 'a b'",
+            &[],
+            &["not a path"],
+        ),
+    ] {
+        let problems = mistakes(&format!("{user}{vault}"), env).concat();
+        assert!(
+            told.iter().all(|told| problems.contains(told)),
+            "{vault}: {problems}"
+        );
+    }
+    // Nobody asks it.
+    let config = parse(
+        "[[upstreams]]\nname = 'a'\nbase_url = 'http://a'",
+        &[("VAULT_ADDR", "v")],
+    );
+    assert_eq!(config.unwrap().vault.address, None);
 }

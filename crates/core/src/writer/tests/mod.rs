@@ -18,6 +18,7 @@ use crate::policy::attempt::AttemptPolicy;
 use crate::policy::deployment::Report;
 use crate::policy::recovery::{Abilities, OnCut};
 use crate::record::{Accepted, Tail};
+use crate::secret::Secrets;
 
 const NOW: UnixMillis = UnixMillis(1_000_000);
 
@@ -50,7 +51,7 @@ fn leg(upstream: &str) -> Leg {
         upstream: upstream.to_owned(),
         provider: ProviderDialect::OpenAiChat,
         model: "m".to_owned(),
-        secrets: Arc::new([]),
+        secrets: Secrets::default(),
         head_timeout: None,
         first_event_timeout: Duration::from_mins(10),
         event_timeout: Duration::from_mins(2),

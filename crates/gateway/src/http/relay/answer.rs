@@ -69,7 +69,7 @@ pub(super) async fn respond(
 
 fn header_of(head: &ResponseHead, name: &HeaderName, upstream: &Upstream) -> Option<HeaderValue> {
     let value = Bytes::copy_from_slice(head.get(name.as_str())?);
-    HeaderValue::from_maybe_shared(hide(value, &upstream.secrets())).ok()
+    HeaderValue::from_maybe_shared(hide(value, &upstream.secrets().all())).ok()
 }
 
 /// The text of a refusal, as far as it matters.
