@@ -256,6 +256,10 @@ pub const QUOTA_WINDOW: Duration = Duration::from_hours(31 * 24);
 /// Largest product of a quota and its window in milliseconds: its level fits 64 bits with room for
 /// what requests use beyond their reserve.
 pub const QUOTA_CAPACITY: u64 = 1 << 62;
+/// Most streams at once that a limit may allow.
+pub const SLOTS: u32 = 1_000_000;
+/// Most limits that one key has of its own.
+pub const KEY_BOUNDS: usize = 16;
 /// How long a slot is held without a sign of life of its stream: what a crash costs its key.
 pub const SLOT_LEASE: Duration = Duration::from_secs(30);
 /// Longest JSON Web Token: those of issuers that list a user's groups have some KiB.
