@@ -43,6 +43,7 @@ pub use values::{key_hash, show_key_hash};
 
 use crate::id::ProjectId;
 use crate::limits;
+use crate::network::Network;
 use crate::policy::disconnect::OnDisconnect;
 use crate::provider::{Auth, Provider};
 use crate::record::Digest;
@@ -72,6 +73,11 @@ settings! {
             .optional();
         /// Origins of web pages whose scripts may call this gateway; `*` stands for all.
         cors_origins: Vec<String> = list(values::origin().example("https://app.example.org"));
+        /// Proxies in front of this gateway, by address or network: what they say of a client in
+        /// `X-Forwarded-For`, `X-Forwarded-Proto` and `X-Forwarded-Host` is believed. They have to set
+        /// or drop these, never to pass on what a client sent. Of `X-Forwarded-For` the right-most
+        /// address counts that is none of theirs.
+        trusted_proxies: Vec<Network> = list(values::network().example("10.0.0.0/8"));
         /// Whether a key is needed even while there is none. Without this the gateway is open to all
         /// programs on its machine until the first key is made. Needed to listen beyond loopback
         /// with keys that are all in the database.
