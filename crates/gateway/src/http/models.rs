@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use super::error::Shape;
 use super::gemini::check_query;
 use super::segment::Segment;
+use crate::access::Caller;
 use crate::app::App;
 use crate::pipeline::route;
 use crate::upstream::models::ModelEntry;
@@ -19,8 +20,10 @@ use crate::upstream::models::ModelEntry;
 /// `GET /v1/models`
 pub(super) async fn list(State(app): State<Arc<App>>, uri: Uri, headers: HeaderMap) -> Response {
     let dialect = Dialect::of(&uri, &headers);
-    let result = dialect.authenticate(&app, &uri, &headers).await.map(|()| {
-        let models = app.models.list();
+    let result = dialect.authenticate(&app, &uri, &headers).await;
+    let result = result.map(|caller| {
+        let mut models = app.models.list();
+        models.retain(|model| caller.may_ask(Some(&model.id)).is_ok());
         let rows: Vec<Value> = models.iter().map(|model| dialect.entry(model)).collect();
         axum::Json(match dialect {
             Dialect::OpenAi => json!({ "object": "list", "data": rows }),
@@ -44,21 +47,20 @@ pub(super) async fn show(
     headers: HeaderMap,
 ) -> Response {
     let dialect = Dialect::of(&uri, &headers);
-    let result = dialect
-        .authenticate(&app, &uri, &headers)
-        .await
-        .and_then(|()| {
-            if let Some(found) = app.models.list().iter().find(|entry| entry.id == model) {
-                return Ok(axum::Json(dialect.entry(found)));
-            }
-            // Not listed, yet it may be served: an upstream that lists nothing takes any name.
-            let route = route(&app.models, &model, dialect.native())?;
-            let entry = ModelEntry {
-                id: model,
-                upstream: route.upstream.name().to_owned(),
-            };
-            Ok(axum::Json(dialect.entry(&entry)))
-        });
+    let caller = dialect.authenticate(&app, &uri, &headers).await;
+    let result = caller.and_then(|caller| {
+        caller.may_ask(Some(&model))?;
+        if let Some(found) = app.models.list().iter().find(|entry| entry.id == model) {
+            return Ok(axum::Json(dialect.entry(found)));
+        }
+        // Not listed, yet it may be served: an upstream that lists nothing takes any name.
+        let route = route(&app.models, &model, dialect.native())?;
+        let entry = ModelEntry {
+            id: model,
+            upstream: route.upstream.name().to_owned(),
+        };
+        Ok(axum::Json(dialect.entry(&entry)))
+    });
     dialect.reply(result)
 }
 
@@ -82,11 +84,16 @@ impl Dialect {
         }
     }
 
-    async fn authenticate(self, app: &App, uri: &Uri, headers: &HeaderMap) -> Result<(), Error> {
+    async fn authenticate(
+        self,
+        app: &App,
+        uri: &Uri,
+        headers: &HeaderMap,
+    ) -> Result<Caller, Error> {
         if let Self::Gemini = self {
             check_query(uri)?;
         }
-        app.access.authenticate(headers).await.map(drop)
+        app.access.authenticate(headers).await
     }
 
     fn native(self) -> ProviderDialect {

@@ -9,6 +9,7 @@ use everstream_core::cursor::Cursor;
 use everstream_core::error::{Error, ErrorCode};
 use everstream_core::id::{ProjectId, Seq, StreamId};
 use everstream_core::limits;
+use everstream_core::policy::scope::Api;
 use everstream_store::Stat;
 use http::{HeaderMap, header};
 use serde::Deserialize;
@@ -98,6 +99,7 @@ pub(super) async fn authorize(
         return Ok((stat.info.project, stream));
     }
     let caller = app.access.authenticate(headers).await?;
+    caller.may_use(Api::Streams)?;
     let stream = id.map_err(|_| unknown())?;
     Ok((caller.project, stream))
 }

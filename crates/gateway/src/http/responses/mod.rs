@@ -192,6 +192,7 @@ async fn response(app: &App, found: &Stat) -> Result<Bytes, Error> {
 /// The stream of a response, if the caller may know it.
 async fn find(app: &App, id: &str, headers: &HeaderMap) -> Result<(ProjectId, Stat), Error> {
     let caller = app.access.authenticate(headers).await?;
+    caller.may_use(Surface::Responses)?;
     let found = stored(app, &caller.project, id).await?;
     let missing = || {
         let message = format!("Response with id '{}' not found.", shown(id));
