@@ -6,6 +6,7 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use everstream_core::dialect::ProviderDialect;
 use everstream_core::error::Error;
+use http::request::Parts;
 use http::{HeaderMap, Uri};
 use serde_json::{Value, json};
 
@@ -18,10 +19,9 @@ use crate::pipeline::route;
 use crate::upstream::models::ModelEntry;
 
 /// `GET /v1/models`
-pub(super) async fn list(State(app): State<Arc<App>>, uri: Uri, headers: HeaderMap) -> Response {
-    let dialect = Dialect::of(&uri, &headers);
-    let result = dialect.authenticate(&app, &uri, &headers).await;
-    let result = result.map(|caller| {
+pub(super) async fn list(State(app): State<Arc<App>>, parts: Parts) -> Response {
+    let dialect = Dialect::of(&parts.uri, &parts.headers);
+    let result = dialect.authenticate(&app, &parts).await.map(|caller| {
         let mut models = app.models.list();
         models.retain(|model| caller.may_ask(Some(&model.id)).is_ok());
         let rows: Vec<Value> = models.iter().map(|model| dialect.entry(model)).collect();
@@ -43,11 +43,10 @@ pub(super) async fn list(State(app): State<Arc<App>>, uri: Uri, headers: HeaderM
 pub(super) async fn show(
     State(app): State<Arc<App>>,
     Segment(model): Segment,
-    uri: Uri,
-    headers: HeaderMap,
+    parts: Parts,
 ) -> Response {
-    let dialect = Dialect::of(&uri, &headers);
-    let caller = dialect.authenticate(&app, &uri, &headers).await;
+    let dialect = Dialect::of(&parts.uri, &parts.headers);
+    let caller = dialect.authenticate(&app, &parts).await;
     let result = caller.and_then(|caller| {
         caller.may_ask(Some(&model))?;
         if let Some(found) = app.models.list().iter().find(|entry| entry.id == model) {
@@ -84,16 +83,11 @@ impl Dialect {
         }
     }
 
-    async fn authenticate(
-        self,
-        app: &App,
-        uri: &Uri,
-        headers: &HeaderMap,
-    ) -> Result<Caller, Error> {
+    async fn authenticate(self, app: &App, parts: &Parts) -> Result<Caller, Error> {
         if let Self::Gemini = self {
-            check_query(uri)?;
+            check_query(&parts.uri)?;
         }
-        app.access.authenticate(headers).await
+        app.access.authenticate(parts).await
     }
 
     fn native(self) -> ProviderDialect {
