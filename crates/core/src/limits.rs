@@ -330,3 +330,16 @@ pub const KEY_RETRY: Duration = Duration::from_secs(5);
 pub const SHADOWS: usize = 16;
 /// The longest time for the answer to a copy of a request.
 pub const SHADOW_TIMEOUT: Duration = Duration::from_mins(10);
+/// Body of a request to the listener for operators.
+pub const ADMIN_BODY_BYTES: usize = 64 << 10;
+/// Entries of a page for operators: unless they say otherwise, and at most.
+pub const ADMIN_PAGE: usize = 50;
+/// See [`ADMIN_PAGE`].
+pub const ADMIN_PAGE_MAX: usize = 500;
+/// How long a key's secret is good beside the one that replaces it: unless the operator says
+/// otherwise, and at most.
+pub const ROTATION_OVERLAP: Duration = Duration::from_hours(24);
+/// See [`ROTATION_OVERLAP`].
+pub const ROTATION_OVERLAP_MAX: Duration = Duration::from_hours(90 * 24);
+/// Names, or limits, of one kind that a key may have.
+pub const SCOPE_NAMES: usize = 100;

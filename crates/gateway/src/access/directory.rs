@@ -159,7 +159,7 @@ impl Directory {
 
     /// A key was made or changed: it is read anew when it is shown next, and at once if it is not
     /// known yet that it exists.
-    pub(super) fn changed(&self, id: &str) {
+    pub fn changed(&self, id: &str) {
         self.keys.store(SOME, Ordering::Release);
         if let Some(filter) = &*self.filter.load() {
             filter.insert(id);
@@ -168,7 +168,7 @@ impl Directory {
     }
 
     /// All that is known is to be read anew.
-    pub(super) fn forget(&self) {
+    pub fn forget(&self) {
         self.cache.clear();
     }
 

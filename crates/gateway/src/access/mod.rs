@@ -5,6 +5,7 @@
 
 mod directory;
 mod follow;
+mod origin;
 mod presented;
 mod static_keys;
 
@@ -14,13 +15,16 @@ use everstream_core::config::Config;
 use everstream_core::error::{Error, ErrorCode};
 use everstream_core::event::Surface;
 use everstream_core::id::ProjectId;
+use everstream_core::network::Network;
 use everstream_core::policy::disconnect::OnDisconnect;
 use everstream_core::sign::api_key::KeyText;
 use everstream_store::sql::values::{Allow, KeyId, OrganisationId, Payer, Scopes};
-use http::HeaderMap;
+use http::request::Parts;
 
 pub use directory::Directory;
 pub use follow::{follow, read_all};
+pub(crate) use origin::Forwarded;
+pub use origin::{Peer, client_address};
 use presented::presented_key;
 pub use presented::{bearer, presents_key};
 use static_keys::StaticKeys;
@@ -32,6 +36,7 @@ pub struct Access {
     catalogued: Option<Arc<Directory>>,
     /// A key is needed even while there is none.
     is_closed: bool,
+    proxies: Vec<Network>,
 }
 
 /// An authenticated caller.
@@ -56,6 +61,7 @@ impl Access {
             configured: StaticKeys::new(config),
             catalogued,
             is_closed: config.require_keys,
+            proxies: config.trusted_proxies.clone(),
         }
     }
 
@@ -70,13 +76,25 @@ impl Access {
         self.catalogued.as_ref()
     }
 
-    /// Who sent these headers.
+    /// Notes what a trusted proxy says of a request's client, for [`client_address`].
+    pub fn locate<B>(&self, request: &mut http::Request<B>) {
+        if self.proxies.is_empty() {
+            return;
+        }
+        let peer = request.extensions().get::<Peer>().copied();
+        let said = peer.and_then(|peer| Forwarded::of(peer, request.headers(), &self.proxies));
+        if let Some(said) = said {
+            request.extensions_mut().insert(said);
+        }
+    }
+
+    /// Who sent this request.
     ///
     /// # Errors
     /// [`ErrorCode::Unauthorized`]; [`ErrorCode::AccessUnavailable`] when the database that would know
     /// the key does not answer.
-    pub async fn authenticate(&self, headers: &HeaderMap) -> Result<Caller, Error> {
-        let Some(key) = presented_key(headers) else {
+    pub async fn authenticate(&self, parts: &Parts) -> Result<Caller, Error> {
+        let Some(key) = presented_key(&parts.headers) else {
             return self.stranger(missing);
         };
         if let Some(caller) = self.configured.caller(key) {
