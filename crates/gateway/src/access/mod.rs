@@ -1,10 +1,12 @@
 //! Who calls.
 //!
-//! A caller shows a key of the configuration, or one of the catalogue's ([`directory`]). Nothing is
-//! read of a request before that, and nothing of the database for keys that there are not.
+//! A caller shows a key of the configuration, one of the catalogue's ([`directory`]), or a token of
+//! an issuer that is trusted ([`jwt`]). Nothing is read of a request before that, and nothing of the
+//! database for keys that there are not.
 
 mod directory;
 mod follow;
+mod jwt;
 mod presented;
 mod static_keys;
 
@@ -16,11 +18,13 @@ use everstream_core::event::Surface;
 use everstream_core::id::ProjectId;
 use everstream_core::policy::disconnect::OnDisconnect;
 use everstream_core::sign::api_key::KeyText;
+use everstream_core::sign::jwt::Token;
 use everstream_store::sql::values::{Allow, KeyId, OrganisationId, Payer, Scopes};
 use http::HeaderMap;
 
 pub use directory::Directory;
 pub use follow::{follow, read_all};
+pub(crate) use jwt::Tokens;
 use presented::presented_key;
 pub use presented::{bearer, presents_key};
 use static_keys::StaticKeys;
@@ -30,6 +34,7 @@ use static_keys::StaticKeys;
 pub struct Access {
     configured: StaticKeys,
     catalogued: Option<Arc<Directory>>,
+    tokens: Option<Tokens>,
     /// A key is needed even while there is none.
     is_closed: bool,
 }
@@ -55,8 +60,16 @@ impl Access {
         Self {
             configured: StaticKeys::new(config),
             catalogued,
-            is_closed: config.require_keys,
+            tokens: None,
+            is_closed: config.require_keys || !config.jwt_issuers.is_empty(),
         }
+    }
+
+    /// Lets the bearers of these tokens in as well.
+    #[must_use]
+    pub(crate) fn with_tokens(self, tokens: Tokens) -> Self {
+        let tokens = Some(tokens);
+        Self { tokens, ..self }
     }
 
     /// Whether anybody on this machine may call: there never was a key.
@@ -82,6 +95,9 @@ impl Access {
         if let Some(caller) = self.configured.caller(key) {
             return Ok(caller);
         }
+        if let Some(bearer) = self.bearer_of_token(key).await {
+            return bearer;
+        }
         let Some(directory) = &self.catalogued else {
             return self.stranger(unknown);
         };
@@ -96,6 +112,12 @@ impl Access {
             scopes: Arc::clone(&key.scopes),
             on_disconnect: self.configured.on_disconnect(),
         })
+    }
+
+    /// Who bears a token. `None` if the text is meant to be none.
+    async fn bearer_of_token(&self, text: &str) -> Option<Result<Caller, Error>> {
+        let tokens = self.tokens.as_ref().filter(|_| Token::is_meant(text))?;
+        Some(tokens.verify(text).await)
     }
 
     /// Whoever shows no key that is known: while there is none at all, everybody is let in.
