@@ -37,6 +37,7 @@ async fn a_new_key_is_fetched_when_it_is_met_and_an_old_one_ends_with_its_set() 
     let (one, two, three) = (Signer::fresh("1"), Signer::fresh("2"), Signer::fresh("3"));
     let token = |signer: &Signer| signer.token(&claims(&gateway, &issuer, long.clone()));
     let tokens = [token(&one), token(&two), token(&three)];
+    expect(&gateway, &token(&Signer::eddsa("ed")), (200, "")).await;
     issuer.rotate(&[&one]);
     expect(&gateway, &tokens[0], (200, "")).await;
     assert_eq!(
