@@ -1,10 +1,12 @@
 //! Who calls.
 //!
-//! A caller shows a key of the configuration, or one of the catalogue's ([`directory`]). Nothing is
-//! read of a request before that, and nothing of the database for keys that there are not.
+//! A caller shows a key of the configuration, one of the catalogue's ([`directory`]), or a token of
+//! an issuer that is trusted ([`jwt`]). Nothing is read of a request before that, and nothing of the
+//! database for keys that there are not.
 
 mod directory;
 mod follow;
+mod jwt;
 mod origin;
 mod presented;
 mod static_keys;
@@ -19,11 +21,13 @@ use everstream_core::network::Network;
 use everstream_core::policy::disconnect::OnDisconnect;
 use everstream_core::policy::scope::{Api, is_listed};
 use everstream_core::sign::api_key::KeyText;
+use everstream_core::sign::jwt::Token;
 use everstream_store::sql::values::{Allow, KeyId, OrganisationId, Payer, Scopes};
 use http::request::Parts;
 
 pub use directory::Directory;
 pub use follow::{follow, read_all};
+pub(crate) use jwt::Tokens;
 pub(crate) use origin::Forwarded;
 pub use origin::{Peer, client_address};
 use presented::presented_key;
@@ -35,6 +39,7 @@ use static_keys::StaticKeys;
 pub struct Access {
     configured: StaticKeys,
     catalogued: Option<Arc<Directory>>,
+    tokens: Option<Tokens>,
     /// A key is needed even while there is none.
     is_closed: bool,
     proxies: Vec<Network>,
@@ -61,9 +66,17 @@ impl Access {
         Self {
             configured: StaticKeys::new(config),
             catalogued,
-            is_closed: config.require_keys,
+            tokens: None,
+            is_closed: config.require_keys || !config.jwt_issuers.is_empty(),
             proxies: config.trusted_proxies.clone(),
         }
+    }
+
+    /// Lets the bearers of these tokens in as well.
+    #[must_use]
+    pub(crate) fn with_tokens(self, tokens: Tokens) -> Self {
+        let tokens = Some(tokens);
+        Self { tokens, ..self }
     }
 
     /// Whether anybody on this machine may call: there never was a key.
@@ -101,6 +114,9 @@ impl Access {
         if let Some(caller) = self.configured.caller(key) {
             return Ok(caller);
         }
+        if let Some(bearer) = self.bearer_of_token(key).await {
+            return bearer;
+        }
         let Some(directory) = &self.catalogued else {
             return self.stranger(unknown);
         };
@@ -115,6 +131,12 @@ impl Access {
             scopes: Arc::clone(&key.scopes),
             on_disconnect: self.configured.on_disconnect(),
         })
+    }
+
+    /// Who bears a token. `None` if the text is meant to be none.
+    async fn bearer_of_token(&self, text: &str) -> Option<Result<Caller, Error>> {
+        let tokens = self.tokens.as_ref().filter(|_| Token::is_meant(text))?;
+        Some(tokens.verify(text).await)
     }
 
     /// Whoever shows no key that is known: while there is none at all, everybody is let in.

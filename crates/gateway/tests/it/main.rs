@@ -41,6 +41,7 @@ mod harness;
 mod hedging;
 mod http2;
 mod identity;
+mod jwt;
 mod key_life;
 mod list;
 mod messages;
