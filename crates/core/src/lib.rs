@@ -19,6 +19,7 @@ pub mod id;
 pub mod limits;
 pub mod list;
 pub mod money;
+pub mod network;
 mod percent;
 pub mod policy;
 pub mod provider;

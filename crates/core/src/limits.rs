@@ -256,6 +256,10 @@ pub const QUOTA_WINDOW: Duration = Duration::from_hours(31 * 24);
 /// Largest product of a quota and its window in milliseconds: its level fits 64 bits with room for
 /// what requests use beyond their reserve.
 pub const QUOTA_CAPACITY: u64 = 1 << 62;
+/// Most streams at once that a limit may allow.
+pub const SLOTS: u32 = 1_000_000;
+/// Most limits that one key has of its own.
+pub const KEY_BOUNDS: usize = 16;
 /// How long a slot is held without a sign of life of its stream: what a crash costs its key.
 pub const SLOT_LEASE: Duration = Duration::from_secs(30);
 /// Longest JSON Web Token: those of issuers that list a user's groups have some KiB.
@@ -339,3 +343,16 @@ pub const KEY_RETRY: Duration = Duration::from_secs(5);
 pub const SHADOWS: usize = 16;
 /// The longest time for the answer to a copy of a request.
 pub const SHADOW_TIMEOUT: Duration = Duration::from_mins(10);
+/// Body of a request to the listener for operators.
+pub const ADMIN_BODY_BYTES: usize = 64 << 10;
+/// Entries of a page for operators: unless they say otherwise, and at most.
+pub const ADMIN_PAGE: usize = 50;
+/// See [`ADMIN_PAGE`].
+pub const ADMIN_PAGE_MAX: usize = 500;
+/// How long a key's secret is good beside the one that replaces it: unless the operator says
+/// otherwise, and at most.
+pub const ROTATION_OVERLAP: Duration = Duration::from_hours(24);
+/// See [`ROTATION_OVERLAP`].
+pub const ROTATION_OVERLAP_MAX: Duration = Duration::from_hours(90 * 24);
+/// Names, or limits, of one kind that a key may have.
+pub const SCOPE_NAMES: usize = 100;

@@ -1,6 +1,7 @@
 //! The accept loop: sockets in, hyper connections out.
 
 mod certificates;
+mod peer;
 mod tls;
 
 use std::convert::Infallible;
@@ -25,7 +26,9 @@ use tokio::time::{Sleep, sleep};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::access::Peer;
 pub use certificates::{CertificateError, Certificates};
+use peer::FromPeer;
 pub use tls::{TlsIo, TlsListener};
 
 /// `PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n` (RFC 9113, section 3.4): so many bytes are looked at before
@@ -55,6 +58,11 @@ pub trait Listener: Send {
 
     /// Waits for the next one. A future that is dropped loses none.
     fn accept(&mut self) -> impl Future<Output = io::Result<Self::Io>> + Send;
+
+    /// Who holds its other end, where that is known.
+    fn peer(_connection: &Self::Io) -> Option<Peer> {
+        None
+    }
 }
 
 impl Listener for TcpListener {
@@ -65,6 +73,14 @@ impl Listener for TcpListener {
         // Without it the kernel holds small frames back for up to 40 ms.
         let _ = socket.set_nodelay(true);
         Ok(socket)
+    }
+
+    fn peer(connection: &TcpStream) -> Option<Peer> {
+        let address = connection.peer_addr().ok()?.ip().to_canonical();
+        Some(Peer {
+            address,
+            is_tls: false,
+        })
     }
 }
 
@@ -139,10 +155,14 @@ where
             tokio::time::sleep(ACCEPT_PAUSE).await;
             continue;
         };
+        let service = FromPeer {
+            service: service.clone(),
+            peer: L::peer(&socket),
+        };
         let io = TokioIo::new(Guarded::new(socket, patience));
         let builder = Arc::clone(&builder);
         let connection = builder
-            .serve_connection_with_upgrades(io, service.clone())
+            .serve_connection_with_upgrades(io, service)
             .into_owned();
         let connection = connections.watch(connection);
         tasks.spawn(async move {

@@ -45,6 +45,7 @@ pub use values::{key_hash, show_key_hash};
 
 use crate::id::ProjectId;
 use crate::limits;
+use crate::network::Network;
 use crate::policy::disconnect::OnDisconnect;
 use crate::provider::{Auth, Provider};
 use crate::record::Digest;
@@ -74,6 +75,11 @@ settings! {
             .optional();
         /// Origins of web pages whose scripts may call this gateway; `*` stands for all.
         cors_origins: Vec<String> = list(values::origin().example("https://app.example.org"));
+        /// Proxies in front of this gateway, by address or network: what they say of a client in
+        /// `X-Forwarded-For`, `X-Forwarded-Proto` and `X-Forwarded-Host` is believed. They have to set
+        /// or drop these, never to pass on what a client sent. Of `X-Forwarded-For` the right-most
+        /// address counts that is none of theirs.
+        trusted_proxies: Vec<Network> = list(values::network().example("10.0.0.0/8"));
         /// Whether a key is needed even while there is none. Without this the gateway is open to all
         /// programs on its machine until the first key is made. Needed to listen beyond loopback
         /// with keys that are all in the database.
@@ -156,19 +162,48 @@ choices! {
 }
 
 settings! {
-    /// `[admin]`: the listener for operators: the state of the upstreams, and metrics.
+    /// `[admin]`: the listener for operators: keys, budgets, usage, the state of the upstreams,
+    /// metrics.
     pub struct AdminConfig {
-        /// Its address, or `off`. Clients have nothing to look for there. Beyond loopback, a key is
-        /// required. If the usual address is taken, the gateway runs without this listener.
+        /// Its address, or `off`. Clients have nothing to look for there. Beyond loopback, a key and
+        /// TLS are required. If the usual address is taken, the gateway runs without this listener.
         listen: AdminListen = admin::listen()
             .or(AdminListen::USUAL)
             .variable("EVERSTREAM_ADMIN_LISTEN");
-        /// The key that operators show, as `Authorization: Bearer`; no key of a client is one.
-        /// Without it, every program on this machine may use the listener.
+        /// The key that operators show, as `Authorization: Bearer`; no key of a client is one. Who
+        /// shows it is `operator` in the audit log. Without it and without `[[admin.operators]]`,
+        /// every program on this machine may use the listener.
         key: Option<Secret> = values::secret()
             .example("${EVERSTREAM_ADMIN_KEY}")
             .variable("EVERSTREAM_ADMIN_KEY")
             .optional();
+        /// Whether TLS is spoken, with the certificate of `[tls]`. If absent, beyond loopback, where it
+        /// is needed; there, `false` says that a proxy in front speaks it.
+        tls: Option<bool> = flag().example(true).optional();
+        /// Operators with names, which stand in the audit log, and keys of their own.
+        operators: Vec<OperatorConfig> = sections();
+    }
+}
+
+settings! {
+    /// `[[admin.operators]]`: an operator.
+    pub struct OperatorConfig {
+        /// The name, as the audit log has it.
+        name: String = values::name().example("alice").unique();
+        /// The key.
+        key: Secret = values::secret().example("${ALICE_ADMIN_KEY}");
+        /// What it is good for: `write` for all, `read` for looking.
+        role: OperatorRole = choice().or(OperatorRole::Write);
+    }
+}
+
+choices! {
+    /// What an operator may do.
+    pub enum OperatorRole {
+        /// Look.
+        Read = "read",
+        /// Look and change.
+        Write = "write",
     }
 }
 

@@ -12,6 +12,7 @@ use super::kinds::text;
 use super::mistake::{Fault, did_you_mean, nearest};
 use super::spec::Scalar;
 use crate::id::ProjectId;
+use crate::network::{Network, NetworkError};
 use crate::policy::disconnect::OnDisconnect;
 use crate::policy::hedge::HedgeAfter;
 use crate::provider::{self, PROVIDERS, Provider};
@@ -167,6 +168,19 @@ const OWN_HEADERS: [&str; 12] = [
     "transfer-encoding",
     "upgrade",
 ];
+
+/// A network, or one address.
+pub(super) fn network() -> Scalar<Network> {
+    let parse = |text: &str| {
+        text.parse()
+            .map_err(|error: NetworkError| error.to_string().into())
+    };
+    let allowed = "an address or a network, such as `192.0.2.7`, `10.0.0.0/8` or `fd00::/8`";
+    let schema = json!({"type": "string"});
+    Scalar::new(Native::String, allowed, schema, parse, |network| {
+        json!(network.to_string())
+    })
+}
 
 /// The name of a header, in lower case.
 pub(super) fn header_name(name: &str) -> Result<String, Fault> {

@@ -7,7 +7,9 @@
 mod directory;
 mod follow;
 mod jwt;
+mod origin;
 mod presented;
+mod projects;
 mod static_keys;
 
 use std::sync::Arc;
@@ -16,15 +18,18 @@ use everstream_core::config::Config;
 use everstream_core::error::{Error, ErrorCode};
 use everstream_core::event::Surface;
 use everstream_core::id::ProjectId;
+use everstream_core::network::Network;
 use everstream_core::policy::disconnect::OnDisconnect;
 use everstream_core::sign::api_key::KeyText;
 use everstream_core::sign::jwt::Token;
 use everstream_store::sql::values::{Allow, KeyId, OrganisationId, Payer, Scopes};
-use http::HeaderMap;
+use http::request::Parts;
 
 pub use directory::Directory;
 pub use follow::{follow, read_all};
 pub(crate) use jwt::Tokens;
+pub(crate) use origin::Forwarded;
+pub use origin::{Peer, client_address};
 use presented::presented_key;
 pub use presented::{bearer, presents_key};
 use static_keys::StaticKeys;
@@ -37,6 +42,7 @@ pub struct Access {
     tokens: Option<Tokens>,
     /// A key is needed even while there is none.
     is_closed: bool,
+    proxies: Vec<Network>,
 }
 
 /// An authenticated caller.
@@ -62,6 +68,7 @@ impl Access {
             catalogued,
             tokens: None,
             is_closed: config.require_keys || !config.jwt_issuers.is_empty(),
+            proxies: config.trusted_proxies.clone(),
         }
     }
 
@@ -83,13 +90,25 @@ impl Access {
         self.catalogued.as_ref()
     }
 
-    /// Who sent these headers.
+    /// Notes what a trusted proxy says of a request's client, for [`client_address`].
+    pub fn locate<B>(&self, request: &mut http::Request<B>) {
+        if self.proxies.is_empty() {
+            return;
+        }
+        let peer = request.extensions().get::<Peer>().copied();
+        let said = peer.and_then(|peer| Forwarded::of(peer, request.headers(), &self.proxies));
+        if let Some(said) = said {
+            request.extensions_mut().insert(said);
+        }
+    }
+
+    /// Who sent this request.
     ///
     /// # Errors
     /// [`ErrorCode::Unauthorized`]; [`ErrorCode::AccessUnavailable`] when the database that would know
     /// the key does not answer.
-    pub async fn authenticate(&self, headers: &HeaderMap) -> Result<Caller, Error> {
-        let Some(key) = presented_key(headers) else {
+    pub async fn authenticate(&self, parts: &Parts) -> Result<Caller, Error> {
+        let Some(key) = presented_key(&parts.headers) else {
             return self.stranger(missing);
         };
         if let Some(caller) = self.configured.caller(key) {
@@ -117,7 +136,16 @@ impl Access {
     /// Who bears a token. `None` if the text is meant to be none.
     async fn bearer_of_token(&self, text: &str) -> Option<Result<Caller, Error>> {
         let tokens = self.tokens.as_ref().filter(|_| Token::is_meant(text))?;
-        Some(tokens.verify(text).await)
+        let bearer = tokens.verify(text).await;
+        let (Ok(caller), Some(directory)) = (&bearer, &self.catalogued) else {
+            return Some(bearer);
+        };
+        let payer = directory.payer(&caller.project).await;
+        Some(payer.and_then(|organisation| {
+            let mut caller = bearer?;
+            caller.organisation = organisation;
+            Ok(caller)
+        }))
     }
 
     /// Whoever shows no key that is known: while there is none at all, everybody is let in.

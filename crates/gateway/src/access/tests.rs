@@ -9,7 +9,6 @@ use everstream_core::sign::api_key::{KeyMaster, id_of};
 use everstream_store::sql::Catalog;
 use everstream_store::sql::sqlite::{self, SqliteConfig};
 use everstream_store::sql::values::{Actor, NewKey, Scopes, SecretHash};
-use http::HeaderMap;
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
@@ -96,10 +95,9 @@ impl Bench {
     }
 
     async fn ask(&self, key: &str) -> Result<Caller, ErrorCode> {
-        let mut headers = HeaderMap::new();
-        let bearer = format!("Bearer {key}").parse().expect("a header");
-        headers.insert("authorization", bearer);
-        let caller = self.access.authenticate(&headers).await;
+        let request = http::Request::get("/").header("authorization", format!("Bearer {key}"));
+        let (parts, ()) = request.body(()).expect("a request").into_parts();
+        let caller = self.access.authenticate(&parts).await;
         caller.map_err(|error| error.code)
     }
 
@@ -210,7 +208,7 @@ async fn without_the_database_known_keys_go_on_and_made_up_ones_are_refused_at_o
 #[tokio::test]
 async fn it_is_open_until_the_first_key_and_never_again() {
     let bench = Bench::new().await;
-    let nobody = HeaderMap::new();
+    let (nobody, ()) = http::Request::new(()).into_parts();
     // Nothing is known yet, so nobody is let in on a guess.
     assert!(bench.access.authenticate(&nobody).await.is_err());
     let directory = Arc::clone(bench.access.directory().expect("a directory"));

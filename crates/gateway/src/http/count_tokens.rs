@@ -29,7 +29,7 @@ pub(super) async fn count(State(app): State<Arc<App>>, request: Request) -> Resp
 async fn try_count(app: &App, request: Request) -> Result<Response, Error> {
     const SURFACE: Surface = Surface::Messages;
     let (parts, body) = request.into_parts();
-    app.access.authenticate(&parts.headers).await?;
+    app.access.authenticate(&parts).await?;
     let body = read_body(body, &app.config.limits).await?;
     let envelope = Envelope::parse(&body, SURFACE)?;
     let Route { upstream, model } = route(&app.models, &envelope.model, SURFACE.native())?;

@@ -11,7 +11,8 @@ use everstream_core::dialect::openai::Envelope;
 use everstream_core::dialect::{Target, upstream_body};
 use everstream_core::error::{Error, ErrorCode};
 use everstream_core::event::{Mode, Surface};
-use http::{HeaderMap, Uri, header};
+use http::request::Parts;
+use http::{Uri, header};
 
 use super::body::read_body;
 use super::count_tokens::{asked, described};
@@ -49,7 +50,7 @@ async fn try_call(app: &App, segment: &str, request: Request) -> Result<Response
     let (mode, form) = match method {
         "generateContent" => (Mode::Unary, Form::Bare),
         "streamGenerateContent" => (Mode::Stream, asked_form),
-        "countTokens" => return count(app, &model, &parts.headers, body).await,
+        "countTokens" => return count(app, &model, &parts, body).await,
         _ => {
             let message = format!(
                 "There is no method `{method}` of models here: there are `:generateContent`, \
@@ -66,7 +67,7 @@ async fn try_call(app: &App, segment: &str, request: Request) -> Result<Response
         query: parts.uri.query(),
         named: Some((&model, mode)),
     };
-    try_answer(app, address, form, &parts.headers, body).await
+    try_answer(app, address, form, &parts, body).await
 }
 
 /// The form of a stream, by the query.
@@ -109,8 +110,8 @@ fn parameters(uri: &Uri) -> Result<Vec<(String, String)>, Error> {
     Ok(parameters)
 }
 
-async fn count(app: &App, model: &str, headers: &HeaderMap, body: Body) -> Result<Response, Error> {
-    app.access.authenticate(headers).await?;
+async fn count(app: &App, model: &str, parts: &Parts, body: Body) -> Result<Response, Error> {
+    app.access.authenticate(parts).await?;
     let body = read_body(body, &app.config.limits).await?;
     let envelope = Envelope::addressed(&body, SURFACE, model, false)?;
     let Route { upstream, model } = route(&app.models, &envelope.model, SURFACE.native())?;

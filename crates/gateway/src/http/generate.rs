@@ -10,7 +10,7 @@ use everstream_core::error::{Error, ErrorCode};
 use everstream_core::event::{Mode, Surface};
 use everstream_core::id::StreamId;
 use everstream_store::Claimed;
-use http::HeaderMap;
+use http::request::Parts;
 
 use super::body::read_body;
 use super::error::Shape;
@@ -43,7 +43,7 @@ pub(super) async fn answer(app: &App, surface: Surface, request: Request) -> Res
         query: parts.uri.query(),
         named: None,
     };
-    let result = try_answer(app, address, Form::Frames, &parts.headers, body).await;
+    let result = try_answer(app, address, Form::Frames, &parts, body).await;
     result.unwrap_or_else(|error| Shape::of_surface(surface).failure(error).into_response())
 }
 
@@ -52,11 +52,12 @@ pub(super) async fn try_answer(
     app: &App,
     address: Address<'_>,
     form: Form,
-    headers: &HeaderMap,
+    parts: &Parts,
     body: Body,
 ) -> Result<Response, Error> {
-    let caller = app.access.authenticate(headers).await?;
+    let caller = app.access.authenticate(parts).await?;
     caller.may_use(address.surface)?;
+    let headers = &parts.headers;
     let body = read_body(body, &app.config.limits).await?;
     let resumes = headers.contains_key("last-event-id");
     let continuation = match address.surface {

@@ -15,7 +15,8 @@ use everstream_core::id::{ProjectId, StreamId};
 use everstream_core::limits;
 use everstream_core::list::{ListPage, ListQuery, Selection};
 use futures_util::stream;
-use http::{HeaderMap, HeaderValue, header};
+use http::request::Parts;
+use http::{HeaderValue, header};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::sync::broadcast::{self, error::RecvError};
@@ -42,9 +43,9 @@ pub(super) struct ListParameters {
 pub(super) async fn list(
     State(app): State<Arc<App>>,
     Parameters(parameters): Parameters<ListParameters>,
-    headers: HeaderMap,
+    parts: Parts,
 ) -> Response {
-    match try_list(app, &parameters, &headers).await {
+    match try_list(app, &parameters, &parts).await {
         Ok(response) => response,
         Err(error) => Shape::Problem.failure(error).into_response(),
     }
@@ -53,9 +54,9 @@ pub(super) async fn list(
 async fn try_list(
     app: Arc<App>,
     parameters: &ListParameters,
-    headers: &HeaderMap,
+    parts: &Parts,
 ) -> Result<Response, Error> {
-    let project = app.access.authenticate(headers).await?.project;
+    let project = app.access.authenticate(parts).await?.project;
     let query = ListQuery::parse(
         parameters.query.as_deref(),
         parameters.page.as_deref(),

@@ -6,6 +6,7 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use everstream_core::dialect::ProviderDialect;
 use everstream_core::error::Error;
+use http::request::Parts;
 use http::{HeaderMap, Uri};
 use serde_json::{Value, json};
 
@@ -17,9 +18,9 @@ use crate::pipeline::route;
 use crate::upstream::models::ModelEntry;
 
 /// `GET /v1/models`
-pub(super) async fn list(State(app): State<Arc<App>>, uri: Uri, headers: HeaderMap) -> Response {
-    let dialect = Dialect::of(&uri, &headers);
-    let result = dialect.authenticate(&app, &uri, &headers).await.map(|()| {
+pub(super) async fn list(State(app): State<Arc<App>>, parts: Parts) -> Response {
+    let dialect = Dialect::of(&parts.uri, &parts.headers);
+    let result = dialect.authenticate(&app, &parts).await.map(|()| {
         let models = app.models.list();
         let rows: Vec<Value> = models.iter().map(|model| dialect.entry(model)).collect();
         axum::Json(match dialect {
@@ -40,25 +41,21 @@ pub(super) async fn list(State(app): State<Arc<App>>, uri: Uri, headers: HeaderM
 pub(super) async fn show(
     State(app): State<Arc<App>>,
     Segment(model): Segment,
-    uri: Uri,
-    headers: HeaderMap,
+    parts: Parts,
 ) -> Response {
-    let dialect = Dialect::of(&uri, &headers);
-    let result = dialect
-        .authenticate(&app, &uri, &headers)
-        .await
-        .and_then(|()| {
-            if let Some(found) = app.models.list().iter().find(|entry| entry.id == model) {
-                return Ok(axum::Json(dialect.entry(found)));
-            }
-            // Not listed, yet it may be served: an upstream that lists nothing takes any name.
-            let route = route(&app.models, &model, dialect.native())?;
-            let entry = ModelEntry {
-                id: model,
-                upstream: route.upstream.name().to_owned(),
-            };
-            Ok(axum::Json(dialect.entry(&entry)))
-        });
+    let dialect = Dialect::of(&parts.uri, &parts.headers);
+    let result = dialect.authenticate(&app, &parts).await.and_then(|()| {
+        if let Some(found) = app.models.list().iter().find(|entry| entry.id == model) {
+            return Ok(axum::Json(dialect.entry(found)));
+        }
+        // Not listed, yet it may be served: an upstream that lists nothing takes any name.
+        let route = route(&app.models, &model, dialect.native())?;
+        let entry = ModelEntry {
+            id: model,
+            upstream: route.upstream.name().to_owned(),
+        };
+        Ok(axum::Json(dialect.entry(&entry)))
+    });
     dialect.reply(result)
 }
 
@@ -82,11 +79,11 @@ impl Dialect {
         }
     }
 
-    async fn authenticate(self, app: &App, uri: &Uri, headers: &HeaderMap) -> Result<(), Error> {
+    async fn authenticate(self, app: &App, parts: &Parts) -> Result<(), Error> {
         if let Self::Gemini = self {
-            check_query(uri)?;
+            check_query(&parts.uri)?;
         }
-        app.access.authenticate(headers).await.map(drop)
+        app.access.authenticate(parts).await.map(drop)
     }
 
     fn native(self) -> ProviderDialect {

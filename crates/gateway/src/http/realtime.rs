@@ -59,7 +59,7 @@ impl From<Error> for Refusal {
 }
 
 async fn try_open(app: &Arc<App>, parts: &Parts, upgrade: Upgrade) -> Result<Response, Refusal> {
-    let caller = app.access.authenticate(&with_key(&parts.headers)).await?;
+    let caller = app.access.authenticate(&with_key(parts)).await?;
     let upgrade = upgrade.map_err(|rejection| {
         let message = format!("This path speaks WebSocket: {}.", rejection.body_text());
         Error::new(ErrorCode::InvalidValue, message)
@@ -80,15 +80,16 @@ async fn try_open(app: &Arc<App>, parts: &Parts, upgrade: Upgrade) -> Result<Res
     Ok(response)
 }
 
-/// The headers, with the key of a browser where others have theirs.
-fn with_key(headers: &HeaderMap) -> HeaderMap {
-    let mut headers = headers.clone();
-    let key = protocols(&headers).find_map(|protocol| protocol.strip_prefix(KEY_PROTOCOL));
+/// The request, with the key of a browser where others have theirs.
+fn with_key(parts: &Parts) -> Parts {
+    let mut parts = parts.clone();
+    let key = protocols(&parts.headers).find_map(|protocol| protocol.strip_prefix(KEY_PROTOCOL));
     let bearer = key.and_then(|key| HeaderValue::try_from(format!("Bearer {key}")).ok());
     if let Some(bearer) = bearer {
+        let headers = &mut parts.headers;
         headers.entry(header::AUTHORIZATION).or_insert(bearer);
     }
-    headers
+    parts
 }
 
 fn protocols(headers: &HeaderMap) -> impl Iterator<Item = &str> {

@@ -10,6 +10,7 @@ use everstream_core::error::{Error, ErrorCode};
 use everstream_core::id::{ProjectId, Seq, StreamId};
 use everstream_core::limits;
 use everstream_store::Stat;
+use http::request::Parts;
 use http::{HeaderMap, header};
 use serde::Deserialize;
 
@@ -44,9 +45,9 @@ pub(super) async fn read(
     State(app): State<Arc<App>>,
     Segment(id): Segment,
     Parameters(query): Parameters<ReadQuery>,
-    headers: HeaderMap,
+    parts: Parts,
 ) -> Response {
-    let result = try_read(&app, &id, &query, &headers).await;
+    let result = try_read(&app, &id, &query, &parts).await;
     result.unwrap_or_else(|error| Shape::Problem.failure(error).into_response())
 }
 
@@ -54,9 +55,10 @@ async fn try_read(
     app: &App,
     id: &str,
     query: &ReadQuery,
-    headers: &HeaderMap,
+    parts: &Parts,
 ) -> Result<Response, Error> {
-    let (project, stream) = authorize(app, id, query.token.as_deref(), headers).await?;
+    let (project, stream) = authorize(app, id, query.token.as_deref(), parts).await?;
+    let headers = &parts.headers;
     let seq = cursor(stream, query.after.as_deref(), headers)?;
     let form = Form::wanted(query, headers);
     if form == Form::Page {
@@ -85,21 +87,26 @@ pub(super) async fn authorize(
     app: &App,
     id: &str,
     token: Option<&str>,
-    headers: &HeaderMap,
+    parts: &Parts,
 ) -> Result<(ProjectId, StreamId), Error> {
     let id: Result<StreamId, _> = id.parse();
     if let Some(token) = token {
         let stream = id.map_err(|_| unknown())?;
-        app.tokens.verify(stream, token, app.clock.now())?;
-        let stat = app.log.info(stream).await.map_err(|error| match error {
-            everstream_store::LogError::NotFound => unknown(),
-            error => crate::store_error(&error).stream(stream),
-        })?;
-        return Ok((stat.info.project, stream));
+        return Ok((admit(app, stream, token).await?, stream));
     }
-    let caller = app.access.authenticate(headers).await?;
+    let caller = app.access.authenticate(parts).await?;
     let stream = id.map_err(|_| unknown())?;
     Ok((caller.project, stream))
+}
+
+/// Lets in the bearer of a token for this stream. Whose it is.
+pub(super) async fn admit(app: &App, stream: StreamId, token: &str) -> Result<ProjectId, Error> {
+    app.tokens.verify(stream, token, app.clock.now())?;
+    let stat = app.log.info(stream).await.map_err(|error| match error {
+        everstream_store::LogError::NotFound => unknown(),
+        error => crate::store_error(&error).stream(stream),
+    })?;
+    Ok(stat.info.project)
 }
 
 fn unknown() -> Error {
@@ -162,14 +169,14 @@ impl Form {
 pub(super) async fn cancel(
     State(app): State<Arc<App>>,
     Segment(id): Segment,
-    headers: HeaderMap,
+    parts: Parts,
 ) -> Response {
-    let result = try_cancel(&app, &id, &headers).await;
+    let result = try_cancel(&app, &id, &parts).await;
     result.unwrap_or_else(|error| Shape::Problem.failure(error).into_response())
 }
 
-async fn try_cancel(app: &App, id: &str, headers: &HeaderMap) -> Result<Response, Error> {
-    let (project, stream) = authorize(app, id, None, headers).await?;
+async fn try_cancel(app: &App, id: &str, parts: &Parts) -> Result<Response, Error> {
+    let (project, stream) = authorize(app, id, None, parts).await?;
     let found = stat(app, &project, stream).await?;
     let found = if found.tail.ended {
         found
@@ -226,7 +233,7 @@ pub(super) async fn token(
 
 async fn try_token(app: &App, id: &str, request: Request) -> Result<Response, Error> {
     let (parts, body) = request.into_parts();
-    let (project, stream) = authorize(app, id, None, &parts.headers).await?;
+    let (project, stream) = authorize(app, id, None, &parts).await?;
     stat(app, &project, stream).await?;
     let body = read_small_body(body, &app.config.limits).await?;
     let wish: TokenRequest = if body.is_empty() {

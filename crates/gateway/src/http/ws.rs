@@ -17,7 +17,7 @@ use axum::response::{IntoResponse, Response};
 use everstream_core::error::{Error, ErrorCode};
 use everstream_core::id::ProjectId;
 use everstream_core::limits;
-use http::HeaderMap;
+use http::request::Parts;
 
 use super::error::Shape;
 use super::open::open;
@@ -35,14 +35,14 @@ pub(super) async fn one(
     State(app): State<Arc<App>>,
     Segment(id): Segment,
     Parameters(query): Parameters<ReadQuery>,
-    headers: HeaderMap,
+    parts: Parts,
     upgrade: Upgrade,
 ) -> Response {
     let token = query.token.as_deref();
     // Refused before the upgrade, with a status that a client can see.
     let opened = async {
-        let (project, stream) = authorize(&app, &id, token, &headers).await?;
-        let seq = cursor(stream, query.after.as_deref(), &headers)?;
+        let (project, stream) = authorize(&app, &id, token, &parts).await?;
+        let seq = cursor(stream, query.after.as_deref(), &parts.headers)?;
         let opened = open(&app, &project, stream, seq).await?;
         Ok((limited(upgrade)?, stream, seq, opened))
     };
@@ -57,12 +57,8 @@ pub(super) async fn one(
 }
 
 /// `GET /v1/ws`: as many streams as are subscribed to. Without a key each needs a read token.
-pub(super) async fn many(
-    State(app): State<Arc<App>>,
-    headers: HeaderMap,
-    upgrade: Upgrade,
-) -> Response {
-    let opened = caller(&app, &headers)
+pub(super) async fn many(State(app): State<Arc<App>>, parts: Parts, upgrade: Upgrade) -> Response {
+    let opened = caller(&app, &parts)
         .await
         .and_then(|project| limited(upgrade).map(|upgrade| (upgrade, project)));
     match opened {
@@ -74,10 +70,10 @@ pub(super) async fn many(
 }
 
 /// Whose streams the socket may read without tokens.
-async fn caller(app: &App, headers: &HeaderMap) -> Result<Option<ProjectId>, Error> {
-    match app.access.authenticate(headers).await {
+async fn caller(app: &App, parts: &Parts) -> Result<Option<ProjectId>, Error> {
+    match app.access.authenticate(parts).await {
         Ok(caller) => Ok(Some(caller.project)),
-        Err(_) if !presents_key(headers) => Ok(None),
+        Err(_) if !presents_key(&parts.headers) => Ok(None),
         Err(error) => Err(error),
     }
 }

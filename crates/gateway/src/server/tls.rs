@@ -11,6 +11,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use super::{Certificates, Listener};
+use crate::access::Peer;
 
 /// What is told to who speaks HTTP where TLS is spoken.
 const PLAIN: &[u8] = b"HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain\r\n\
@@ -39,14 +40,28 @@ impl Listener for TlsListener {
 
     async fn accept(&mut self) -> io::Result<TlsIo> {
         let socket = Listener::accept(&mut self.listener).await?;
+        let peer = <TcpListener as Listener>::peer(&socket);
         let opening = open(socket, self.certificates.current());
-        Ok(TlsIo(State::Opening(Box::pin(opening))))
+        Ok(TlsIo {
+            state: State::Opening(Box::pin(opening)),
+            peer: peer.map(|peer| Peer {
+                is_tls: true,
+                ..peer
+            }),
+        })
+    }
+
+    fn peer(connection: &TlsIo) -> Option<Peer> {
+        connection.peer
     }
 }
 
 /// A connection that agrees on TLS when it is first read or written: in its own task, and within the
 /// time that the first bytes of a request may take.
-pub struct TlsIo(State);
+pub struct TlsIo {
+    state: State,
+    peer: Option<Peer>,
+}
 
 enum State {
     Opening(BoxFuture<'static, io::Result<Box<TlsStream<TcpStream>>>>),
@@ -59,12 +74,12 @@ impl TlsIo {
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<Pin<&mut TlsStream<TcpStream>>>> {
-        if let State::Opening(opening) = &mut self.0 {
+        if let State::Opening(opening) = &mut self.state {
             let opened = ready!(opening.as_mut().poll(cx));
-            self.0 = State::Failed;
-            self.0 = State::Open(opened?);
+            self.state = State::Failed;
+            self.state = State::Open(opened?);
         }
-        Poll::Ready(match &mut self.0 {
+        Poll::Ready(match &mut self.state {
             State::Open(stream) => Ok(Pin::new(&mut **stream)),
             State::Opening(_) | State::Failed => Err(io::ErrorKind::NotConnected.into()),
         })
@@ -122,7 +137,7 @@ impl AsyncWrite for TlsIo {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut self.0 {
+        match &mut self.state {
             State::Open(stream) => Pin::new(stream).poll_flush(cx),
             // Nothing was written.
             State::Opening(_) | State::Failed => Poll::Ready(Ok(())),
@@ -130,7 +145,7 @@ impl AsyncWrite for TlsIo {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut self.0 {
+        match &mut self.state {
             State::Open(stream) => Pin::new(stream).poll_shutdown(cx),
             // Dropping the socket closes it.
             State::Opening(_) | State::Failed => Poll::Ready(Ok(())),

@@ -67,6 +67,21 @@ fn origins() {
 }
 
 #[test]
+fn networks() {
+    check(
+        "trusted_proxies = [VALUE]",
+        &["192.0.2.7", "10.0.0.0/8", "fd00::/8", "0.0.0.0/0"],
+        &[
+            "",
+            "10.0.0.0/33",
+            "10.1.0.0/8",
+            "proxy.example.org",
+            "10.0.0.0/-1",
+        ],
+    );
+}
+
+#[test]
 fn addresses_to_listen_on() {
     check(
         "listen = VALUE",

@@ -57,7 +57,7 @@ pub(super) async fn answer(app: &App, row: &'static Row, request: Request) -> Re
 
 async fn try_answer(app: &App, row: &'static Row, request: Request) -> Result<Response, Error> {
     let (parts, body) = request.into_parts();
-    let caller = app.access.authenticate(&parts.headers).await?;
+    let caller = app.access.authenticate(&parts).await?;
     let target = target(&parts)?;
     let counters = Arc::new(Counters::default());
     let routed = route(app, row, &parts, body, &counters).await?;

@@ -6,7 +6,7 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use everstream_core::dialect::openai_responses::conversation;
 use everstream_core::error::{Error, ErrorCode};
-use http::HeaderMap;
+use http::request::Parts;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
@@ -50,18 +50,18 @@ pub(in crate::http) async fn input_items(
     State(app): State<Arc<App>>,
     Segment(id): Segment,
     Parameters(query): Parameters<ItemsQuery>,
-    headers: HeaderMap,
+    parts: Parts,
 ) -> Response {
-    shaped(try_list(&app, &id, &query, &headers).await)
+    shaped(try_list(&app, &id, &query, &parts).await)
 }
 
 async fn try_list(
     app: &App,
     id: &str,
     query: &ItemsQuery,
-    headers: &HeaderMap,
+    parts: &Parts,
 ) -> Result<Response, Error> {
-    let (_, found) = find(app, id, headers).await?;
+    let (_, found) = find(app, id, parts).await?;
     let limit = query.limit.unwrap_or(DEFAULT);
     if limit == 0 || limit > MOST {
         let message = format!("`limit` is between 1 and {MOST}.");

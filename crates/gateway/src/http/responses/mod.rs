@@ -16,6 +16,7 @@ use everstream_core::error::{Error, ErrorCode};
 use everstream_core::event::{Mode, Status, Surface};
 use everstream_core::id::{ProjectId, Seq, StreamId};
 use everstream_store::{ReadLimit, Stat};
+use http::request::Parts;
 use http::{HeaderMap, header};
 use serde::Deserialize;
 use serde_json::json;
@@ -47,20 +48,20 @@ pub(super) async fn retrieve(
     State(app): State<Arc<App>>,
     Segment(id): Segment,
     Parameters(query): Parameters<RetrieveQuery>,
-    headers: HeaderMap,
+    parts: Parts,
 ) -> Response {
-    shaped(try_retrieve(&app, &id, &query, &headers).await)
+    shaped(try_retrieve(&app, &id, &query, &parts).await)
 }
 
 async fn try_retrieve(
     app: &App,
     id: &str,
     query: &RetrieveQuery,
-    headers: &HeaderMap,
+    parts: &Parts,
 ) -> Result<Response, Error> {
-    let (_, found) = find(app, id, headers).await?;
+    let (_, found) = find(app, id, parts).await?;
     if query.stream == Some(true) {
-        return follow(app, &found, query.starting_after, headers).await;
+        return follow(app, &found, query.starting_after, &parts.headers).await;
     }
     if query.starting_after.is_some() {
         let message = "`starting_after` goes with `stream=true`.";
@@ -115,13 +116,13 @@ async fn follow(
 pub(super) async fn cancel(
     State(app): State<Arc<App>>,
     Segment(id): Segment,
-    headers: HeaderMap,
+    parts: Parts,
 ) -> Response {
-    shaped(try_cancel(&app, &id, &headers).await)
+    shaped(try_cancel(&app, &id, &parts).await)
 }
 
-async fn try_cancel(app: &App, id: &str, headers: &HeaderMap) -> Result<Response, Error> {
-    let (project, mut found) = find(app, id, headers).await?;
+async fn try_cancel(app: &App, id: &str, parts: &Parts) -> Result<Response, Error> {
+    let (project, mut found) = find(app, id, parts).await?;
     if !found.tail.ended {
         found = stop(app, &project, found.info.id).await?;
     }
@@ -132,13 +133,13 @@ async fn try_cancel(app: &App, id: &str, headers: &HeaderMap) -> Result<Response
 pub(super) async fn delete(
     State(app): State<Arc<App>>,
     Segment(id): Segment,
-    headers: HeaderMap,
+    parts: Parts,
 ) -> Response {
-    shaped(try_delete(&app, &id, &headers).await)
+    shaped(try_delete(&app, &id, &parts).await)
 }
 
-async fn try_delete(app: &App, id: &str, headers: &HeaderMap) -> Result<Response, Error> {
-    let (project, found) = find(app, id, headers).await?;
+async fn try_delete(app: &App, id: &str, parts: &Parts) -> Result<Response, Error> {
+    let (project, found) = find(app, id, parts).await?;
     let stream = found.info.id;
     if !found.tail.ended {
         stop(app, &project, stream).await?;
@@ -190,8 +191,8 @@ async fn response(app: &App, found: &Stat) -> Result<Bytes, Error> {
 }
 
 /// The stream of a response, if the caller may know it.
-async fn find(app: &App, id: &str, headers: &HeaderMap) -> Result<(ProjectId, Stat), Error> {
-    let caller = app.access.authenticate(headers).await?;
+async fn find(app: &App, id: &str, parts: &Parts) -> Result<(ProjectId, Stat), Error> {
+    let caller = app.access.authenticate(parts).await?;
     let found = stored(app, &caller.project, id).await?;
     let missing = || {
         let message = format!("Response with id '{}' not found.", shown(id));

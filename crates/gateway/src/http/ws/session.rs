@@ -18,7 +18,6 @@ use everstream_core::event::Event;
 use everstream_core::id::{ProjectId, Seq, StreamId};
 use everstream_core::limits;
 use futures_util::SinkExt;
-use http::HeaderMap;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep_until, timeout};
@@ -26,7 +25,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep_until, timeout
 use crate::app::App;
 use crate::http::open::{Opened, open};
 use crate::http::page;
-use crate::http::streams::authorize;
+use crate::http::streams::admit;
 use crate::read::{Read, Reader};
 
 #[derive(Debug, Deserialize)]
@@ -234,15 +233,11 @@ impl Session {
             return Err(Error::new(ErrorCode::InvalidValue, message));
         }
         let project = match (token, &self.project) {
+            (Some(token), _) => admit(&self.app, stream, token).await?,
             (None, Some(project)) => project.clone(),
             (None, None) => {
                 let message = "This socket has no API key, so a subscription needs a `token`.";
                 return Err(Error::new(ErrorCode::Unauthorized, message).param("token"));
-            }
-            (Some(_), _) => {
-                let id = stream.to_string();
-                let bare = HeaderMap::new();
-                authorize(&self.app, &id, token, &bare).await?.0
             }
         };
         let seq = after.map_or(Ok(Seq::ZERO), |after| position(stream, &after))?;
