@@ -48,7 +48,7 @@ settings! {
         );
         /// The claim with what a token may do, in a string with spaces between or in a list: `scope`,
         /// `scp`, or a JSON pointer. Then a token may only do what its scopes grant:
-        /// `everstream:model:<name>`, `everstream:surface:<name>`, `everstream:topic:<name>`, each
+        /// `everstream:surface:<name>`, `everstream:model:<name>`, `everstream:topic:<name>`, each
         /// name perhaps a beginning with `*`, or `everstream:*` for all. If absent, each token may do
         /// all that its project may.
         scope_claim: Option<String> = text("the name of a claim, or a JSON pointer", place)
@@ -62,7 +62,7 @@ settings! {
             text("scopes with spaces between", |scopes: &str| {
                 scopes.parse().map_err(|error| Fault::from(format!("{error}")))
             }),
-            ("chat-user", "everstream:surface:chat everstream:model:gpt-4o-mini"),
+            ("chat-user", "everstream:surface:chat_completions everstream:model:gpt-4o-mini"),
         );
         /// Certificates to trust beside those of the system: a file in PEM format.
         ca_file: Option<PathBuf> = values::path().example("/etc/ssl/private-ca.pem").optional();

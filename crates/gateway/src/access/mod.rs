@@ -9,6 +9,7 @@ mod follow;
 mod jwt;
 mod origin;
 mod presented;
+mod projects;
 mod static_keys;
 
 use std::sync::Arc;
@@ -136,7 +137,16 @@ impl Access {
     /// Who bears a token. `None` if the text is meant to be none.
     async fn bearer_of_token(&self, text: &str) -> Option<Result<Caller, Error>> {
         let tokens = self.tokens.as_ref().filter(|_| Token::is_meant(text))?;
-        Some(tokens.verify(text).await)
+        let bearer = tokens.verify(text).await;
+        let (Ok(caller), Some(directory)) = (&bearer, &self.catalogued) else {
+            return Some(bearer);
+        };
+        let payer = directory.payer(&caller.project).await;
+        Some(payer.and_then(|organisation| {
+            let mut caller = bearer?;
+            caller.organisation = organisation;
+            Ok(caller)
+        }))
     }
 
     /// Whoever shows no key that is known: while there is none at all, everybody is let in.

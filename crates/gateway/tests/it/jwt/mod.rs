@@ -4,10 +4,11 @@ mod attacks;
 mod issuer;
 mod rotation;
 
+use everstream_store::sql::values::Actor;
 use everstream_testkit::provider::FakeProvider;
 use serde_json::{Value, json};
 
-use crate::harness::{Gateway, KEY_ONE, Setup};
+use crate::harness::{Gateway, KEY_ONE, Setup, within};
 use crate::talk::{CHAT, answer_to, chat, get, post};
 use issuer::{Issuer, Signer};
 
@@ -159,10 +160,66 @@ async fn an_issuer_with_a_file_needs_no_network() {
         json!({"keys": [Signer::eddsa("ed").jwk()]}).to_string(),
     )
     .unwrap();
-    crate::harness::within(async {
+    within(async {
         while asked(&gateway, &token).await.0 != 401 {
             tokio::time::sleep(std::time::Duration::from_millis(50)).await;
         }
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_project_that_is_suspended_is_nobodys_whoever_names_it() {
+    let provider = FakeProvider::start(answer_to).await;
+    let issuer = Issuer::start().await;
+    let gateway = trusting(&provider, &issuer, "").await;
+    let directory = gateway.app.access.directory().unwrap();
+    let catalog = directory.catalog();
+    let by = Actor {
+        who: "test".to_owned(),
+        at: gateway.app.clock.now(),
+    };
+    let (acme, web) = ("acme".parse().unwrap(), "web".parse().unwrap());
+    let token = Signer::eddsa("ed").token(&claims(&gateway, &issuer, json!({})));
+    assert_eq!(asked(&gateway, &token).await.0, 200);
+    assert_eq!(directory.payer(&web).await.unwrap(), None);
+    let until = async |status: u16| {
+        within(async { while asked(&gateway, &token).await.0 != status {} }).await;
+    };
+    let made = catalog.create_organisation(&by, &acme, "Acme").await;
+    made.unwrap();
+    catalog
+        .create_project(&by, &acme, &web, "Web")
+        .await
+        .unwrap();
+    within(async { while directory.payer(&web).await.unwrap() != Some(acme.clone()) {} }).await;
+    catalog
+        .suspend_organisation(&by, &acme, true)
+        .await
+        .unwrap();
+    until(403).await;
+    catalog
+        .suspend_organisation(&by, &acme, false)
+        .await
+        .unwrap();
+    until(200).await;
+    catalog.suspend_project(&by, &web, true).await.unwrap();
+    until(403).await;
+    let other = Signer::eddsa("ed").token(&claims(&gateway, &issuer, json!({"team": "ops"})));
+    assert_eq!(asked(&gateway, &other).await.0, 200);
+    // Changes are seen in order: with this one, all are.
+    let ops = "ops".parse().unwrap();
+    let made = catalog.create_project(&by, &acme, &ops, "Ops").await;
+    made.unwrap();
+    within(async { while directory.payer(&ops).await.unwrap().is_none() {} }).await;
+    assert_eq!(asked(&gateway, &token).await.0, 403);
+    // Without the database, what is known goes on.
+    catalog.close().await;
+    assert_eq!(asked(&gateway, &other).await.0, 200);
+    assert_eq!(asked(&gateway, &token).await.0, 403);
+    let unseen = Signer::eddsa("ed").token(&claims(&gateway, &issuer, json!({"team": "new"})));
+    assert_eq!(
+        asked(&gateway, &unseen).await,
+        (503, "access_unavailable".to_owned())
+    );
 }
