@@ -139,7 +139,7 @@ impl App {
             let master = KeyMaster::new(&secret);
             Arc::new(Directory::new(catalog, master, clock))
         });
-        let access = Access::new(&config, directory);
+        let access = Access::new(&config, directory, clock);
         let admission = Admission::new(&config.limits, clock);
         let hearer = Arc::downgrade(&admission);
         models.on_room(move || {

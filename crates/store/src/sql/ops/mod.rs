@@ -5,6 +5,7 @@ mod audit;
 mod budget;
 mod changes;
 mod hold;
+mod nonces;
 mod settle;
 mod tenancy;
 mod usage;
@@ -14,6 +15,7 @@ pub(super) use access::{ChangeKey, CreateKey, GetKey, ListKeys, RevokeKey, Rotat
 pub(super) use audit::{Audit, AuditLog};
 pub(super) use budget::{DeleteBudget, ListBudgets, PutBudget, Release, Renew, Reserve, Sweep};
 pub(super) use changes::{Check, GetChanges, GetCursor, PruneChanges};
+pub(super) use nonces::{ClaimNonce, PruneNonces};
 pub(super) use settle::{GetEntry, Settle};
 pub(super) use tenancy::{
     CreateOrganisation, CreateProject, ListOrganisations, ListProjects, SuspendOrganisation,
