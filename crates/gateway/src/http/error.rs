@@ -90,7 +90,7 @@ impl IntoResponse for Failure {
         if let Some(stream) = error.stream {
             super::respond::name_stream(headers, stream);
         }
-        if error.code == ErrorCode::Unauthorized {
+        if error.code.status() == 401 {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
         if error.retry_after.is_none() && must_not_retry(error.code) {
