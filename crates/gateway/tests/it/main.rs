@@ -43,6 +43,7 @@ mod http2;
 mod identity;
 mod jwt;
 mod key_life;
+mod limited;
 mod list;
 mod messages;
 mod messages_life;
