@@ -3,11 +3,13 @@
 //! 1. `Access::authenticate` (`access/`): nothing is read for strangers.
 //! 2. `plan`: the body is understood and routed; every mistake is found before anything is spent.
 //!
-//! 3. `Admission::enter` (`admission/`), unless a stream answers the request already: it waits for its
+//! 3. `Request::reserve`: the worst that it may cost is reserved in the budgets of its payer
+//!    (`billing/`).
+//! 4. `Admission::enter` (`admission/`), unless a stream answers the request already: it waits for its
 //!    turn. What is refused here was logged nowhere and cost nothing.
 //!
 //! Each stage is a type that only the one before it can make, so the order cannot be mixed up.
-//! Limits and budgets come between the first two.
+//! Limits come between the first two.
 
 use std::time::Duration;
 
@@ -22,7 +24,7 @@ use everstream_core::limits;
 use everstream_core::policy::disconnect::OnDisconnect;
 use everstream_core::policy::recovery::OnCut;
 use everstream_core::policy::route::NotFound;
-use everstream_core::record::{Accepted, Claim};
+use everstream_core::record::{Accepted, Account, Claim};
 use everstream_core::units::{MAX_DURATION, parse_duration};
 use http::HeaderMap;
 
@@ -163,6 +165,7 @@ pub fn plan_again(models: &ModelDirectory, accepted: &Accepted) -> Option<genera
         logged.map(move |(_, value)| (name, value.clone()))
     });
     Some(generate::Request {
+        account: accepted.account.clone(),
         headers: headers.collect(),
         ..request.ok()?
     })
@@ -208,6 +211,7 @@ fn request(
     };
     Ok(generate::Request {
         project: asker.project,
+        account: Account::default(),
         surface,
         mode,
         show_usage: envelope.include_usage,
@@ -222,6 +226,7 @@ fn request(
         traceparent: None,
         headers: Vec::new(),
         slot: None,
+        hold: None,
         model: envelope.model.clone(),
         course: Course::new(envelope, mode, routed)?,
     })

@@ -12,6 +12,7 @@ mod env;
 mod expand;
 mod kinds;
 mod mistake;
+mod money;
 mod read;
 mod reference;
 mod routes;
@@ -36,6 +37,7 @@ use spec::{list, map, section, sections};
 pub use admin::AdminListen;
 pub use env::Env;
 pub use mistake::{ConfigErrors, Mistake, Place};
+pub use money::{BudgetsConfig, Otherwise, PriceConfig};
 pub use reference::{example, json_schema, markdown};
 pub use routes::{DeploymentConfig, RouteConfig};
 pub use source::SecretSource;
@@ -104,6 +106,11 @@ settings! {
         /// Models that several upstreams can answer for. If one fails before it has said anything,
         /// the next is asked.
         routes: Vec<RouteConfig> = sections();
+        /// What models cost. Of several prices that fit, the one that says most about its model
+        /// counts.
+        prices: Vec<PriceConfig> = sections();
+        /// How budgets are kept. The budgets themselves are in the database.
+        budgets: BudgetsConfig = section();
         /// Other names for models, such as `fast = "openai/gpt-4o-mini"`: a model of one upstream
         /// (`upstream/model`), a model that is routed by its name, or another alias.
         aliases: BTreeMap<String, String> = map(
@@ -542,6 +549,7 @@ impl Config {
             check::check(config, &mut reader);
             admin::check(config, &mut reader);
             routes::check(config, &mut reader);
+            money::check(config, &mut reader);
             aws::check(config, &mut reader);
         }
         reader.finish(config)

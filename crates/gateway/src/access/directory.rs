@@ -15,7 +15,7 @@ use everstream_store::sql::values::{ApiKey, KeyId, KeySecret, OrganisationId, Sc
 use everstream_store::sql::{Catalog, CatalogError};
 use quick_cache::sync::Cache;
 use subtle::ConstantTimeEq as _;
-use tokio::sync::Semaphore;
+use tokio::sync::{Notify, Semaphore};
 
 use crate::clock::Clock;
 
@@ -43,6 +43,8 @@ pub struct Directory {
     keys: AtomicU8,
     cache: Cache<String, Entry>,
     lookups: Semaphore,
+    /// Budgets have changed.
+    budgets: Arc<Notify>,
     clock: Clock,
 }
 
@@ -77,6 +79,7 @@ impl Directory {
             keys: AtomicU8::new(UNREAD),
             cache: Cache::new(limits::KEY_CACHE),
             lookups: Semaphore::new(limits::KEY_LOOKUPS),
+            budgets: Arc::default(),
             clock,
         }
     }
@@ -84,6 +87,11 @@ impl Directory {
     /// Where the keys are.
     pub fn catalog(&self) -> &Arc<dyn Catalog> {
         &self.catalog
+    }
+
+    /// Tells when budgets may have changed.
+    pub fn budgets(&self) -> &Arc<Notify> {
+        &self.budgets
     }
 
     /// What makes keys.

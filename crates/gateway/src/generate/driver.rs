@@ -24,6 +24,7 @@ use super::course::Course;
 use super::hedge::{self, Hedge};
 use super::live::{Ending, Live, News};
 use super::registry::Lost;
+use crate::billing::Tab;
 use crate::clock::Clock;
 use crate::store_error;
 use crate::upstream::health::Leave;
@@ -52,6 +53,8 @@ pub(super) struct Driver {
     pub(super) connection: Connection,
     /// Who is asked beside.
     pub(super) hedge: Option<Box<Hedge>>,
+    /// What it runs up, if all of that was seen here.
+    tab: Option<Box<Tab>>,
     /// The error of the last append, for readers if the log takes nothing any more.
     append_error: Option<Error>,
 }
@@ -75,6 +78,7 @@ impl Driver {
         lease: Lease,
         writer: Writer,
         course: Course,
+        tab: Option<Box<Tab>>,
     ) -> Self {
         Self {
             place: writer.place(),
@@ -88,6 +92,7 @@ impl Driver {
             asked: None,
             connection: Connection::None,
             hedge: None,
+            tab,
             append_error: None,
         }
     }
@@ -222,6 +227,9 @@ impl Driver {
                 let mut events = Vec::with_capacity(records.len());
                 let mut ending = None;
                 for record in records {
+                    if let Some(tab) = &mut self.tab {
+                        tab.push(&record);
+                    }
                     match record {
                         Record::Event(event) => events.push(event),
                         Record::Dialled(dialled) => self.live.asked(dialled.upstream),
@@ -233,6 +241,8 @@ impl Driver {
                         }
                         Record::End(end) => {
                             self.generator.registry.metrics().ended(&end);
+                            let tab = self.tab.take().map(|tab| *tab);
+                            self.generator.billing.ended(id, tab, &end);
                             ending = Some(Ending::Logged(end));
                         }
                         _ => {}

@@ -125,6 +125,7 @@ async fn generate(
         upstream: None,
         replayed: false,
     };
+    request.reserve(caller.payer(), &app.generator).await?;
     request.admit(&app.admission).await?;
     let mode = request.mode;
     let fingerprint = request.claim.map(|claim| claim.fingerprint);

@@ -66,8 +66,13 @@ async fn try_open(app: &Arc<App>, parts: &Parts, upgrade: Upgrade) -> Result<Res
     })?;
     let (upstream, model, target) = destination(app, parts)?;
     app.lifecycle.admit()?;
+    let (payer, generator) = (caller.payer(), &app.generator);
+    let asked = (upstream.name(), model.as_str());
+    let passed = generator.billing.pass(payer, asked, generator.draw_id()?);
+    let passed = passed.await?;
     let socket = connect(&upstream, parts, &target).await?;
-    let tally = Tally::new(caller.project.to_string(), upstream.name(), model);
+    let project = caller.project.to_string();
+    let tally = Tally::new(project, upstream.name(), model, passed.begun());
     let session_app = Arc::clone(app);
     let mut response = upgrade
         .protocols([PROTOCOL])

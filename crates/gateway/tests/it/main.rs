@@ -46,6 +46,8 @@ mod list;
 mod messages;
 mod messages_life;
 mod million;
+mod money;
+mod money_trouble;
 mod overload;
 mod pages;
 mod probes;

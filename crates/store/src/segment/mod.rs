@@ -287,6 +287,10 @@ impl StreamLog for SegmentLog {
         self.shared.visit(project, visit);
     }
 
+    fn ended(&self, since: UnixMillis, visit: &mut dyn FnMut(StreamId, UnixMillis)) {
+        self.shared.visit_ended(since, visit);
+    }
+
     fn orphans(&self) -> LogFuture<'_, Vec<StreamId>> {
         Box::pin(self.shared.orphans())
     }

@@ -5,6 +5,8 @@ use serde_json::Value;
 use tokio::time::Instant;
 use tungstenite::Message;
 
+use crate::billing::{Passed, usage_of};
+
 /// What is known of a session in the end: one line in the log, nothing of what was said.
 pub(super) struct Tally {
     project: String,
@@ -17,6 +19,8 @@ pub(super) struct Tally {
     /// A response is being made.
     pub(super) busy: bool,
     usage: Value,
+    /// For the ledger.
+    passed: Option<Passed>,
     /// How it ended.
     pub(super) outcome: &'static str,
 }
@@ -36,7 +40,7 @@ struct Happened {
 }
 
 impl Tally {
-    pub(super) fn new(project: String, upstream: &str, model: String) -> Self {
+    pub(super) fn new(project: String, upstream: &str, model: String, passed: Passed) -> Self {
         Self {
             project,
             upstream: upstream.to_owned(),
@@ -46,6 +50,7 @@ impl Tally {
             bytes: Count::default(),
             responses: 0,
             busy: false,
+            passed: Some(passed),
             usage: Value::Null,
             outcome: "client_gone",
         }
@@ -101,6 +106,9 @@ impl Tally {
 
 impl Drop for Tally {
     fn drop(&mut self) {
+        if let Some(passed) = self.passed.take() {
+            passed.used(&usage_of(Some(&self.usage)));
+        }
         let usage = match &self.usage {
             Value::Null => String::new(),
             usage => usage.to_string(),

@@ -31,6 +31,7 @@ use super::error::Shape;
 use super::respond::{About, name_upstream};
 use crate::access::Caller;
 use crate::app::App;
+use crate::billing::Passed;
 use crate::upstream::{self, Route, Upload, Upstream, UpstreamError};
 pub(super) use choose::{by_model, by_name};
 use incoming::{Counters, Incoming};
@@ -63,8 +64,10 @@ async fn try_answer(app: &App, row: &'static Row, request: Request) -> Result<Re
     let routed = route(app, row, &parts, body, &counters).await?;
     app.lifecycle.admit()?;
     let upstream = Arc::clone(&routed.upstream);
+    let model = routed.model.clone().unwrap_or_default();
+    let passed = pass(app, row, &caller, (upstream.name(), &model)).await?;
     let target = choose::place(&upstream, target, routed.model.as_deref());
-    let record = Record::new(row, &caller, &routed, Arc::clone(&counters));
+    let record = Record::new(row, &caller, &routed, Arc::clone(&counters), passed);
     let answered = relay(&parts, &target, routed, &counters, record).await;
     let mut response =
         answered.unwrap_or_else(|error| Shape::OpenAi.failure(error).into_response());
@@ -75,6 +78,23 @@ async fn try_answer(app: &App, row: &'static Row, request: Request) -> Result<Re
     };
     name_upstream(response.headers_mut(), &about);
     Ok(response)
+}
+
+/// Lets a request pass that asks a model, which costs.
+async fn pass(
+    app: &App,
+    row: &Row,
+    caller: &Caller,
+    asked: (&str, &str),
+) -> Result<Option<Passed>, Error> {
+    if row.model == Model::None {
+        return Ok(None);
+    }
+    let generator = &app.generator;
+    let passed = generator
+        .billing
+        .pass(caller.payer(), asked, generator.draw_id()?);
+    passed.await.map(Some)
 }
 
 /// The request's path and query at the upstream.
@@ -258,8 +278,17 @@ async fn send(
 }
 
 impl Record {
-    fn new(row: &'static Row, caller: &Caller, routed: &Routed, counters: Arc<Counters>) -> Self {
-        let (upstream, model) = (routed.upstream.name(), routed.model.as_deref());
-        Self::begin(row, caller, upstream, model.unwrap_or_default(), counters)
+    fn new(
+        row: &'static Row,
+        caller: &Caller,
+        routed: &Routed,
+        counters: Arc<Counters>,
+        passed: Option<Passed>,
+    ) -> Self {
+        let asked = (
+            routed.upstream.name(),
+            routed.model.as_deref().unwrap_or_default(),
+        );
+        Self::begin(row, caller, asked, counters, passed)
     }
 }

@@ -7,6 +7,7 @@ use tokio::time::Instant;
 use super::incoming::Counters;
 use super::table::Row;
 use crate::access::Caller;
+use crate::billing::{Passed, usage_of};
 
 /// What is said in the log about a request that was passed through: one line, at its end. Nothing of
 /// what was asked or answered is in it.
@@ -16,6 +17,8 @@ pub(super) struct Record {
     upstream: String,
     model: String,
     counters: Arc<Counters>,
+    /// For the ledger, if it asks a model.
+    passed: Option<Passed>,
     started: Instant,
     status: u16,
     received: u64,
@@ -27,9 +30,9 @@ impl Record {
     pub(super) fn begin(
         row: &'static Row,
         caller: &Caller,
-        upstream: &str,
-        model: &str,
+        (upstream, model): (&str, &str),
         counters: Arc<Counters>,
+        passed: Option<Passed>,
     ) -> Self {
         Self {
             path: row.path,
@@ -37,6 +40,7 @@ impl Record {
             upstream: upstream.to_owned(),
             model: model.to_owned(),
             counters,
+            passed,
             started: Instant::now(),
             status: 0,
             received: 0,
@@ -49,6 +53,9 @@ impl Record {
     /// The upstream's status is known. Usage is looked for where an answer is text.
     pub(super) fn answered(&mut self, status: u16, is_text: bool) {
         self.status = status;
+        // What is refused costs nothing.
+        let passed = self.passed.take().filter(|_| (200..300).contains(&status));
+        self.passed = passed.map(Passed::begun);
         self.usage = self.usage.take().filter(|_| is_text);
     }
 
@@ -75,6 +82,9 @@ impl Record {
 impl Drop for Record {
     fn drop(&mut self) {
         let usage = self.usage.take().and_then(UsageFinder::usage);
+        if let Some(passed) = self.passed.take().filter(|_| self.status > 0) {
+            passed.used(&usage_of(usage.as_ref()));
+        }
         let usage = usage.map(|usage| usage.to_string()).unwrap_or_default();
         tracing::info!(
             path = self.path,
