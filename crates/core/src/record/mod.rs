@@ -9,6 +9,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::dialect::Handle;
+use crate::error::ErrorCode;
 use crate::event::{Event, Mode, Status, Surface, Usage};
 use crate::id::{ProjectId, Seq, UnixMillis};
 use crate::policy::recovery::OnCut;
@@ -232,6 +233,16 @@ pub struct End {
     pub release_claim: bool,
     /// When it ended.
     pub at: UnixMillis,
+}
+
+impl End {
+    /// Whether what was delivered is an answer with an end of its own: the provider's, or that of one
+    /// which was stopped as its budgets had nothing left.
+    pub fn is_answer(&self) -> bool {
+        self.status == Status::Completed
+            || (self.reason.as_deref() == Some(ErrorCode::BudgetExhausted.as_str())
+                && self.http_status.is_none())
+    }
 }
 
 /// Where a stream ends just now.

@@ -146,8 +146,7 @@ impl Books {
         let bill = error.into_inner();
         if ended_at.is_none() {
             let bills = self.bills.clone();
-            self.errands
-                .spawn(async move { bills.send(bill).await.ok() });
+            self.errand(async move { bills.send(bill).await.unwrap_or_default() });
         }
     }
 
@@ -208,17 +207,30 @@ impl Books {
 
     /// Gives a reserve back whose generation did not begin. What is not given back lapses.
     pub(super) fn give_back(&self, stream: StreamId) {
-        // The process may be about to end, and its runtime with it.
-        let Ok(runtime) = tokio::runtime::Handle::try_current() else {
-            return;
-        };
         let catalog = Arc::clone(&self.catalog);
-        let errand = async move {
+        self.errand(async move {
             if let Err(error) = catalog.release(stream).await {
                 tracing::debug!(%stream, %error, "a reserve is left to lapse");
             }
-        };
-        self.errands.spawn_on(errand, &runtime);
+        });
+    }
+
+    /// Gives a reserve back when all that ended before is settled, so that it counts until then.
+    pub(super) fn give_back_later(self: &Arc<Self>, stream: StreamId) {
+        let books = Arc::clone(self);
+        self.errand(async move {
+            timeout(limits::RESERVE_PATIENCE, books.settled())
+                .await
+                .ok();
+            books.catalog.release(stream).await.ok();
+        });
+    }
+
+    /// Does something that nobody waits for, but the end of the process.
+    pub(super) fn errand(&self, work: impl Future<Output = ()> + Send + 'static) {
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            self.errands.spawn_on(work, &runtime);
+        }
     }
 
     /// Follows which budgets there are.

@@ -5,6 +5,7 @@ use everstream_core::money::Money;
 use everstream_store::sql::values::Payer;
 
 use super::books::Books;
+use super::meter::Meter;
 
 /// A reserve in budgets. Dropped before its generation has begun, it is given back; after that it is
 /// renewed no more, and the settlement frees it.
@@ -24,6 +25,8 @@ enum State {
     Asked,
     /// Its generation runs.
     Begun,
+    /// It is held beside that of a generation that runs.
+    Further,
     /// Nothing is held.
     Nothing,
 }
@@ -66,6 +69,20 @@ impl Hold {
         self
     }
 
+    /// It is held for a generation that has another: it is renewed, and given back when what that
+    /// generation cost is settled.
+    #[must_use]
+    pub(super) fn further(mut self) -> Self {
+        self.state = State::Further;
+        self.books.keep(&self);
+        self
+    }
+
+    /// Watches an answer that has this reserve.
+    pub(super) fn meter(&self, lenient: bool) -> Meter {
+        Meter::new(&self.books, self, lenient)
+    }
+
     /// It was refused.
     pub(super) fn forget(mut self) {
         self.state = State::Nothing;
@@ -77,6 +94,10 @@ impl Drop for Hold {
         match self.state {
             State::Asked => self.books.give_back(self.stream),
             State::Begun => self.books.let_go(self.stream),
+            State::Further => {
+                self.books.let_go(self.stream);
+                self.books.give_back_later(self.stream);
+            }
             State::Nothing => {}
         }
     }

@@ -18,6 +18,7 @@ mod audit;
 mod books;
 mod covered;
 mod hold;
+mod meter;
 mod passed;
 mod quote;
 mod tab;
@@ -32,7 +33,6 @@ use everstream_core::error::{Error, ErrorCode};
 use everstream_core::event::Usage;
 use everstream_core::id::{StreamId, UnixMillis};
 use everstream_core::money::Money;
-use everstream_core::policy::bill::Charge;
 use everstream_core::policy::price::PriceTable;
 use everstream_core::record::{Accepted, End};
 use everstream_store::StreamLog;
@@ -46,6 +46,7 @@ use crate::clock::Clock;
 use crate::telemetry::billing::BillingMetrics;
 use books::{Asked, Books};
 pub use hold::Hold;
+pub use meter::Meter;
 pub use passed::{Passed, usage_of};
 pub use quote::{Order, Target};
 pub use tab::{Tab, account_of, payer_of};
@@ -227,9 +228,15 @@ impl Billing {
         }
     }
 
-    /// What a generation has cost so far.
-    pub fn so_far(&self, tab: &Tab, attempt: u32, usage: &Usage) -> Charge {
-        tab.bill.so_far(attempt, usage, &self.prices)
+    /// Watches the answer that has this reserve, if answers are to end with their budgets.
+    pub fn meter(&self, hold: &Hold) -> Option<Meter> {
+        let lenient = self.policy.when_unavailable == Otherwise::Allow;
+        self.policy.hard_stop.then(|| hold.meter(lenient))
+    }
+
+    /// What a generation has cost so far, with what its latest attempt has used.
+    pub fn so_far(&self, tab: &Tab, attempt: u32, usage: &Usage) -> Money {
+        tab.bill.so_far(attempt, usage, &self.prices).cost
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod attach;
 mod batch;
+mod costs;
 mod course;
 mod driver;
 mod hedge;
@@ -36,6 +37,7 @@ use crate::billing::{Billing, Hold, Order, Tab, account_of};
 use crate::clock::Clock;
 use crate::random;
 use crate::store_error;
+use costs::Costs;
 pub use course::Course;
 use driver::Driver;
 use live::{Attachment, Live};
@@ -256,8 +258,10 @@ impl Generator {
         let mut course = request.course;
         course.traceparent = request.traceparent;
         course.headers = request.headers;
-        let tab = tab.map(Box::new);
-        let driver = Driver::new(self.clone(), Arc::clone(live), lease, writer, course, tab);
+        let is_streamed = request.mode == Mode::Stream;
+        let hold = request.hold.as_ref().filter(|_| is_streamed);
+        let costs = Box::new(Costs::new(self, tab, hold));
+        let driver = Driver::new(self.clone(), Arc::clone(live), lease, writer, course, costs);
         let held = (request.slot, request.hold);
         self.tasks.spawn(async move {
             driver.run().await;
