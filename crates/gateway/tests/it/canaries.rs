@@ -330,8 +330,8 @@ fn says(command: &str, toml: &str, env: &[(&str, &str)]) -> (bool, String) {
     let dir = TempDir::new().unwrap();
     let file = dir.path().join("everstream.toml");
     let own = format!(
-        "listen = \"127.0.0.1:0\"\ndata_dir = {:?}\n",
-        dir.path().join("data")
+        "listen = \"127.0.0.1:0\"\ndata_dir = \"{}\"\n",
+        dir.path().join("data").display()
     );
     fs::write(&file, own + toml).unwrap();
     let Output {
