@@ -3,7 +3,7 @@
 #![no_main]
 
 use everstream_core::id::UnixMillis;
-use everstream_core::policy::budget::Money;
+use everstream_core::money::Money;
 use everstream_core::sign::http::{ClockWindow, ContentDigest, Presented, Request, Signer};
 use everstream_core::sign::jwt::{Jwks, Token};
 use libfuzzer_sys::fuzz_target;

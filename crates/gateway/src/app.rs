@@ -356,7 +356,7 @@ fn open_log(
         }
         Backend::Disk => {
             let dir = data_dir(config);
-            std::fs::create_dir_all(&dir)?;
+            secret_file::create_dir(&dir)?;
             let secret = secret_file::load_or_create(&dir.join("secret"))?;
             let config = SegmentConfig {
                 dir,
