@@ -260,6 +260,9 @@ pub const QUOTA_CAPACITY: u64 = 1 << 62;
 pub const SLOTS: u32 = 1_000_000;
 /// Most limits that one key has of its own.
 pub const KEY_BOUNDS: usize = 16;
+/// Most levels of limits that are kept in memory, some 40 MiB. Beyond, those are forgotten that are used
+/// least.
+pub const LIMIT_LEVELS: usize = 1 << 18;
 /// How long a slot is held without a sign of life of its stream: what a crash costs its key.
 pub const SLOT_LEASE: Duration = Duration::from_secs(30);
 /// Longest JSON Web Token: those of issuers that list a user's groups have some KiB.

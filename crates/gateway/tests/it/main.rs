@@ -69,6 +69,7 @@ mod responses_life;
 mod restart;
 mod resume;
 mod retry;
+mod scopes;
 mod secrets;
 mod smuggling;
 mod soak;
