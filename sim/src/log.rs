@@ -152,6 +152,10 @@ impl StreamLog for SimLog {
         self.log.scan(project, visit);
     }
 
+    fn scan_all(&self, visit: &mut dyn FnMut(&StreamInfo)) {
+        self.log.scan_all(visit);
+    }
+
     fn orphans(&self) -> LogFuture<'_, Vec<StreamId>> {
         Box::pin(async {
             let mut orphans = self.now(self.log.orphans()).await;

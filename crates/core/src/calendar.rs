@@ -64,9 +64,44 @@ pub const fn first_of(year: u64, month: u64) -> u64 {
     era * 146_097 + year * 365 + year / 4 - year / 100 + day - 719_468
 }
 
+/// The day that a text such as `2026-11-23` names, as days since 1970.
+pub fn day_of(text: &str) -> Option<u64> {
+    let digits = |text: &str| text.bytes().all(|b| b.is_ascii_digit());
+    let [year, month, day] = match text.split('-').collect::<Vec<_>>()[..] {
+        [year, month, day] if (year.len(), month.len(), day.len()) == (4, 2, 2) => {
+            [year, month, day]
+        }
+        _ => return None,
+    };
+    let number = |text: &str| digits(text).then(|| text.parse::<u64>().ok()).flatten();
+    let (year, month, day) = (number(year)?, number(month)?, number(day)?);
+    let known = year >= 1970 && (1..=12).contains(&month) && day > 0;
+    let days = known.then(|| first_of(year, month) + day - 1)?;
+    (date(days) == (year, month, day)).then_some(days)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_day_is_read_as_it_is_written() {
+        assert_eq!(day_of("1970-01-01"), Some(0));
+        assert_eq!(day_of("2024-02-29"), Some(19_782));
+        for wrong in [
+            "2023-02-29",
+            "2026-13-01",
+            "2026-00-01",
+            "2026-01-00",
+            "2026-1-01",
+            "1969-12-31",
+            "2026-01-01-",
+            "+026-01-01",
+            "",
+        ] {
+            assert_eq!(day_of(wrong), None, "{wrong}");
+        }
+    }
 
     #[test]
     fn days_have_their_dates() {

@@ -91,6 +91,8 @@ error_codes! {
     ResponseNotFound = "response_not_found", 404, Client, "invalid_request_error", free;
     /// `previous_response_id` names no response that can be gone on from.
     PreviousNotFound = "previous_response_not_found", 400, Client, "invalid_request_error", free;
+    /// No such organisation, project, key or budget.
+    NotFound = "not_found", 404, Client, "invalid_request_error", free;
     /// No such path.
     RouteNotFound = "route_not_found", 404, Client, "invalid_request_error", free;
     /// The path exists, the method does not.
@@ -99,10 +101,14 @@ error_codes! {
     RequestTimeout = "request_timeout", 408, Client, "invalid_request_error", free;
     /// The cursor is beyond the end of the log.
     CursorAhead = "cursor_ahead", 409, Gateway, "invalid_request_error", free;
+    /// There is one with this id already.
+    AlreadyExists = "already_exists", 409, Client, "invalid_request_error", free;
     /// The stream existed and is past retention.
     StreamGone = "stream_gone", 410, Client, "invalid_request_error", free;
     /// The request body is larger than the limit.
     BodyTooLarge = "body_too_large", 413, Client, "invalid_request_error", free;
+    /// What is asked for is well written, and cannot be done.
+    Unprocessable = "unprocessable", 422, Client, "invalid_request_error", free;
     /// The `Idempotency-Key` was used with another body.
     IdempotencyMismatch = "idempotency_mismatch", 422, Client, "invalid_request_error", free;
     /// The upstream said that it has had enough for a while, which is not over; nothing was sent.
@@ -135,9 +141,11 @@ error_codes! {
     /// The upstream is not asked just now: too much of what it was asked came to nothing, as much as
     /// may be is under way, or its key is not to be had; nothing was sent.
     UpstreamUnavailable = "upstream_unavailable", 503, Upstream, "server_error", free;
-    /// The key cannot be checked: the database of keys does not answer, or more signed requests arrive
-    /// than can be told from replays.
+    /// The key, token or signature cannot be checked: the database of keys, or the token's issuer, does not
+    /// answer, or more signed requests arrive than can be told from replays.
     AccessUnavailable = "access_unavailable", 503, Gateway, "server_error", free;
+    /// The database of keys, budgets and the ledger does not answer, or there is none.
+    CatalogUnavailable = "catalog_unavailable", 503, Gateway, "server_error", free;
     /// No new requests are taken: the process is about to end.
     Draining = "draining", 503, Gateway, "server_error", free;
     /// Too much runs already, and the queue is full, or the request waited in it for as long as it may;

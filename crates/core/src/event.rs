@@ -1,6 +1,7 @@
 //! What a stream is made of: events, and the words for its state.
 
 use bytes::Bytes;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::dialect::ProviderDialect;
@@ -30,7 +31,7 @@ impl Event {
 }
 
 /// The API a stream was opened through; it decides the dialect of the stream's events.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Surface {
     /// `POST /v1/chat/completions`
@@ -77,7 +78,7 @@ impl Surface {
 }
 
 /// What the upstream was asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Mode {
     /// Server-sent events; each becomes an event of the stream.
@@ -88,7 +89,7 @@ pub enum Mode {
 }
 
 /// The state of a generation. Exactly one of the last four is final.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Status {
     /// Accepted, no upstream called yet.
@@ -127,7 +128,7 @@ impl Status {
 /// Tokens used, as the provider counted them, or an estimate that says so. The details are parts of
 /// the two totals, whatever a provider includes in its own: Anthropic's `input_tokens`, for one,
 /// leaves out what was read from or written to its cache.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Usage {
     /// Prompt tokens, cached ones included.
     pub input_tokens: u64,
@@ -185,7 +186,7 @@ fn is_zero(n: &u64) -> bool {
 }
 
 /// A stream as the list and the head of a page show it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct StreamInfo {
     /// The stream.
     pub id: StreamId,

@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Crockford's alphabet, lower case: no `i`, `l`, `o`, `u`.
@@ -15,7 +16,8 @@ const NODE_BITS: u32 = 10;
 ///
 /// The top 10 bits name the node that opened the stream, the rest is random; nothing in it tells
 /// the time. It travels in `Last-Event-ID`, where a browser forbids most punctuation.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, JsonSchema)]
+#[schemars(with = "String", inline)]
 pub struct StreamId(u64);
 
 impl StreamId {
@@ -101,9 +103,21 @@ impl<'de> Deserialize<'de> for StreamId {
 
 /// The number of an event in its stream: 1, 2, 3 ... without holes. Zero is before the first.
 #[derive(
-    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Serialize,
+    Deserialize,
+    JsonSchema,
 )]
 #[serde(transparent)]
+#[schemars(inline)]
 pub struct Seq(u64);
 
 impl Seq {
@@ -168,8 +182,9 @@ impl Epoch {
 }
 
 /// The project that owns a stream: 1 to 64 characters of `A-Z a-z 0-9 . _ -`.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, JsonSchema)]
 #[serde(transparent)]
+#[schemars(inline)]
 pub struct ProjectId(Arc<str>);
 
 impl ProjectId {
@@ -220,9 +235,21 @@ pub struct IdError(&'static str);
 
 /// Milliseconds since 1970-01-01T00:00:00Z, without leap seconds.
 #[derive(
-    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Serialize,
+    Deserialize,
+    JsonSchema,
 )]
 #[serde(transparent)]
+#[schemars(inline)]
 pub struct UnixMillis(pub u64);
 
 impl UnixMillis {

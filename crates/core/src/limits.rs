@@ -262,6 +262,13 @@ pub const QUOTA_WINDOW: Duration = Duration::from_hours(31 * 24);
 /// Largest product of a quota and its window in milliseconds: its level fits 64 bits with room for
 /// what requests use beyond their reserve.
 pub const QUOTA_CAPACITY: u64 = 1 << 62;
+/// Most streams at once that a limit may allow.
+pub const SLOTS: u32 = 1_000_000;
+/// Most limits that one key has of its own.
+pub const KEY_BOUNDS: usize = 16;
+/// Most levels of limits that are kept in memory, some 40 MiB. Beyond, those are forgotten that are used
+/// least.
+pub const LIMIT_LEVELS: usize = 1 << 18;
 /// How long a slot is held without a sign of life of its stream: what a crash costs its key.
 pub const SLOT_LEASE: Duration = Duration::from_secs(30);
 /// Longest JSON Web Token: those of issuers that list a user's groups have some KiB.
@@ -270,6 +277,22 @@ pub const JWT_BYTES: usize = 16 << 10;
 pub const JWKS_BYTES: usize = 256 << 10;
 /// See [`JWKS_BYTES`].
 pub const JWKS_KEYS: usize = 64;
+/// How far an issuer's clock may be from ours: as good as all machines are nearer.
+pub const JWT_LEEWAY: Duration = Duration::from_mins(1);
+/// Tokens that were found good and are remembered until their end: the most in use at a time.
+pub const JWT_CACHE: usize = 10_000;
+/// How often an issuer's keys are fetched anew where it does not say.
+pub const JWKS_REFRESH: Duration = Duration::from_mins(10);
+/// How often at most, whatever it says.
+pub const JWKS_REFRESH_LEAST: Duration = Duration::from_mins(1);
+/// How often at least: how long a key may be used that its issuer has withdrawn.
+pub const JWKS_REFRESH_MOST: Duration = Duration::from_hours(1);
+/// How long an issuer's keys are used while it is gone.
+pub const JWKS_STALE: Duration = Duration::from_hours(24);
+/// How long an issuer may take to answer.
+pub const JWKS_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a token with an unknown key waits for newer keys.
+pub const JWKS_PATIENCE: Duration = Duration::from_secs(2);
 /// Operations that may wait for the thread of an embedded database; beyond, they are refused.
 pub const CATALOG_QUEUE: usize = 256;
 /// How long an operation on the database may take, the wait for a connection included.
@@ -335,3 +358,16 @@ pub const KEY_RETRY: Duration = Duration::from_secs(5);
 pub const SHADOWS: usize = 16;
 /// The longest time for the answer to a copy of a request.
 pub const SHADOW_TIMEOUT: Duration = Duration::from_mins(10);
+/// Body of a request to the listener for operators.
+pub const ADMIN_BODY_BYTES: usize = 64 << 10;
+/// Entries of a page for operators: unless they say otherwise, and at most.
+pub const ADMIN_PAGE: usize = 50;
+/// See [`ADMIN_PAGE`].
+pub const ADMIN_PAGE_MAX: usize = 500;
+/// How long a key's secret is good beside the one that replaces it: unless the operator says
+/// otherwise, and at most.
+pub const ROTATION_OVERLAP: Duration = Duration::from_hours(24);
+/// See [`ROTATION_OVERLAP`].
+pub const ROTATION_OVERLAP_MAX: Duration = Duration::from_hours(90 * 24);
+/// Names, or limits, of one kind that a key may have.
+pub const SCOPE_NAMES: usize = 100;

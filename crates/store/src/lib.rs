@@ -14,6 +14,7 @@ use everstream_core::record::{Accepted, Claim, Digest, End, Misfit, Record, Tail
 mod admit;
 pub mod config;
 pub mod conformance;
+pub mod counters;
 pub mod disk;
 mod graves;
 mod ids;
@@ -91,6 +92,9 @@ pub trait StreamLog: Send + Sync + 'static {
 
     /// Calls `visit` for every stream of `project`, in no order. Cheap for each stream, no I/O.
     fn scan(&self, project: &ProjectId, visit: &mut dyn FnMut(&StreamInfo));
+
+    /// Calls `visit` for every stream, whoever owns it, in no order.
+    fn scan_all(&self, visit: &mut dyn FnMut(&StreamInfo));
 
     /// Streams without a terminal record whose writer is dead: what a recovery has to resolve.
     fn orphans(&self) -> LogFuture<'_, Vec<StreamId>>;

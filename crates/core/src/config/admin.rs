@@ -7,7 +7,7 @@ use super::kinds::text;
 use super::mistake::Fault;
 use super::read::Reader;
 use super::spec::Scalar;
-use super::{Config, values};
+use super::{AdminConfig, Config, TlsConfig, values};
 
 /// Where operators connect to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,8 +47,33 @@ pub(super) fn listen() -> Scalar<AdminListen> {
     })
 }
 
-/// Operators have an address and a key of their own.
+impl Config {
+    /// What the listener for operators speaks TLS with; `None` if it speaks in the clear. Operators are
+    /// known by their keys, so they are asked for no certificates.
+    pub fn admin_tls(&self) -> Option<TlsConfig> {
+        let listen = self.admin.listen.address()?;
+        let is_wanted = self.admin.tls.unwrap_or_else(|| is_public(listen));
+        (is_wanted && self.tls.certificate.is_some()).then(|| TlsConfig {
+            client_ca: None,
+            ..self.tls.clone()
+        })
+    }
+}
+
+impl AdminConfig {
+    /// Whether anybody has a key: nobody is let in without one then.
+    pub fn has_keys(&self) -> bool {
+        self.key.is_some() || !self.operators.is_empty()
+    }
+}
+
+fn is_public(listen: SocketAddr) -> bool {
+    !listen.ip().to_canonical().is_loopback()
+}
+
+/// Operators have an address and keys of their own.
 pub(super) fn check(config: &Config, reader: &mut Reader<'_>) {
+    keys(config, reader);
     let Some(listen) = config.admin.listen.address() else {
         return;
     };
@@ -58,18 +83,52 @@ pub(super) fn check(config: &Config, reader: &mut Reader<'_>) {
             .hint("choose another port, or `off`");
         reader.note_at("admin.listen", fault);
     }
-    let Some(key) = &config.admin.key else {
-        let public = !listen.ip().to_canonical().is_loopback();
-        if public && !doubtful && !reader.doubtful("admin.key") {
-            let problem = "this address can be reached from other machines, and there is no key";
-            let fault = Fault::from(problem)
-                .hint("set `key` in `[admin]` or EVERSTREAM_ADMIN_KEY, or listen on 127.0.0.1");
-            reader.note_at("admin.listen", fault);
-        }
+    let is_doubtful = |reader: &Reader<'_>, field| doubtful || reader.doubtful(field);
+    if !config.admin.has_keys() && is_public(listen) && !is_doubtful(reader, "admin.key") {
+        let problem = "this address can be reached from other machines, and there is no key";
+        let fault = Fault::from(problem)
+            .hint("set `key` in `[admin]` or EVERSTREAM_ADMIN_KEY, or listen on 127.0.0.1");
+        reader.note_at("admin.listen", fault);
+    }
+    tls(config, listen, doubtful, reader);
+}
+
+fn tls(config: &Config, listen: SocketAddr, doubtful: bool, reader: &mut Reader<'_>) {
+    if config.tls.certificate.is_some() || reader.doubtful("tls.certificate") {
         return;
-    };
-    let hash = values::key_hash(key.expose());
-    if config.keys.iter().any(|client| client.hash == hash) {
-        reader.note_at("admin.key", "this is the key of a client".into());
+    }
+    if config.admin.tls == Some(true) {
+        let fault = Fault::from("there is no certificate").hint("configure `[tls]`");
+        reader.note_at("admin.tls", fault);
+    }
+    let is_unsaid = config.admin.tls.is_none() && !reader.doubtful("admin.tls");
+    if is_public(listen) && is_unsaid && !doubtful {
+        let problem = "this address can be reached from other machines, which could read keys on \
+                       the way: there is no TLS";
+        let fault = Fault::from(problem)
+            .hint("configure `[tls]`, or set `tls = false` in `[admin]` if a proxy speaks it");
+        reader.note_at("admin.listen", fault);
+    }
+}
+
+/// No key is that of two, as it would not tell whose it is.
+fn keys(config: &Config, reader: &mut Reader<'_>) {
+    let operators = config.admin.operators.iter().enumerate();
+    let operators = operators.map(|(n, one)| (format!("admin.operators[{n}].key"), &one.key));
+    let own = config.admin.key.iter();
+    let own = own.map(|key| ("admin.key".to_owned(), key));
+    let mut seen = Vec::new();
+    for (field, key) in own.chain(operators) {
+        let hash = values::key_hash(key.expose());
+        if config.keys.iter().any(|client| client.hash == hash) {
+            reader.note_at(&field, "this is the key of a client".into());
+        }
+        // The command line of an operator has its key in EVERSTREAM_ADMIN_KEY, which is `admin.key`.
+        if field != "admin.key" {
+            if seen.contains(&hash) {
+                reader.note_at(&field, "this is the key of another operator".into());
+            }
+            seen.push(hash);
+        }
     }
 }

@@ -10,6 +10,7 @@ mod check;
 mod describe;
 mod env;
 mod expand;
+mod jwt;
 mod kinds;
 mod mistake;
 mod read;
@@ -35,6 +36,7 @@ use spec::{list, map, section, sections};
 
 pub use admin::AdminListen;
 pub use env::Env;
+pub use jwt::{JwksSource, JwtIssuerConfig, TokenProject};
 pub use mistake::{ConfigErrors, Mistake, Place};
 pub use reference::{example, json_schema, markdown};
 pub use routes::{DeploymentConfig, RouteConfig};
@@ -122,6 +124,9 @@ settings! {
         /// `EVERSTREAM_API_KEYS`, separated by commas, each with a project of its own. Without any,
         /// the gateway is open to all programs on this machine, and to nobody else.
         keys: Vec<KeyConfig> = sections();
+        /// Issuers of JSON Web Tokens, which clients send in place of keys (docs/security.md). With
+        /// one, nobody is let in without a key or a token.
+        jwt_issuers: Vec<JwtIssuerConfig> = sections();
     }
 }
 
@@ -157,19 +162,48 @@ choices! {
 }
 
 settings! {
-    /// `[admin]`: the listener for operators: the state of the upstreams, and metrics.
+    /// `[admin]`: the listener for operators: keys, budgets, usage, the state of the upstreams,
+    /// metrics.
     pub struct AdminConfig {
-        /// Its address, or `off`. Clients have nothing to look for there. Beyond loopback, a key is
-        /// required. If the usual address is taken, the gateway runs without this listener.
+        /// Its address, or `off`. Clients have nothing to look for there. Beyond loopback, a key and
+        /// TLS are required. If the usual address is taken, the gateway runs without this listener.
         listen: AdminListen = admin::listen()
             .or(AdminListen::USUAL)
             .variable("EVERSTREAM_ADMIN_LISTEN");
-        /// The key that operators show, as `Authorization: Bearer`; no key of a client is one.
-        /// Without it, every program on this machine may use the listener.
+        /// The key that operators show, as `Authorization: Bearer`; no key of a client is one. Who
+        /// shows it is `operator` in the audit log. Without it and without `[[admin.operators]]`,
+        /// every program on this machine may use the listener.
         key: Option<Secret> = values::secret()
             .example("${EVERSTREAM_ADMIN_KEY}")
             .variable("EVERSTREAM_ADMIN_KEY")
             .optional();
+        /// Whether TLS is spoken, with the certificate of `[tls]`. If absent, beyond loopback, where it
+        /// is needed; there, `false` says that a proxy in front speaks it.
+        tls: Option<bool> = flag().example(true).optional();
+        /// Operators with names, which stand in the audit log, and keys of their own.
+        operators: Vec<OperatorConfig> = sections();
+    }
+}
+
+settings! {
+    /// `[[admin.operators]]`: an operator.
+    pub struct OperatorConfig {
+        /// The name, as the audit log has it.
+        name: String = values::name().example("alice").unique();
+        /// The key.
+        key: Secret = values::secret().example("${ALICE_ADMIN_KEY}");
+        /// What it is good for: `write` for all, `read` for looking.
+        role: OperatorRole = choice().or(OperatorRole::Write);
+    }
+}
+
+choices! {
+    /// What an operator may do.
+    pub enum OperatorRole {
+        /// Look.
+        Read = "read",
+        /// Look and change.
+        Write = "write",
     }
 }
 
@@ -560,6 +594,7 @@ impl Config {
             check::check(config, &mut reader);
             admin::check(config, &mut reader);
             routes::check(config, &mut reader);
+            jwt::check(config, &mut reader);
             aws::check(config, &mut reader);
         }
         reader.finish(config)

@@ -72,6 +72,9 @@ pub fn markdown() -> String {
                 let variables = section_variables(field.name);
                 let title = format!("`[{}]`", field.name);
                 rows(&mut page, &title, Some(field), inner, Some(&variables));
+                for (path, field, inner) in nested(field.name, inner) {
+                    entries(&mut page, &path, field, inner);
+                }
             }
             Form::Sections(inner) => entries(&mut page, field.name, field, inner),
             Form::Scalar(_) | Form::List | Form::Map => {}
@@ -104,7 +107,7 @@ fn entries(page: &mut String, path: &str, field: &Field, inner: &[Field]) {
     }
 }
 
-/// The lists of sections in the sections of a list.
+/// The lists of sections in sections.
 fn nested<'f>(
     path: &str,
     fields: &'f [Field],

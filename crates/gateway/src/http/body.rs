@@ -24,6 +24,12 @@ pub(super) async fn read_small_body(body: Body, limits: &LimitsConfig) -> Result
     read(body, most, limits.request_read_timeout).await
 }
 
+/// Reads the whole body of an operator's request.
+pub(super) async fn read_admin_body(body: Body, limits: &LimitsConfig) -> Result<Bytes, Error> {
+    let most = ("the limit of this path, ", limits::ADMIN_BODY_BYTES);
+    read(body, most, limits.request_read_timeout).await
+}
+
 async fn read(
     mut body: Body,
     (name, most): (&str, usize),

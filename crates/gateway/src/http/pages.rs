@@ -29,7 +29,7 @@ pub(super) fn check(app: &App, request: &Request) -> Result<(), Error> {
 /// The same for the listener of operators, which is for no pages but those of this machine.
 pub(super) fn check_admin(app: &App, request: &Request) -> Result<(), Error> {
     let admin = &app.config.admin;
-    if admin.key.is_some() {
+    if admin.has_keys() {
         return Ok(());
     }
     let address = admin.listen.address().unwrap_or(app.config.listen);

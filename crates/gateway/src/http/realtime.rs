@@ -17,12 +17,14 @@ use axum::response::{IntoResponse, Response};
 use everstream_core::dialect::{ClientDialect, hide};
 use everstream_core::error::{Error, ErrorCode};
 use everstream_core::limits;
+use everstream_core::policy::scope::Api;
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, header};
 
 use super::error::{Shape, from_event};
 use super::relay::{by_model, by_name};
 use super::respond::{About, name_upstream};
+use crate::access::Caller;
 use crate::app::App;
 use crate::upstream::{Route, Socket, SocketError, Upstream};
 use session::Session;
@@ -60,11 +62,12 @@ impl From<Error> for Refusal {
 
 async fn try_open(app: &Arc<App>, parts: &Parts, upgrade: Upgrade) -> Result<Response, Refusal> {
     let caller = app.access.authenticate(&with_key(parts)).await?;
+    caller.may_use(Api::Realtime)?;
     let upgrade = upgrade.map_err(|rejection| {
         let message = format!("This path speaks WebSocket: {}.", rejection.body_text());
         Error::new(ErrorCode::InvalidValue, message)
     })?;
-    let (upstream, model, target) = destination(app, parts)?;
+    let (upstream, model, target) = destination(app, &caller, parts)?;
     app.lifecycle.admit()?;
     let socket = connect(&upstream, parts, &target).await?;
     let tally = Tally::new(caller.project.to_string(), upstream.name(), model);
@@ -99,7 +102,11 @@ fn protocols(headers: &HeaderMap) -> impl Iterator<Item = &str> {
 }
 
 /// Who is called, with which model, and where.
-fn destination(app: &App, parts: &Parts) -> Result<(Arc<Upstream>, String, String), Error> {
+fn destination(
+    app: &App,
+    caller: &Caller,
+    parts: &Parts,
+) -> Result<(Arc<Upstream>, String, String), Error> {
     let query = Query::<Vec<(String, String)>>::try_from_uri(&parts.uri);
     let Query(mut pairs) = query.map_err(|rejection| {
         let message = format!(
@@ -109,7 +116,13 @@ fn destination(app: &App, parts: &Parts) -> Result<(Arc<Upstream>, String, Strin
         Error::new(ErrorCode::InvalidValue, message)
     })?;
     pairs.retain(|(name, _)| name != "upstream");
-    let named = pairs.iter_mut().find(|(name, _)| name == "model");
+    let mut named = pairs.iter_mut().filter(|(name, _)| name == "model");
+    let (named, twice) = (named.next(), named.next().is_some());
+    if twice {
+        let message = "The query names `model` twice.";
+        return Err(Error::new(ErrorCode::InvalidValue, message).param("model"));
+    }
+    caller.may_ask(named.as_ref().map(|(_, name)| name.as_str()))?;
     // A session that transcribes has none.
     let (upstream, model) = match named {
         Some((_, name)) => {

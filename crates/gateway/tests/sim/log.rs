@@ -279,6 +279,10 @@ impl StreamLog for SimLog {
         self.log.scan(project, visit);
     }
 
+    fn scan_all(&self, visit: &mut dyn FnMut(&StreamInfo)) {
+        self.log.scan_all(visit);
+    }
+
     /// In the order of the simulation's numbers: the log's own order is its hash table's.
     fn orphans(&self) -> LogFuture<'_, Vec<StreamId>> {
         Box::pin(async move {

@@ -287,6 +287,10 @@ pub(super) async fn what_is_known(backend: &dyn Backend) {
     log.scan(&project("other"), &mut |info| {
         panic!("{info:?} is another's")
     });
+    let mut all = Vec::new();
+    log.scan_all(&mut |info| all.push(info.id));
+    all.sort();
+    assert_eq!(all, [id(1), id(2)]);
     let audit = log.audit(id(1)).await.expect("an audit");
     let expected = [
         Record::Accepted(accepted(None)),

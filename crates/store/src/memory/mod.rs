@@ -220,6 +220,15 @@ impl MemoryLog {
         }
     }
 
+    /// The streams of a project, or of all.
+    fn infos(&self, project: Option<&ProjectId>) -> Vec<StreamInfo> {
+        let state = self.lock();
+        let is_meant =
+            |stream: &Stream| project.is_none_or(|project| stream.accepted.project == *project);
+        let meant = state.streams.iter().filter(|(_, stream)| is_meant(stream));
+        meant.map(|(id, stream)| stream.info(id)).collect()
+    }
+
     fn delete_now(&self, id: StreamId) -> Result<(), LogError> {
         let now = (self.clock)();
         let mut state = self.open()?;
@@ -329,14 +338,11 @@ impl StreamLog for MemoryLog {
     }
 
     fn scan(&self, project: &ProjectId, visit: &mut dyn FnMut(&StreamInfo)) {
-        let infos: Vec<_> = self
-            .lock()
-            .streams
-            .iter()
-            .filter(|(_, stream)| stream.accepted.project == *project)
-            .map(|(id, stream)| stream.info(id))
-            .collect();
-        infos.iter().for_each(visit);
+        self.infos(Some(project)).iter().for_each(visit);
+    }
+
+    fn scan_all(&self, visit: &mut dyn FnMut(&StreamInfo)) {
+        self.infos(None).iter().for_each(visit);
     }
 
     fn orphans(&self) -> LogFuture<'_, Vec<StreamId>> {

@@ -91,7 +91,8 @@ impl Shared {
         Ok(found.into_iter().rev().flatten().collect())
     }
 
-    pub(super) fn visit(&self, project: &ProjectId, visit: &mut dyn FnMut(&StreamInfo)) {
+    /// Those of a project, or of all.
+    pub(super) fn visit(&self, project: Option<&ProjectId>, visit: &mut dyn FnMut(&StreamInfo)) {
         if self.check_open().is_err() {
             return;
         }
@@ -103,7 +104,7 @@ impl Shared {
             let infos: Vec<_> = {
                 let index = lock(&self.index);
                 let entries = ids.iter().filter_map(|id| Some((*id, index.get(*id)?)));
-                let own = entries.filter(|(_, entry)| entry.is_of(project));
+                let own = entries.filter(|(_, entry)| project.is_none_or(|one| entry.is_of(one)));
                 own.filter_map(|(id, entry)| entry.info(id)).collect()
             };
             infos.iter().for_each(&mut *visit);

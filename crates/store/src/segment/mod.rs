@@ -284,7 +284,11 @@ impl StreamLog for SegmentLog {
     }
 
     fn scan(&self, project: &ProjectId, visit: &mut dyn FnMut(&StreamInfo)) {
-        self.shared.visit(project, visit);
+        self.shared.visit(Some(project), visit);
+    }
+
+    fn scan_all(&self, visit: &mut dyn FnMut(&StreamInfo)) {
+        self.shared.visit(None, visit);
     }
 
     fn orphans(&self) -> LogFuture<'_, Vec<StreamId>> {

@@ -12,6 +12,7 @@ use super::values::{
     LedgerEntry, NewKey, Organisation, OrganisationId, Payer, Project, ReserveRequest, Reserved,
     Scopes, SecretHash, Settlement, UsageQuery, UsageRow,
 };
+use crate::counters::Counters;
 
 /// A future of the catalogue's; boxed, so that a backend can be chosen at run time.
 pub type CatalogFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, CatalogError>> + Send + 'a>>;
@@ -91,6 +92,9 @@ pub trait Catalog: NonceStore {
         after: Option<&'a ProjectId>,
         limit: usize,
     ) -> CatalogFuture<'a, Vec<Project>>;
+
+    /// A project; `suspended` is also true if its organisation is. `None` if there never was one.
+    fn project<'a>(&'a self, id: &'a ProjectId) -> CatalogFuture<'a, Option<Project>>;
 
     /// Makes a key with its first secret. [`CatalogError::Exists`] if the id is taken.
     fn create_key<'a>(&'a self, by: &'a Actor, key: &'a NewKey) -> CatalogFuture<'a, ApiKey>;
@@ -208,6 +212,10 @@ pub trait Catalog: NonceStore {
 
     /// Forgets the changes before `before`, but the newest one: who comes later finds a gap.
     fn prune_changes(&self, before: UnixMillis) -> CatalogFuture<'_, u64>;
+
+    /// What is used of limits by all processes on this database together; `None` if it is made for one
+    /// process alone.
+    fn counters(&self) -> Option<&dyn Counters>;
 
     /// Waits until there may be changes that this process has not asked for. A hint: it may come
     /// for nothing, and comes within [`CATALOG_POLL`](everstream_core::limits::CATALOG_POLL) in

@@ -22,6 +22,11 @@ const MIGRATIONS: &[Migration] = &[
         postgres: include_str!("migrations/postgres/0001_control.sql"),
     },
     Migration {
+        name: "limits",
+        sqlite: include_str!("migrations/sqlite/0002_limits.sql"),
+        postgres: include_str!("migrations/postgres/0002_limits.sql"),
+    },
+    Migration {
         name: "nonces",
         sqlite: include_str!("migrations/sqlite/0003_nonces.sql"),
         postgres: include_str!("migrations/postgres/0003_nonces.sql"),

@@ -1,6 +1,7 @@
 //! Limits: how many requests and tokens in a time ([`rate`]), and how many at once ([`slots`]);
-//! what clients are told of them ([`fields`]).
+//! how they are written ([`bound`]), and what clients are told of them ([`fields`]).
 
+pub mod bound;
 pub mod fields;
 pub mod rate;
 pub mod slots;

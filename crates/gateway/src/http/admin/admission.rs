@@ -1,43 +1,48 @@
 //! Who is let in, as operators see it.
 
-use std::sync::Arc;
-
-use axum::Json;
-use axum::extract::State;
-use axum::response::{IntoResponse, Response};
+use everstream_core::error::Error;
 use everstream_core::policy::overload::{EntranceSight, Shed};
+use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::app::App;
+use super::answer::Shown;
+use super::route::Ask;
 
-#[derive(Serialize)]
-struct Page {
+/// Who is let in, and who is not.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Admission {
+    /// Generations that were let in and are not over.
     running: u32,
+    /// How many may be; null for as many as come.
     max_concurrency: Option<u32>,
+    /// Requests that wait.
     waiting: usize,
+    /// How many were refused since the start.
     refused: Refused,
 }
 
-#[derive(Serialize)]
+/// Requests that were not let in, by the reason.
+#[derive(Serialize, JsonSchema)]
 struct Refused {
+    /// As their project has its share of the queue.
     share: u64,
+    /// As the queue is full.
     full: u64,
+    /// As they waited for too long.
     late: u64,
 }
 
-/// `GET /admin/admission`
-pub(super) async fn show(State(app): State<Arc<App>>) -> Response {
+pub(super) async fn show(ask: Ask) -> Result<Shown<Admission>, Error> {
     let EntranceSight {
         most: max_concurrency,
         running,
         waiting,
         shed: Shed { share, full, late },
-    } = app.admission.sight();
-    Json(Page {
+    } = ask.app().admission.sight();
+    Ok(Shown(Admission {
         running,
         max_concurrency,
         waiting,
         refused: Refused { share, full, late },
-    })
-    .into_response()
+    }))
 }

@@ -19,8 +19,10 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
+use schemars::{SchemaGenerator, json_schema};
 
-use super::failure;
+use super::answer::{Answer, Media};
+use super::route::Ask;
 use crate::app::App;
 use crate::generate::live::Live;
 use crate::telemetry::metrics::DeploymentLabels;
@@ -40,15 +42,32 @@ impl Metrics {
         Self(registry)
     }
 
-    pub(super) fn show(&self) -> Response {
+    fn text(&self) -> Result<Exposition, Error> {
         let mut text = String::new();
-        match encode(&mut text, &self.0) {
-            Ok(()) => ([(header::CONTENT_TYPE, MEDIA_TYPE)], text).into_response(),
-            Err(fmt::Error) => failure(Error::new(
-                ErrorCode::Internal,
-                "The metrics could not be written.",
-            )),
-        }
+        let written = encode(&mut text, &self.0);
+        written.map_err(|fmt::Error| {
+            Error::new(ErrorCode::Internal, "The metrics could not be written.")
+        })?;
+        Ok(Exposition(text))
+    }
+}
+
+pub(super) async fn show(ask: Ask) -> Result<Exposition, Error> {
+    ask.desk().metrics.text()
+}
+
+/// The metrics as text.
+pub(super) struct Exposition(String);
+
+impl Answer for Exposition {
+    const STATUS: u16 = 200;
+
+    fn media(_: &mut SchemaGenerator) -> Vec<Media> {
+        vec![(MEDIA_TYPE, json_schema!({"type": "string"}))]
+    }
+
+    fn response(self) -> Response {
+        ([(header::CONTENT_TYPE, MEDIA_TYPE)], self.0).into_response()
     }
 }
 

@@ -1,22 +1,33 @@
 //! The listener for operators: its own address, its own key, and nothing of clients.
 
 mod admission;
+mod answer;
+mod audit;
+mod budgets;
+mod csv;
+mod keys;
 mod metrics;
+mod openapi;
+mod operator;
+mod read;
+mod route;
+mod streams;
+mod table;
+mod tenants;
 mod upstreams;
+mod usage;
 
 use std::convert::Infallible;
 use std::sync::Arc;
 
-use aws_lc_rs::constant_time::verify_slices_are_equal;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
-use everstream_core::config::key_hash;
-use everstream_core::error::{Error, ErrorCode};
-use http::{HeaderMap, HeaderName, HeaderValue, Version, header};
+use axum::routing::{MethodFilter, on};
+use everstream_core::error::Error;
+use http::{HeaderName, HeaderValue, Version, header};
 use hyper::body::Incoming;
 use hyper::service::Service;
 use hyper_util::service::TowerToHyperService;
@@ -24,24 +35,47 @@ use tower::ServiceExt as _;
 
 use super::error::Shape;
 use super::{no_route, pages, shielded, wrong_method};
-use crate::access;
 use crate::app::App;
 use metrics::Metrics;
+pub use openapi::document as openapi;
+use operator::Operators;
+use route::Route;
+
+/// What requests of operators need.
+struct Desk {
+    app: Arc<App>,
+    operators: Operators,
+    metrics: Metrics,
+    has_tls: bool,
+}
 
 /// All that operators can ask.
 pub fn router(app: Arc<App>) -> Router {
-    let metrics = Arc::new(Metrics::new(&app));
-    let show = move || std::future::ready(metrics.show());
-    let router = Router::new()
-        .route("/admin/admission", get(admission::show))
-        .route("/admin/upstreams", get(upstreams::list))
-        .route("/admin/upstreams/{name}/drain", post(upstreams::drain))
-        .route("/admin/upstreams/{name}/undrain", post(upstreams::undrain))
-        .route("/metrics", get(show))
+    let desk = Arc::new(Desk {
+        operators: Operators::new(&app.config.admin),
+        metrics: Metrics::new(&app),
+        has_tls: app.config.admin_tls().is_some(),
+        app,
+    });
+    let mut router = Router::new();
+    for route in table::routes() {
+        let (path, route) = (route.path, Arc::new(route));
+        let filter = MethodFilter::try_from(route.method.clone()).unwrap_or(MethodFilter::TRACE);
+        let answer = move |State(desk): State<Arc<Desk>>, request: Request| async move {
+            answer(desk, &route, request).await
+        };
+        router = router.route(path, on(filter, answer));
+    }
+    let router = router
         .fallback(no_route)
         .method_not_allowed_fallback(wrong_method)
-        .layer(from_fn_with_state(Arc::clone(&app), guard));
-    shielded(router.with_state(app))
+        .layer(from_fn_with_state(Arc::clone(&desk), guard));
+    shielded(router.with_state(desk))
+}
+
+async fn answer(desk: Arc<Desk>, route: &Route, request: Request) -> Response {
+    let answered = route.answer(desk, request).await;
+    answered.unwrap_or_else(failure)
 }
 
 /// The router as [`server::serve`](crate::server::serve) takes it.
@@ -73,34 +107,27 @@ const HEADERS: [(HeaderName, HeaderValue); 4] = [
 ];
 
 /// Lets operators in, and nobody else.
-async fn guard(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
+async fn guard(State(desk): State<Arc<Desk>>, mut request: Request, next: Next) -> Response {
     let version = request.version();
-    let allowed =
-        pages::check_admin(&app, &request).and_then(|()| authenticate(&app, request.headers()));
+    let allowed = pages::check_admin(&desk.app, &request);
+    let allowed = allowed.and_then(|()| desk.operators.known(request.headers()));
     let mut response = match allowed {
-        Ok(()) => next.run(request).await,
+        Ok(operator) => {
+            request.extensions_mut().insert(operator);
+            next.run(request).await
+        }
         Err(error) => failure(error),
     };
     let headers = response.headers_mut();
     headers.extend(HEADERS);
-    if app.lifecycle.is_leaving() && version < Version::HTTP_2 {
+    if desk.has_tls {
+        let year = HeaderValue::from_static("max-age=31536000");
+        headers.insert(header::STRICT_TRANSPORT_SECURITY, year);
+    }
+    if desk.app.lifecycle.is_leaving() && version < Version::HTTP_2 {
         headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     response
-}
-
-fn authenticate(app: &App, headers: &HeaderMap) -> Result<(), Error> {
-    let Some(key) = &app.config.admin.key else {
-        return Ok(());
-    };
-    // Of hashes, so that the time tells nothing of the length either.
-    let [expected, presented] = [key.expose(), access::bearer(headers).unwrap_or_default()];
-    let [expected, presented] = [key_hash(expected), key_hash(presented)];
-    verify_slices_are_equal(&expected.0, &presented.0).map_err(|_| {
-        let message = "This listener wants the operators' key, as `Authorization: Bearer <key>`: \
-                       `key` in `[admin]`. Keys of clients are none.";
-        Error::new(ErrorCode::Unauthorized, message)
-    })
 }
 
 fn failure(error: Error) -> Response {

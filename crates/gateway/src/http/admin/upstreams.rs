@@ -1,28 +1,27 @@
 //! The upstreams, as operators see and steer them.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
-use axum::Json;
-use axum::extract::{Path, Query, State};
-use axum::response::{IntoResponse, Response};
 use everstream_core::error::{Error, ErrorCode};
 use everstream_core::id::UnixMillis;
 use everstream_core::policy::attempt::FailureKind;
 use everstream_core::policy::deployment::{Closed, Outcomes, Sight};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::failure;
-use crate::app::App;
+use super::answer::Shown;
+use super::route::Ask;
 use crate::upstream::{DeploymentSight, UpstreamSight};
 
-#[derive(Serialize)]
-struct Page {
+/// The upstreams and how they are.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Upstreams {
     upstreams: Vec<Upstream>,
 }
 
-#[derive(Serialize)]
-struct Upstream {
+/// An upstream and how it is.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Upstream {
     name: String,
     base_url: String,
     provider: Option<&'static str>,
@@ -32,7 +31,8 @@ struct Upstream {
     deployments: Vec<Deployment>,
 }
 
-#[derive(Serialize)]
+/// The way to an upstream.
+#[derive(Serialize, JsonSchema)]
 struct Connection {
     state: &'static str,
     since: UnixMillis,
@@ -40,7 +40,8 @@ struct Connection {
     idle: u32,
 }
 
-#[derive(Serialize)]
+/// A model of an upstream.
+#[derive(Serialize, JsonSchema)]
 struct Deployment {
     model: String,
     routes: Vec<String>,
@@ -58,68 +59,67 @@ struct Deployment {
     last_failure: Option<LastFailure>,
 }
 
-#[derive(Serialize)]
+/// The keys of an upstream that take turns.
+#[derive(Serialize, JsonSchema)]
 struct Keys {
     all: usize,
     resting: usize,
 }
 
-#[derive(Serialize)]
+/// What became of requests since the start.
+#[derive(Serialize, JsonSchema)]
 struct OutcomeCounts {
     succeeded: u64,
     cancelled: u64,
     failed: BTreeMap<&'static str, u64>,
 }
 
-#[derive(Serialize)]
+/// What the breaker counts.
+#[derive(Serialize, JsonSchema)]
 struct Recent {
     failed: u32,
     all: u32,
 }
 
-#[derive(Serialize)]
+/// The last failure.
+#[derive(Serialize, JsonSchema)]
 struct LastFailure {
     kind: &'static str,
     at: UnixMillis,
 }
 
 /// What is meant of an upstream.
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 pub(super) struct Which {
+    /// Only this model of it.
     model: Option<String>,
 }
 
-/// `GET /admin/upstreams`
-pub(super) async fn list(State(app): State<Arc<App>>) -> Response {
-    let upstreams = app.models.overview().into_iter().map(Upstream::from);
-    Json(Page {
+pub(super) async fn list(ask: Ask) -> Result<Shown<Upstreams>, Error> {
+    let upstreams = ask.app().models.overview().into_iter().map(Upstream::from);
+    Ok(Shown(Upstreams {
         upstreams: upstreams.collect(),
-    })
-    .into_response()
+    }))
 }
 
-/// `POST /admin/upstreams/{name}/drain`
-pub(super) async fn drain(
-    State(app): State<Arc<App>>,
-    Path(name): Path<String>,
-    Query(which): Query<Which>,
-) -> Response {
-    set_drained(&app, &name, which.model.as_deref(), true)
+pub(super) async fn drain(ask: Ask<Which>) -> Result<Shown<Upstream>, Error> {
+    set_drained(&ask, true).await
 }
 
-/// `POST /admin/upstreams/{name}/undrain`
-pub(super) async fn undrain(
-    State(app): State<Arc<App>>,
-    Path(name): Path<String>,
-    Query(which): Query<Which>,
-) -> Response {
-    set_drained(&app, &name, which.model.as_deref(), false)
+pub(super) async fn undrain(ask: Ask<Which>) -> Result<Shown<Upstream>, Error> {
+    set_drained(&ask, false).await
 }
 
-fn set_drained(app: &App, name: &str, model: Option<&str>, drained: bool) -> Response {
+async fn set_drained(ask: &Ask<Which>, drained: bool) -> Result<Shown<Upstream>, Error> {
+    let (app, name, model) = (ask.app(), ask.name.as_str(), ask.query.model.as_deref());
     if let Some(sight) = app.models.drain(name, model, drained) {
-        tracing::info!(upstream = name, model, drained, "an operator drains");
-        return Json(Upstream::from(sight)).into_response();
+        let action = if drained {
+            "upstream.drain"
+        } else {
+            "upstream.undrain"
+        };
+        ask.audit(action, name, model.unwrap_or_default()).await;
+        return Ok(Shown(sight.into()));
     }
     let names: Vec<_> = app.models.upstreams().map(|one| one.name()).collect();
     let message = if names.contains(&name) {
@@ -128,7 +128,7 @@ fn set_drained(app: &App, name: &str, model: Option<&str>, drained: bool) -> Res
         let names = names.join(", ");
         format!("There is no such upstream. The upstreams are: {names}.")
     };
-    failure(Error::new(ErrorCode::RouteNotFound, message))
+    Err(Error::new(ErrorCode::RouteNotFound, message))
 }
 
 impl From<UpstreamSight> for Upstream {

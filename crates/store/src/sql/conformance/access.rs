@@ -17,6 +17,9 @@ pub(super) async fn keys(instance: &dyn Instance) {
         surfaces: Allow::Only(vec!["chat_completions".to_owned()]),
         models: Allow::Only(vec!["small".to_owned(), "gpt-*".to_owned()]),
         topics: Allow::Only(Vec::new()),
+        limits: ["requests=60/1m", "concurrency=5"]
+            .map(|text| text.parse().expect("a limit"))
+            .to_vec(),
     };
     let new = NewKey {
         scopes: scopes.clone(),
@@ -44,6 +47,16 @@ pub(super) async fn keys(instance: &dyn Instance) {
         again,
         Err(CatalogError::Exists { what: "key", .. })
     ));
+    let limits = vec!["requests=60/1m".parse().expect("a limit"); 17];
+    let crowded = NewKey {
+        scopes: Scopes {
+            limits,
+            ..Scopes::default()
+        },
+        ..new_key("key00004", "app")
+    };
+    let crowded = catalog.create_key(&by(at(11)), &crowded).await;
+    assert!(matches!(crowded, Err(CatalogError::Invalid(_))));
     let orphan = catalog
         .create_key(&by(at(11)), &new_key("key00003", "nobody"))
         .await;

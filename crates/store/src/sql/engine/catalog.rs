@@ -8,6 +8,7 @@ use everstream_core::limits::CATALOG_POLL;
 use everstream_core::sign::nonce::NonceId;
 
 use super::Driver;
+use crate::counters::Counters;
 use crate::sql::values::{
     Actor, ApiKey, AuditEntry, AuditQuery, Budget, BudgetId, BudgetState, Changes, Cursor, KeyId,
     LedgerEntry, NewKey, Organisation, OrganisationId, Payer, Project, ReserveRequest, Reserved,
@@ -107,6 +108,10 @@ impl<D: Driver> Catalog for SqlCatalog<D> {
             after: after.cloned(),
             limit,
         }))
+    }
+
+    fn project<'a>(&'a self, id: &'a ProjectId) -> CatalogFuture<'a, Option<Project>> {
+        Box::pin(self.0.run(ops::GetProject { id: id.clone() }))
     }
 
     fn create_key<'a>(&'a self, by: &'a Actor, key: &'a NewKey) -> CatalogFuture<'a, ApiKey> {
@@ -270,6 +275,10 @@ impl<D: Driver> Catalog for SqlCatalog<D> {
 
     fn prune_changes(&self, before: UnixMillis) -> CatalogFuture<'_, u64> {
         Box::pin(self.0.run(ops::PruneChanges { before }))
+    }
+
+    fn counters(&self) -> Option<&dyn Counters> {
+        D::counters(self)
     }
 
     fn wait(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {

@@ -1,6 +1,7 @@
 //! API keys.
 
 use everstream_core::id::{ProjectId, UnixMillis};
+use everstream_core::limits::KEY_BOUNDS;
 
 use super::{after, all, check_name, limit, record};
 use crate::sql::CatalogError;
@@ -237,6 +238,10 @@ fn unknown(id: &KeyId) -> CatalogError {
 }
 
 fn scopes(scopes: &Scopes) -> Result<Value, CatalogError> {
+    if scopes.limits.len() > KEY_BOUNDS {
+        let why = format!("a key has at most {KEY_BOUNDS} limits of its own");
+        return Err(CatalogError::Invalid(why));
+    }
     let text = serde_json::to_string(scopes);
     let text = text.map_err(|error| CatalogError::Invalid(format!("scopes: {error}")))?;
     Ok(Value::Text(text))

@@ -5,6 +5,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use everstream_core::id::{ProjectId, UnixMillis};
+use everstream_core::policy::limit::bound::Bound;
 use serde::{Deserialize, Serialize};
 
 use super::OrganisationId;
@@ -103,6 +104,9 @@ pub struct Scopes {
     /// The topics.
     #[serde(default)]
     pub topics: Allow,
+    /// How much of it, beside the limits that the configuration has for all keys.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub limits: Vec<Bound>,
 }
 
 /// A key to be made.

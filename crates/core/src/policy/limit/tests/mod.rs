@@ -1,3 +1,4 @@
+mod bound;
 mod fields;
 mod rate;
 mod slots;
