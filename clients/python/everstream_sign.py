@@ -37,6 +37,8 @@ class SigningTransport:
     def sign(self, request):
         """Adds `Content-Digest`, if there is a body, `Signature-Input` and `Signature` to a request."""
         body = request.read()
+        for name in ("content-digest", "signature-input", "signature"):
+            request.headers.pop(name, None)
         message = SimpleNamespace(method=request.method, url=str(request.url), headers={"host": request.headers["host"]})
         self._signer.sign(
             message,
