@@ -25,6 +25,7 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use crate::access::{self, Access, Directory, Tokens};
 use crate::admission::Admission;
+use crate::billing::Billing;
 use crate::catalog;
 use crate::clock::Clock;
 use crate::config::environment;
@@ -32,6 +33,7 @@ use crate::control::Peers;
 use crate::generate::registry::Registry;
 use crate::generate::{self, Generator, recover};
 use crate::lifecycle::Lifecycle;
+use crate::limits::Limits;
 use crate::pipeline::plan_again;
 use crate::random;
 use crate::secret_file;
@@ -57,6 +59,8 @@ pub struct App {
     pub log: Arc<dyn StreamLog>,
     /// Starts and runs generations.
     pub generator: Generator,
+    /// How much callers may use.
+    pub limits: Arc<Limits>,
     /// Lets generations begin.
     pub admission: Arc<Admission>,
     /// Which upstream serves which model.
@@ -120,7 +124,11 @@ impl App {
             None => StreamId::from_bits(random_bits()?).node(),
         };
         let (changes, _) = broadcast::channel(limits::LIST_FEED_BACKLOG);
+        let dir = data_dir(&config);
+        let catalog = catalog::open(&config, &dir)?;
+        let billing = Billing::open(&config, &dir, catalog.clone(), Arc::clone(&log), clock)?;
         let generator = Generator {
+            billing,
             log: Arc::clone(&log),
             registry: Arc::new(Registry::default()),
             clock,
@@ -131,10 +139,10 @@ impl App {
             tasks: TaskTracker::new(),
         };
         let peers = match config.log.backend {
-            Backend::Disk => Peers::of(&data_dir(&config)),
+            Backend::Disk => Peers::of(&dir),
             Backend::Memory => Peers::default(),
         };
-        let catalog = catalog::open(&config, &data_dir(&config))?;
+        let limits = Limits::new(&config, catalog.clone(), clock);
         let directory = catalog.map(|catalog| {
             let master = KeyMaster::new(&secret);
             Arc::new(Directory::new(catalog, master, clock))
@@ -155,6 +163,7 @@ impl App {
         });
         let app = Arc::new(Self {
             access,
+            limits,
             admission,
             tokens: ReadTokens::new(secret),
             lifecycle: Lifecycle::default(),
@@ -230,6 +239,7 @@ impl App {
     /// Ends the background tasks and closes the log.
     pub async fn stop(&self) {
         self.lifecycle.stop().await;
+        self.generator.billing.close().await;
         if let Some(directory) = self.access.directory() {
             directory.catalog().close().await;
         }
@@ -248,6 +258,10 @@ impl App {
         if let Err(error) = &read {
             tracing::warn!(%error, "the database of keys does not answer");
         }
+        let billing = Arc::clone(&self.generator.billing);
+        let changed = Arc::clone(directory.budgets());
+        self.lifecycle
+            .spawn(|stop| async move { billing.run(changed, stop).await });
         let directory = Arc::clone(directory);
         self.lifecycle
             .spawn(move |stop| access::follow(directory, read.ok(), stop));
@@ -260,6 +274,8 @@ impl App {
         let models = Arc::clone(&self.models);
         self.lifecycle
             .spawn(|stop| async move { models.probe(stop).await });
+        let limits = Arc::clone(&self.limits);
+        self.lifecycle.spawn(|stop| limits.run(stop));
         let log = Arc::clone(&self.log);
         self.lifecycle.every(RETAIN_EVERY, move || {
             let log = Arc::clone(&log);

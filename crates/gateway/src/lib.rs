@@ -8,6 +8,7 @@
 pub mod access;
 pub mod admission;
 pub mod app;
+pub mod billing;
 mod catalog;
 pub mod cli;
 pub mod clock;
@@ -16,6 +17,7 @@ pub mod control;
 pub mod generate;
 pub mod http;
 pub mod lifecycle;
+pub mod limits;
 pub mod pipeline;
 #[cfg(not(feature = "sim"))]
 mod random;

@@ -3,11 +3,14 @@
 //! 1. `Access::authenticate` (`access/`): nothing is read for strangers.
 //! 2. `plan`: the body is understood and routed; every mistake is found before anything is spent.
 //!
-//! 3. `Admission::enter` (`admission/`), unless a stream answers the request already: it waits for its
-//!    turn. What is refused here was logged nowhere and cost nothing.
+//! 3. Unless a stream answers the request already: `Limits::enter` (`limits/`) takes what it may use of
+//!    its limits, of all of them or of none.
+//! 4. `Request::reserve`: the worst that it may cost is reserved in the budgets of its payer
+//!    (`billing/`).
+//! 5. `Admission::enter` (`admission/`): it waits for its turn. What is refused so far was logged
+//!    nowhere and cost nothing, and what was taken is given back.
 //!
 //! Each stage is a type that only the one before it can make, so the order cannot be mixed up.
-//! Limits and budgets come between the first two.
 
 use std::time::Duration;
 
@@ -22,12 +25,13 @@ use everstream_core::limits;
 use everstream_core::policy::disconnect::OnDisconnect;
 use everstream_core::policy::recovery::OnCut;
 use everstream_core::policy::route::NotFound;
-use everstream_core::record::{Accepted, Claim};
+use everstream_core::record::{Accepted, Account, Claim};
 use everstream_core::units::{MAX_DURATION, parse_duration};
 use http::HeaderMap;
 
 use crate::access::Caller;
 use crate::generate::{self, Course};
+use crate::limits::Permit;
 use crate::upstream::models::{ModelDirectory, Route};
 
 /// The header that says what happens when nobody reads.
@@ -164,6 +168,7 @@ pub fn plan_again(models: &ModelDirectory, accepted: &Accepted) -> Option<genera
         logged.map(move |(_, value)| (name, value.clone()))
     });
     Some(generate::Request {
+        account: accepted.account.clone(),
         headers: headers.collect(),
         ..request.ok()?
     })
@@ -209,6 +214,7 @@ fn request(
     };
     Ok(generate::Request {
         project: asker.project,
+        account: Account::default(),
         surface,
         mode,
         show_usage: envelope.include_usage,
@@ -223,6 +229,8 @@ fn request(
         traceparent: None,
         headers: Vec::new(),
         slot: None,
+        permit: Permit::default(),
+        hold: None,
         model: envelope.model.clone(),
         course: Course::new(envelope, mode, routed)?,
     })

@@ -13,6 +13,8 @@ mod expand;
 mod jwt;
 mod kinds;
 mod mistake;
+mod money;
+mod rate_limits;
 mod read;
 mod reference;
 mod routes;
@@ -38,6 +40,8 @@ pub use admin::AdminListen;
 pub use env::Env;
 pub use jwt::{JwksSource, JwtIssuerConfig, TokenProject};
 pub use mistake::{ConfigErrors, Mistake, Place};
+pub use money::{BudgetsConfig, Otherwise, PriceConfig};
+pub use rate_limits::RateLimitConfig;
 pub use reference::{example, json_schema, markdown};
 pub use routes::{DeploymentConfig, RouteConfig};
 pub use source::SecretSource;
@@ -112,6 +116,14 @@ settings! {
         /// Models that several upstreams can answer for. If one fails before it has said anything,
         /// the next is asked.
         routes: Vec<RouteConfig> = sections();
+        /// How much callers may use, in any time and at once. Keys in the database may have limits of
+        /// their own beside these.
+        rate_limits: Vec<RateLimitConfig> = sections();
+        /// What models cost. Of several prices that fit, the one that says most about its model
+        /// counts.
+        prices: Vec<PriceConfig> = sections();
+        /// How budgets are kept. The budgets themselves are in the database.
+        budgets: BudgetsConfig = section();
         /// Other names for models, such as `fast = "openai/gpt-4o-mini"`: a model of one upstream
         /// (`upstream/model`), a model that is routed by its name, or another alias.
         aliases: BTreeMap<String, String> = map(
@@ -243,6 +255,9 @@ settings! {
         /// Postgres: how long a connection may be held before it is reported as leaked, with the place
         /// in the program where it was taken.
         leak_after: Duration = duration(SECOND..=DAY).or(limits::CATALOG_LEAK_AFTER);
+        /// Postgres: whether limits are counted there, for all gateways on it together, at a round trip
+        /// for each request that has limits. Else each gateway counts for itself.
+        shared_limits: bool = flag().or(true);
         /// How long one operation may take, the wait for a connection included.
         timeout: Duration = duration(MS..=HOUR).or(limits::CATALOG_PATIENCE);
         /// Postgres: certificates to trust beside those of the system: a file in PEM format.
@@ -376,6 +391,9 @@ settings! {
         queue: usize = whole(0..=1_000_000).or(limits::QUEUE);
         /// The longest that a request waits in the queue.
         queue_timeout: Duration = duration(MS..=HOUR).or(limits::QUEUE_TIMEOUT);
+        /// For limits on output tokens: how many an answer is taken to have, until it is over, if its
+        /// request does not say how many it may have.
+        assumed_output_tokens: u64 = whole(0..=1_000_000).or(limits::ASSUMED_OUTPUT_TOKENS);
     }
 }
 
@@ -595,6 +613,8 @@ impl Config {
             admin::check(config, &mut reader);
             routes::check(config, &mut reader);
             jwt::check(config, &mut reader);
+            rate_limits::check(config, &mut reader);
+            money::check(config, &mut reader);
             aws::check(config, &mut reader);
         }
         reader.finish(config)

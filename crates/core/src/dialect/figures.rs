@@ -3,6 +3,7 @@
 use memchr::{memchr, memchr3};
 use serde_json::{Map, Value};
 
+use crate::event::Usage;
 use crate::limits::USAGE_BYTES;
 
 /// Finds the last member of one of these names at the top of any object in a text that passes by: a
@@ -171,6 +172,49 @@ pub fn figures(value: &Value) -> Option<Value> {
             (!kept.is_empty()).then_some(Value::Object(kept))
         }
         _ => None,
+    }
+}
+
+/// The tokens that figures state, by the names that APIs which are passed through have for them. What
+/// they do not state is 0.
+pub fn tokens(figures: &Value) -> Usage {
+    // Cohere's are one level below.
+    let inner = figures
+        .get("tokens")
+        .or_else(|| figures.get("billed_units"));
+    let figures = inner.filter(|inner| inner.is_object()).unwrap_or(figures);
+    let read = |names: &[&str]| {
+        let mut counts = names.iter().filter_map(|name| figures.get(name)?.as_u64());
+        counts.next()
+    };
+    let detail = |names: [&str; 3], name: &str| {
+        let mut counts = names
+            .iter()
+            .filter_map(|details| figures.get(details)?.get(name)?.as_u64());
+        counts.next().unwrap_or_default()
+    };
+    let (input, output) = (
+        [
+            "input_token_details",
+            "input_tokens_details",
+            "prompt_tokens_details",
+        ],
+        [
+            "output_token_details",
+            "output_tokens_details",
+            "completion_tokens_details",
+        ],
+    );
+    let made = read(&["output_tokens", "completion_tokens"]);
+    // Who counts no more than all of them makes no text.
+    let given = read(&["input_tokens", "prompt_tokens"]).or_else(|| read(&["total_tokens"]));
+    Usage {
+        input_tokens: given.unwrap_or_default(),
+        output_tokens: made.unwrap_or_default(),
+        cached_tokens: detail(input, "cached_tokens"),
+        audio_input_tokens: detail(input, "audio_tokens"),
+        audio_output_tokens: detail(output, "audio_tokens"),
+        ..Usage::default()
     }
 }
 

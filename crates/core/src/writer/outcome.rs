@@ -41,6 +41,8 @@ pub(super) struct Outcome {
     pub(super) failure: Option<FailureKind>,
     /// It was given up for the client's sake, which says nothing about the upstream.
     hurried: bool,
+    /// The client was told already, as a proper end.
+    is_proper: bool,
 }
 
 impl Outcome {
@@ -53,6 +55,7 @@ impl Outcome {
             hang_up: false,
             failure: None,
             hurried: false,
+            is_proper: false,
         }
     }
 
@@ -91,11 +94,20 @@ impl Outcome {
     pub(super) fn stopped(code: ErrorCode, nothing_ran: bool) -> Self {
         let message = match code {
             ErrorCode::DrainTimeout => "The gateway is ending, and this answer took too long.",
+            ErrorCode::BudgetExhausted => "The budgets of this request have nothing left.",
             _ => "The generation was cancelled before its end.",
         };
         Self {
             nothing_ran,
             ..Self::failed(Error::new(code, message))
+        }
+    }
+
+    /// It was ended as its budgets have nothing left.
+    pub(super) fn exhausted() -> Self {
+        Self {
+            is_proper: true,
+            ..Self::stopped(ErrorCode::BudgetExhausted, false)
         }
     }
 
@@ -197,7 +209,7 @@ impl Outcome {
 
     /// The last event, if the outcome has one of its own.
     pub(super) fn event(&self, plan: &Plan, place: impl FnOnce() -> Place) -> Option<SseEvent> {
-        let error = self.error.as_ref()?;
+        let error = self.error.as_ref().filter(|_| !self.is_proper)?;
         let event = match self.told.as_deref() {
             Some(Told::Event(event)) => event.clone(),
             Some(Told::Fault(fault)) => {
@@ -221,7 +233,9 @@ impl Outcome {
         End {
             status: code.map_or(Status::Completed, Status::of),
             reason: code.map(|code| code.as_str().to_owned()),
-            http_status: code.map(|code| self.http_status.unwrap_or(code.status())),
+            http_status: code
+                .filter(|_| !self.is_proper)
+                .map(|code| self.http_status.unwrap_or(code.status())),
             retry_after: self
                 .error
                 .as_ref()

@@ -15,8 +15,10 @@ use serde_json::json;
 
 use super::body::read_body;
 use super::error::Shape;
+use super::limited;
 use super::refusal::refusal;
 use super::respond::{About, name_upstream};
+use crate::access::client_address;
 use crate::app::App;
 use crate::pipeline::{passed_on, route};
 use crate::upstream::{Route, Upstream};
@@ -48,7 +50,11 @@ async fn try_count(app: &App, request: Request) -> Result<Response, Error> {
     };
     let body = upstream_body(&envelope, upstream.spec().dialect, &target)?;
     let headers = passed_on(SURFACE, &parts.headers);
-    asked(&upstream, "/messages/count_tokens", &headers, body, SURFACE).await
+    // To count costs nothing.
+    let whom = (upstream.name(), &*model);
+    let dues = limited::pass(app, &caller, client_address(&parts), whom, false).await?;
+    let asked = asked(&upstream, "/messages/count_tokens", &headers, body, SURFACE);
+    asked.await.map(|answer| dues.told().on(answer))
 }
 
 /// What an upstream of the surface's own dialect answers, an error in the surface's words.

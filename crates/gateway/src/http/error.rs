@@ -90,6 +90,11 @@ impl IntoResponse for Failure {
         if let Some(stream) = error.stream {
             super::respond::name_stream(headers, stream);
         }
+        for (name, value) in error.fields {
+            if let Ok(value) = HeaderValue::try_from(value) {
+                headers.insert(name, value);
+            }
+        }
         if error.code.status() == 401 {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
@@ -105,7 +110,7 @@ impl IntoResponse for Failure {
 pub fn must_not_retry(code: ErrorCode) -> bool {
     let same_again = matches!(
         code,
-        ErrorCode::CursorAhead | ErrorCode::IdempotencyMismatch
+        ErrorCode::CursorAhead | ErrorCode::IdempotencyMismatch | ErrorCode::InsufficientQuota
     );
     same_again || !code.no_side_effects()
 }

@@ -19,7 +19,9 @@ use super::count_tokens::{asked, described};
 use super::error::Shape;
 use super::form::Form;
 use super::generate::try_answer;
+use super::limited;
 use super::segment::Segment;
+use crate::access::client_address;
 use crate::app::App;
 use crate::pipeline::{Address, route};
 use crate::upstream::Route;
@@ -130,5 +132,10 @@ async fn count(app: &App, model: &str, parts: &Parts, body: Body) -> Result<Resp
     };
     let body = upstream_body(&envelope, upstream.spec().dialect, &target)?;
     let body = count_body(&body, &model);
-    asked(&upstream, &count_path(&model), &[], body, SURFACE).await
+    // To count costs nothing.
+    let whom = (upstream.name(), &*model);
+    let dues = limited::pass(app, &caller, client_address(parts), whom, false).await?;
+    let path = count_path(&model);
+    let asked = asked(&upstream, &path, &[], body, SURFACE).await;
+    asked.map(|answer| dues.told().on(answer))
 }

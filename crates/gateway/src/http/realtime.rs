@@ -22,9 +22,10 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderValue, header};
 
 use super::error::{Shape, from_event};
+use super::limited;
 use super::relay::{by_model, by_name};
 use super::respond::{About, name_upstream};
-use crate::access::Caller;
+use crate::access::{Caller, client_address};
 use crate::app::App;
 use crate::upstream::{Route, Socket, SocketError, Upstream};
 use session::Session;
@@ -69,8 +70,12 @@ async fn try_open(app: &Arc<App>, parts: &Parts, upgrade: Upgrade) -> Result<Res
     })?;
     let (upstream, model, target) = destination(app, &caller, parts)?;
     app.lifecycle.admit()?;
+    let asked = (upstream.name(), &*model);
+    let dues = limited::pass(app, &caller, client_address(parts), asked, true).await?;
+    let told = dues.told();
     let socket = connect(&upstream, parts, &target).await?;
-    let tally = Tally::new(caller.project.to_string(), upstream.name(), model);
+    let project = caller.project.to_string();
+    let tally = Tally::new(project, upstream.name(), model, dues.begun());
     let session_app = Arc::clone(app);
     let mut response = upgrade
         .protocols([PROTOCOL])
@@ -80,7 +85,7 @@ async fn try_open(app: &Arc<App>, parts: &Parts, upgrade: Upgrade) -> Result<Res
         .write_buffer_size(limits::REALTIME_WRITE_BYTES)
         .on_upgrade(move |client| Session::new(session_app, client, socket, tally).run());
     describe(&mut response, &upstream);
-    Ok(response)
+    Ok(told.on(response))
 }
 
 /// The request, with the key of a browser where others have theirs.

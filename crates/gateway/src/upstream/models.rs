@@ -82,7 +82,8 @@ impl ModelDirectory {
     pub fn from_config(upstreams: Vec<Arc<Upstream>>, config: &Config) -> Self {
         let mut directory = Self::new(upstreams, config.aliases.clone());
         let upstreams: Vec<_> = directory.upstreams().cloned().collect();
-        let route = |route| ConfiguredRoute::new(route, &upstreams, &directory.healths);
+        let prices = config.price_table();
+        let route = |route| ConfiguredRoute::new(route, &prices, &upstreams, &directory.healths);
         directory.routes = config.routes.iter().map(route).collect();
         directory
     }
@@ -137,6 +138,16 @@ impl ModelDirectory {
                 })
             },
         )
+    }
+
+    /// What limits call a model, by whichever of its names it is asked: the route's name, or else the
+    /// name at the upstream.
+    pub fn known_as(&self, model: &str, native: ProviderDialect) -> String {
+        if let Some(route) = self.configured(model) {
+            return route.model.clone();
+        }
+        let listed = self.listed(model, native);
+        listed.map_or_else(|_| model.to_owned(), |route| route.model)
     }
 
     /// The route of a model or an alias.

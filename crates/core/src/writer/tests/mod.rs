@@ -100,6 +100,7 @@ impl Bench {
     fn new(plan: Plan) -> Self {
         let accepted = Record::Accepted(Arc::new(Accepted {
             project: "p".parse().unwrap(),
+            account: crate::record::Account::default(),
             surface: plan.surface,
             mode: plan.mode,
             model: plan.asked_model.clone(),

@@ -28,8 +28,9 @@ use tokio::time::timeout;
 
 use super::body::read_body;
 use super::error::Shape;
+use super::limited::{self, Dues};
 use super::respond::{About, name_upstream};
-use crate::access::Caller;
+use crate::access::{Caller, client_address};
 use crate::app::App;
 use crate::upstream::{self, Route, Upload, Upstream, UpstreamError};
 pub(super) use choose::{by_model, by_name};
@@ -64,8 +65,12 @@ async fn try_answer(app: &App, row: &'static Row, request: Request) -> Result<Re
     let routed = route(app, &caller, row, &parts, body, &counters).await?;
     app.lifecycle.admit()?;
     let upstream = Arc::clone(&routed.upstream);
+    let asked = (upstream.name(), routed.model.as_deref().unwrap_or_default());
+    let costs = row.model != Model::None;
+    let dues = limited::pass(app, &caller, client_address(&parts), asked, costs).await?;
+    let told = dues.told();
     let target = choose::place(&upstream, target, routed.model.as_deref());
-    let record = Record::new(row, &caller, &routed, Arc::clone(&counters));
+    let record = Record::new(row, &caller, &routed, Arc::clone(&counters), dues);
     let answered = relay(&parts, &target, routed, &counters, record).await;
     let mut response =
         answered.unwrap_or_else(|error| Shape::OpenAi.failure(error).into_response());
@@ -75,7 +80,7 @@ async fn try_answer(app: &App, row: &'static Row, request: Request) -> Result<Re
         replayed: false,
     };
     name_upstream(response.headers_mut(), &about);
-    Ok(response)
+    Ok(told.on(response))
 }
 
 /// The request's path and query at the upstream.
@@ -267,8 +272,15 @@ async fn send(
 }
 
 impl Record {
-    fn new(row: &'static Row, caller: &Caller, routed: &Routed, counters: Arc<Counters>) -> Self {
+    fn new(
+        row: &'static Row,
+        caller: &Caller,
+        routed: &Routed,
+        counters: Arc<Counters>,
+        dues: Dues,
+    ) -> Self {
         let (upstream, model) = (routed.upstream.name(), routed.model.as_deref());
-        Self::begin(row, caller, upstream, model.unwrap_or_default(), counters)
+        let whom = (upstream, model.unwrap_or_default());
+        Self::begin(row, caller, whom, counters, dues)
     }
 }
