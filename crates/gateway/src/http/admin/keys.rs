@@ -183,9 +183,6 @@ pub(super) async fn create(ask: Ask<Nothing, KeyWish>) -> Result<Made<KeyWithSec
     if wish.expires_at.is_some_and(|end| end <= by.at) {
         return Err(past());
     }
-    if wish.create_project {
-        ensure_project(directory, &by, &wish.project).await?;
-    }
     let (id, secret, hash) = draw(directory, new_id()?, 1)?;
     let key = NewKey {
         id,
@@ -200,7 +197,11 @@ pub(super) async fn create(ask: Ask<Nothing, KeyWish>) -> Result<Made<KeyWithSec
         hash,
         expires_at: wish.expires_at,
     };
-    let made = directory.catalog().create_key(&by, &key).await;
+    let mut made = directory.catalog().create_key(&by, &key).await;
+    if wish.create_project && matches!(made, Err(CatalogError::NotFound { .. })) {
+        ensure_project(directory, &by, &wish.project).await?;
+        made = directory.catalog().create_key(&by, &key).await;
+    }
     let key = made.map_err(|error| match error {
         CatalogError::NotFound { .. } => no_project(&wish.project),
         error => refused(error),
