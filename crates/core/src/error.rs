@@ -114,6 +114,8 @@ error_codes! {
     /// Too much runs already, and this project's requests have their share of the places in the queue;
     /// nothing was sent.
     TooManyWaiting = "too_many_waiting", 429, Client, "rate_limit_error", free;
+    /// A limit of the key, the project, the model or the address is reached; nothing was sent.
+    RateLimited = "rate_limit_exceeded", 429, Client, "rate_limit_error", free;
     /// A bug of ours.
     Internal = "internal_error", 500, Gateway, "server_error", maybe_charged;
     /// The upstream could not be connected to.
@@ -201,6 +203,8 @@ pub struct Error {
     pub stream: Option<StreamId>,
     /// When a retry makes sense. Who sets it knows that nothing ran.
     pub retry_after: Option<Duration>,
+    /// More fields for the head of the response.
+    pub fields: Vec<(&'static str, String)>,
 }
 
 impl Error {
@@ -212,6 +216,7 @@ impl Error {
             param: None,
             stream: None,
             retry_after: None,
+            fields: Vec::new(),
         }
     }
 

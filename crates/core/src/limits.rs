@@ -260,8 +260,26 @@ pub const QUOTA_CAPACITY: u64 = 1 << 62;
 pub const SLOTS: u32 = 1_000_000;
 /// Most limits that one key has of its own.
 pub const KEY_BOUNDS: usize = 16;
+/// Most levels of limits that are kept in memory, some 40 MiB. Beyond, those are forgotten that are used
+/// least.
+pub const LIMIT_LEVELS: usize = 1 << 18;
 /// How long a slot is held without a sign of life of its stream: what a crash costs its key.
 pub const SLOT_LEASE: Duration = Duration::from_secs(30);
+/// How often leases of slots are renewed.
+pub const SLOT_RENEW: Duration = Duration::from_secs(10);
+/// When who was refused a slot may ask again. Nobody knows when one will be free.
+pub const SLOT_RETRY_AFTER: Duration = Duration::from_secs(1);
+/// How long a request waits for the limits that processes share; then they are counted in this process
+/// alone, until the database answers again.
+pub const LIMITS_PATIENCE: Duration = Duration::from_millis(500);
+/// How often a database that did not answer is asked whether it does.
+pub const LIMITS_RETRY: Duration = Duration::from_secs(1);
+/// How often idle levels are removed from the database.
+pub const LIMITS_SWEEP: Duration = Duration::from_mins(1);
+/// Longest name of a subject in a key of the counters; of a longer one its digest stands there.
+pub const LIMIT_NAME_BYTES: usize = 128;
+/// Tokens that an answer is taken to have, until it has them, if its request sets no limit.
+pub const ASSUMED_OUTPUT_TOKENS: u64 = 1_024;
 /// Longest JSON Web Token: those of issuers that list a user's groups have some KiB.
 pub const JWT_BYTES: usize = 16 << 10;
 /// Largest set of an issuer's keys, and most keys of it that are used: three to five are usual.

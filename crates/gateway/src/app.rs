@@ -32,6 +32,7 @@ use crate::control::Peers;
 use crate::generate::registry::Registry;
 use crate::generate::{self, Generator, recover};
 use crate::lifecycle::Lifecycle;
+use crate::limits::Limits;
 use crate::pipeline::plan_again;
 use crate::random;
 use crate::secret_file;
@@ -57,6 +58,8 @@ pub struct App {
     pub log: Arc<dyn StreamLog>,
     /// Starts and runs generations.
     pub generator: Generator,
+    /// How much callers may use.
+    pub limits: Arc<Limits>,
     /// Lets generations begin.
     pub admission: Arc<Admission>,
     /// Which upstream serves which model.
@@ -135,6 +138,7 @@ impl App {
             Backend::Memory => Peers::default(),
         };
         let catalog = catalog::open(&config, &data_dir(&config))?;
+        let limits = Limits::new(&config, catalog.clone(), clock);
         let directory = catalog.map(|catalog| {
             let master = KeyMaster::new(&secret);
             Arc::new(Directory::new(catalog, master, clock))
@@ -149,6 +153,7 @@ impl App {
         });
         let app = Arc::new(Self {
             access,
+            limits,
             admission,
             tokens: ReadTokens::new(secret),
             lifecycle: Lifecycle::default(),
@@ -251,6 +256,8 @@ impl App {
         let models = Arc::clone(&self.models);
         self.lifecycle
             .spawn(|stop| async move { models.probe(stop).await });
+        let limits = Arc::clone(&self.limits);
+        self.lifecycle.spawn(|stop| limits.run(stop));
         let log = Arc::clone(&self.log);
         self.lifecycle.every(RETAIN_EVERY, move || {
             let log = Arc::clone(&log);

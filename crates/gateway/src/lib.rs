@@ -16,6 +16,7 @@ pub mod control;
 pub mod generate;
 pub mod http;
 pub mod lifecycle;
+pub mod limits;
 pub mod pipeline;
 #[cfg(not(feature = "sim"))]
 mod random;

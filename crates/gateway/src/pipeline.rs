@@ -3,11 +3,12 @@
 //! 1. `Access::authenticate` (`access/`): nothing is read for strangers.
 //! 2. `plan`: the body is understood and routed; every mistake is found before anything is spent.
 //!
-//! 3. `Admission::enter` (`admission/`), unless a stream answers the request already: it waits for its
-//!    turn. What is refused here was logged nowhere and cost nothing.
+//! 3. Unless a stream answers the request already: `Limits::enter` (`limits/`) takes what it may use of
+//!    its limits, of all of them or of none.
+//! 4. `Admission::enter` (`admission/`): it waits for its turn. What is refused so far was logged
+//!    nowhere and cost nothing, and what was taken is given back.
 //!
 //! Each stage is a type that only the one before it can make, so the order cannot be mixed up.
-//! Limits and budgets come between the first two.
 
 use std::time::Duration;
 
@@ -28,6 +29,7 @@ use http::HeaderMap;
 
 use crate::access::Caller;
 use crate::generate::{self, Course};
+use crate::limits::Permit;
 use crate::upstream::models::{ModelDirectory, Route};
 
 /// The header that says what happens when nobody reads.
@@ -222,6 +224,7 @@ fn request(
         traceparent: None,
         headers: Vec::new(),
         slot: None,
+        permit: Permit::default(),
         model: envelope.model.clone(),
         course: Course::new(envelope, mode, routed)?,
     })

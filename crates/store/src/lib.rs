@@ -14,6 +14,7 @@ use everstream_core::record::{Accepted, Claim, Digest, End, Misfit, Record, Tail
 mod admit;
 pub mod config;
 pub mod conformance;
+pub mod counters;
 pub mod disk;
 mod graves;
 mod ids;

@@ -12,6 +12,7 @@ mod env;
 mod expand;
 mod kinds;
 mod mistake;
+mod rate_limits;
 mod read;
 mod reference;
 mod routes;
@@ -36,6 +37,7 @@ use spec::{list, map, section, sections};
 pub use admin::AdminListen;
 pub use env::Env;
 pub use mistake::{ConfigErrors, Mistake, Place};
+pub use rate_limits::RateLimitConfig;
 pub use reference::{example, json_schema, markdown};
 pub use routes::{DeploymentConfig, RouteConfig};
 pub use source::SecretSource;
@@ -110,6 +112,9 @@ settings! {
         /// Models that several upstreams can answer for. If one fails before it has said anything,
         /// the next is asked.
         routes: Vec<RouteConfig> = sections();
+        /// How much callers may use, in any time and at once. Keys in the database may have limits of
+        /// their own beside these.
+        rate_limits: Vec<RateLimitConfig> = sections();
         /// Other names for models, such as `fast = "openai/gpt-4o-mini"`: a model of one upstream
         /// (`upstream/model`), a model that is routed by its name, or another alias.
         aliases: BTreeMap<String, String> = map(
@@ -238,6 +243,9 @@ settings! {
         /// Postgres: how long a connection may be held before it is reported as leaked, with the place
         /// in the program where it was taken.
         leak_after: Duration = duration(SECOND..=DAY).or(limits::CATALOG_LEAK_AFTER);
+        /// Postgres: whether limits are counted there, for all gateways on it together, at a round trip
+        /// for each request that has limits. Else each gateway counts for itself.
+        shared_limits: bool = flag().or(true);
         /// How long one operation may take, the wait for a connection included.
         timeout: Duration = duration(MS..=HOUR).or(limits::CATALOG_PATIENCE);
         /// Postgres: certificates to trust beside those of the system: a file in PEM format.
@@ -367,6 +375,9 @@ settings! {
         queue: usize = whole(0..=1_000_000).or(limits::QUEUE);
         /// The longest that a request waits in the queue.
         queue_timeout: Duration = duration(MS..=HOUR).or(limits::QUEUE_TIMEOUT);
+        /// For limits on output tokens: how many an answer is taken to have, until it is over, if its
+        /// request does not say how many it may have.
+        assumed_output_tokens: u64 = whole(0..=1_000_000).or(limits::ASSUMED_OUTPUT_TOKENS);
     }
 }
 
@@ -577,6 +588,7 @@ impl Config {
             check::check(config, &mut reader);
             admin::check(config, &mut reader);
             routes::check(config, &mut reader);
+            rate_limits::check(config, &mut reader);
             aws::check(config, &mut reader);
         }
         reader.finish(config)

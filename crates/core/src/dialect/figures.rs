@@ -3,6 +3,7 @@
 use memchr::{memchr, memchr3};
 use serde_json::{Map, Value};
 
+use crate::event::Usage;
 use crate::limits::USAGE_BYTES;
 
 /// Finds the last member of one of these names at the top of any object in a text that passes by: a
@@ -171,6 +172,25 @@ pub fn figures(value: &Value) -> Option<Value> {
             (!kept.is_empty()).then_some(Value::Object(kept))
         }
         _ => None,
+    }
+}
+
+/// The tokens that figures state, by the names that APIs which are passed through have for them. What
+/// they do not state is 0.
+pub fn tokens(figures: &Value) -> Usage {
+    // Cohere's are one level below.
+    let inner = figures
+        .get("tokens")
+        .or_else(|| figures.get("billed_units"));
+    let figures = inner.filter(|inner| inner.is_object()).unwrap_or(figures);
+    let read = |names: [&str; 2]| {
+        let mut counts = names.iter().filter_map(|name| figures.get(name)?.as_u64());
+        counts.next().unwrap_or_default()
+    };
+    Usage {
+        input_tokens: read(["input_tokens", "prompt_tokens"]),
+        output_tokens: read(["output_tokens", "completion_tokens"]),
+        ..Usage::default()
     }
 }
 

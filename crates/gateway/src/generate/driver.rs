@@ -25,6 +25,7 @@ use super::hedge::{self, Hedge};
 use super::live::{Ending, Live, News};
 use super::registry::Lost;
 use crate::clock::Clock;
+use crate::limits::Permit;
 use crate::store_error;
 use crate::upstream::health::Leave;
 use crate::upstream::{self, UpstreamError};
@@ -54,6 +55,8 @@ pub(super) struct Driver {
     pub(super) hedge: Option<Box<Hedge>>,
     /// The error of the last append, for readers if the log takes nothing any more.
     append_error: Option<Error>,
+    /// What the generation took of its limits, until its end is logged.
+    permit: Permit,
 }
 
 type Sending = Pin<Box<dyn Future<Output = Result<upstream::Response, UpstreamError>> + Send>>;
@@ -89,7 +92,13 @@ impl Driver {
             connection: Connection::None,
             hedge: None,
             append_error: None,
+            permit: Permit::default(),
         }
+    }
+
+    /// The generation takes part in limits.
+    pub(super) fn limited(self, permit: Permit) -> Self {
+        Self { permit, ..self }
     }
 
     /// Steps the writer until it is done.
@@ -233,6 +242,8 @@ impl Driver {
                         }
                         Record::End(end) => {
                             self.generator.registry.metrics().ended(&end);
+                            // Before anybody hears of the end, and asks the next.
+                            self.permit.settle(&end.usage);
                             ending = Some(Ending::Logged(end));
                         }
                         _ => {}

@@ -32,6 +32,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::admission::{Admission, Admitted, Slot, Way};
 use crate::clock::Clock;
+use crate::limits::Permit;
 use crate::random;
 use crate::store_error;
 pub use course::Course;
@@ -97,6 +98,8 @@ pub struct Request {
     pub headers: Vec<(&'static str, String)>,
     /// Its place among the generations that run.
     pub slot: Option<Slot>,
+    /// What it took of its limits.
+    pub permit: Permit,
 }
 
 impl Request {
@@ -208,7 +211,10 @@ impl Generator {
         let mut course = request.course;
         course.traceparent = request.traceparent;
         course.headers = request.headers;
+        let mut permit = request.permit;
+        permit.begin();
         let driver = Driver::new(self.clone(), Arc::clone(live), lease, writer, course);
+        let driver = driver.limited(permit);
         let slot = request.slot;
         self.tasks.spawn(async move {
             driver.run().await;

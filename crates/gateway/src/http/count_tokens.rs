@@ -15,8 +15,10 @@ use serde_json::json;
 
 use super::body::read_body;
 use super::error::Shape;
+use super::limited;
 use super::refusal::refusal;
 use super::respond::{About, name_upstream};
+use crate::access::client_address;
 use crate::app::App;
 use crate::pipeline::{passed_on, route};
 use crate::upstream::{Route, Upstream};
@@ -29,7 +31,7 @@ pub(super) async fn count(State(app): State<Arc<App>>, request: Request) -> Resp
 async fn try_count(app: &App, request: Request) -> Result<Response, Error> {
     const SURFACE: Surface = Surface::Messages;
     let (parts, body) = request.into_parts();
-    app.access.authenticate(&parts).await?;
+    let caller = app.access.authenticate(&parts).await?;
     let body = read_body(body, &app.config.limits).await?;
     let envelope = Envelope::parse(&body, SURFACE)?;
     let Route { upstream, model } = route(&app.models, &envelope.model, SURFACE.native())?;
@@ -45,7 +47,9 @@ async fn try_count(app: &App, request: Request) -> Result<Response, Error> {
     };
     let body = upstream_body(&envelope, upstream.spec().dialect, &target)?;
     let headers = passed_on(SURFACE, &parts.headers);
-    asked(&upstream, "/messages/count_tokens", &headers, body, SURFACE).await
+    let permit = limited::pass(app, &caller, client_address(&parts), &model).await?;
+    let asked = asked(&upstream, "/messages/count_tokens", &headers, body, SURFACE);
+    asked.await.map(|answer| permit.told().on(answer))
 }
 
 /// What an upstream of the surface's own dialect answers, an error in the surface's words.

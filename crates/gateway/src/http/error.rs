@@ -90,6 +90,11 @@ impl IntoResponse for Failure {
         if let Some(stream) = error.stream {
             super::respond::name_stream(headers, stream);
         }
+        for (name, value) in error.fields {
+            if let Ok(value) = HeaderValue::try_from(value) {
+                headers.insert(name, value);
+            }
+        }
         if error.code == ErrorCode::Unauthorized {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }

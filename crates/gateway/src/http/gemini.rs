@@ -19,7 +19,9 @@ use super::count_tokens::{asked, described};
 use super::error::Shape;
 use super::form::Form;
 use super::generate::try_answer;
+use super::limited;
 use super::segment::Segment;
+use crate::access::client_address;
 use crate::app::App;
 use crate::pipeline::{Address, route};
 use crate::upstream::Route;
@@ -111,7 +113,7 @@ fn parameters(uri: &Uri) -> Result<Vec<(String, String)>, Error> {
 }
 
 async fn count(app: &App, model: &str, parts: &Parts, body: Body) -> Result<Response, Error> {
-    app.access.authenticate(parts).await?;
+    let caller = app.access.authenticate(parts).await?;
     let body = read_body(body, &app.config.limits).await?;
     let envelope = Envelope::addressed(&body, SURFACE, model, false)?;
     let Route { upstream, model } = route(&app.models, &envelope.model, SURFACE.native())?;
@@ -127,5 +129,8 @@ async fn count(app: &App, model: &str, parts: &Parts, body: Body) -> Result<Resp
     };
     let body = upstream_body(&envelope, upstream.spec().dialect, &target)?;
     let body = count_body(&body, &model);
-    asked(&upstream, &count_path(&model), &[], body, SURFACE).await
+    let permit = limited::pass(app, &caller, client_address(parts), &model).await?;
+    let path = count_path(&model);
+    let asked = asked(&upstream, &path, &[], body, SURFACE).await;
+    asked.map(|answer| permit.told().on(answer))
 }

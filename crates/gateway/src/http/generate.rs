@@ -1,5 +1,6 @@
 //! The generating surfaces: `POST /v1/chat/completions`, `/v1/messages` and the like.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::body::Body;
@@ -15,12 +16,13 @@ use http::request::Parts;
 use super::body::read_body;
 use super::error::Shape;
 use super::form::Form;
+use super::limited;
 use super::open::{Opened, open};
 use super::respond::{self, About};
 use super::responses::{self, continue_from};
-use crate::access::Caller;
+use crate::access::{Caller, client_address};
 use crate::app::App;
-use crate::generate::Started;
+use crate::generate::{self, Started};
 use crate::pipeline::{self, Address, Generation, Planned};
 use crate::read::Reader;
 use crate::store_error;
@@ -66,7 +68,10 @@ pub(super) async fn try_answer(
     };
     match pipeline::plan(&app.models, &caller, address, headers, &body, continuation)? {
         Planned::Resume(cursor) => resume(app, &caller, cursor, form).await,
-        Planned::Generate(generation) => generate(app, &caller, *generation, form).await,
+        Planned::Generate(generation) => {
+            let address = client_address(parts);
+            generate(app, &caller, address, *generation, form).await
+        }
     }
 }
 
@@ -92,6 +97,7 @@ async fn resume(app: &App, caller: &Caller, cursor: Cursor, form: Form) -> Resul
 async fn generate(
     app: &App,
     caller: &Caller,
+    address: Option<IpAddr>,
     generation: Generation,
     form: Form,
 ) -> Result<Response, Error> {
@@ -126,6 +132,20 @@ async fn generate(
         upstream: None,
         replayed: false,
     };
+    request.permit = limited::enter(app, caller, address, &request).await?;
+    let told = request.permit.told();
+    let answered = begin(app, caller, request, wanted, &about).await;
+    answered.map(|response| told.on(response))
+}
+
+/// Waits for its turn and starts it.
+async fn begin(
+    app: &App,
+    caller: &Caller,
+    mut request: generate::Request,
+    wanted: Wanted,
+    about: &About,
+) -> Result<Response, Error> {
     request.admit(&app.admission).await?;
     let mode = request.mode;
     let fingerprint = request.claim.map(|claim| claim.fingerprint);
@@ -142,7 +162,7 @@ async fn generate(
             let id = attachment.live().id();
             let log = Arc::clone(&app.log);
             let reader = Reader::new(log, id, everstream_core::id::Seq::ZERO, Some(attachment));
-            respond(app, wanted, mode, reader, &about)
+            respond(app, wanted, mode, reader, about)
                 .await
                 .map_err(|error| error.stream(id))
         }

@@ -9,6 +9,7 @@ mod front;
 mod gemini;
 mod generate;
 mod health;
+mod limited;
 mod list;
 mod middleware;
 mod models;
@@ -144,6 +145,8 @@ fn cors(origins: &[String]) -> Option<CorsLayer> {
             header("everstream-stream-id"),
             header("everstream-upstream"),
             header::RETRY_AFTER,
+            header("ratelimit"),
+            header("ratelimit-policy"),
             header("x-request-id"),
         ]);
     if origins.iter().any(|origin| origin == "*") {

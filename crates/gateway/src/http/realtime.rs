@@ -21,8 +21,10 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderValue, header};
 
 use super::error::{Shape, from_event};
+use super::limited;
 use super::relay::{by_model, by_name};
 use super::respond::{About, name_upstream};
+use crate::access::client_address;
 use crate::app::App;
 use crate::upstream::{Route, Socket, SocketError, Upstream};
 use session::Session;
@@ -66,8 +68,10 @@ async fn try_open(app: &Arc<App>, parts: &Parts, upgrade: Upgrade) -> Result<Res
     })?;
     let (upstream, model, target) = destination(app, parts)?;
     app.lifecycle.admit()?;
+    let permit = limited::pass(app, &caller, client_address(parts), &model).await?;
+    let told = permit.told();
     let socket = connect(&upstream, parts, &target).await?;
-    let tally = Tally::new(caller.project.to_string(), upstream.name(), model);
+    let tally = Tally::new(caller.project.to_string(), upstream.name(), model, permit);
     let session_app = Arc::clone(app);
     let mut response = upgrade
         .protocols([PROTOCOL])
@@ -77,7 +81,7 @@ async fn try_open(app: &Arc<App>, parts: &Parts, upgrade: Upgrade) -> Result<Res
         .write_buffer_size(limits::REALTIME_WRITE_BYTES)
         .on_upgrade(move |client| Session::new(session_app, client, socket, tally).run());
     describe(&mut response, &upstream);
-    Ok(response)
+    Ok(told.on(response))
 }
 
 /// The request, with the key of a browser where others have theirs.

@@ -260,3 +260,43 @@ impl GenerationMetrics {
         );
     }
 }
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct LimitedLabels {
+    subject: &'static str,
+    metric: &'static str,
+}
+
+/// What becomes of requests that have limits.
+#[derive(Clone, Debug, Default)]
+pub struct LimitMetrics {
+    limited: Family<LimitedLabels, Counter>,
+    unshared: Counter,
+}
+
+impl LimitMetrics {
+    /// One was refused, for want of this.
+    pub fn limited(&self, subject: &'static str, metric: &'static str) {
+        let labels = LimitedLabels { subject, metric };
+        self.limited.get_or_create(&labels).inc();
+    }
+
+    /// The database of shared limits did not answer for one.
+    pub fn unshared(&self) {
+        self.unshared.inc();
+    }
+
+    /// Shows them in `registry`.
+    pub fn register(&self, registry: &mut Registry) {
+        registry.register(
+            "limited",
+            "Requests that were refused, by whose limit was reached and of what",
+            self.limited.clone(),
+        );
+        registry.register(
+            "limits_unanswered",
+            "Requests for whose shared limits the database did not answer",
+            self.unshared.clone(),
+        );
+    }
+}

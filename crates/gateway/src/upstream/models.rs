@@ -139,6 +139,16 @@ impl ModelDirectory {
         )
     }
 
+    /// What limits call a model, by whichever of its names it is asked: the route's name, or else the
+    /// name at the upstream.
+    pub fn known_as(&self, model: &str, native: ProviderDialect) -> String {
+        if let Some(route) = self.configured(model) {
+            return route.model.clone();
+        }
+        let listed = self.listed(model, native);
+        listed.map_or_else(|_| model.to_owned(), |route| route.model)
+    }
+
     /// The route of a model or an alias.
     fn configured(&self, model: &str) -> Option<&ConfiguredRoute> {
         let name = self.aliases.get(model).map_or(model, String::as_str);

@@ -48,6 +48,7 @@ mod hedging;
 mod http2;
 mod identity;
 mod key_life;
+mod limited;
 mod list;
 mod messages;
 mod messages_life;

@@ -11,6 +11,7 @@ use super::values::{
     LedgerEntry, NewKey, Organisation, OrganisationId, Payer, Project, ReserveRequest, Reserved,
     Scopes, SecretHash, Settlement, UsageQuery, UsageRow,
 };
+use crate::counters::Counters;
 
 /// A future of the catalogue's; boxed, so that a backend can be chosen at run time.
 pub type CatalogFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, CatalogError>> + Send + 'a>>;
@@ -197,6 +198,10 @@ pub trait Catalog: Send + Sync + 'static {
 
     /// Forgets the changes before `before`, but the newest one: who comes later finds a gap.
     fn prune_changes(&self, before: UnixMillis) -> CatalogFuture<'_, u64>;
+
+    /// What is used of limits by all processes on this database together; `None` if it is made for one
+    /// process alone.
+    fn counters(&self) -> Option<&dyn Counters>;
 
     /// Waits until there may be changes that this process has not asked for. A hint: it may come
     /// for nothing, and comes within [`CATALOG_POLL`](everstream_core::limits::CATALOG_POLL) in

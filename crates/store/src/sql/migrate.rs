@@ -15,11 +15,18 @@ struct Migration {
     postgres: &'static str,
 }
 
-const MIGRATIONS: &[Migration] = &[Migration {
-    name: "control",
-    sqlite: include_str!("migrations/sqlite/0001_control.sql"),
-    postgres: include_str!("migrations/postgres/0001_control.sql"),
-}];
+const MIGRATIONS: &[Migration] = &[
+    Migration {
+        name: "control",
+        sqlite: include_str!("migrations/sqlite/0001_control.sql"),
+        postgres: include_str!("migrations/postgres/0001_control.sql"),
+    },
+    Migration {
+        name: "limits",
+        sqlite: include_str!("migrations/sqlite/0002_limits.sql"),
+        postgres: include_str!("migrations/postgres/0002_limits.sql"),
+    },
+];
 
 const CREATE_VERSIONS: Statement = Statement::new(
     "CREATE TABLE IF NOT EXISTS schema_version (

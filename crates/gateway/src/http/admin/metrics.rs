@@ -38,6 +38,7 @@ impl Metrics {
         let mut registry = Registry::with_prefix("everstream");
         app.models.metrics().register(&mut registry);
         app.generator.registry.metrics().register(&mut registry);
+        app.limits.metrics().register(&mut registry);
         registry.register_collector(Box::new(Now(Arc::clone(app))));
         Self(registry)
     }

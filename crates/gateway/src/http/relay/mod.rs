@@ -28,9 +28,11 @@ use tokio::time::timeout;
 
 use super::body::read_body;
 use super::error::Shape;
+use super::limited;
 use super::respond::{About, name_upstream};
-use crate::access::Caller;
+use crate::access::{Caller, client_address};
 use crate::app::App;
+use crate::limits::Permit;
 use crate::upstream::{self, Route, Upload, Upstream, UpstreamError};
 pub(super) use choose::{by_model, by_name};
 use incoming::{Counters, Incoming};
@@ -62,9 +64,12 @@ async fn try_answer(app: &App, row: &'static Row, request: Request) -> Result<Re
     let counters = Arc::new(Counters::default());
     let routed = route(app, row, &parts, body, &counters).await?;
     app.lifecycle.admit()?;
+    let model = routed.model.as_deref().unwrap_or_default();
+    let permit = limited::pass(app, &caller, client_address(&parts), model).await?;
+    let told = permit.told();
     let upstream = Arc::clone(&routed.upstream);
     let target = choose::place(&upstream, target, routed.model.as_deref());
-    let record = Record::new(row, &caller, &routed, Arc::clone(&counters));
+    let record = Record::new(row, &caller, &routed, Arc::clone(&counters), permit);
     let answered = relay(&parts, &target, routed, &counters, record).await;
     let mut response =
         answered.unwrap_or_else(|error| Shape::OpenAi.failure(error).into_response());
@@ -74,7 +79,7 @@ async fn try_answer(app: &App, row: &'static Row, request: Request) -> Result<Re
         replayed: false,
     };
     name_upstream(response.headers_mut(), &about);
-    Ok(response)
+    Ok(told.on(response))
 }
 
 /// The request's path and query at the upstream.
@@ -258,8 +263,15 @@ async fn send(
 }
 
 impl Record {
-    fn new(row: &'static Row, caller: &Caller, routed: &Routed, counters: Arc<Counters>) -> Self {
+    fn new(
+        row: &'static Row,
+        caller: &Caller,
+        routed: &Routed,
+        counters: Arc<Counters>,
+        permit: Permit,
+    ) -> Self {
         let (upstream, model) = (routed.upstream.name(), routed.model.as_deref());
-        Self::begin(row, caller, upstream, model.unwrap_or_default(), counters)
+        let whom = (upstream, model.unwrap_or_default());
+        Self::begin(row, caller, whom, counters, permit)
     }
 }

@@ -1,12 +1,13 @@
 use std::sync::Arc;
 
-use everstream_core::dialect::figures::UsageFinder;
+use everstream_core::dialect::figures::{UsageFinder, tokens};
 use everstream_core::error::Error;
 use tokio::time::Instant;
 
 use super::incoming::Counters;
 use super::table::Row;
 use crate::access::Caller;
+use crate::limits::Permit;
 
 /// What is said in the log about a request that was passed through: one line, at its end. Nothing of
 /// what was asked or answered is in it.
@@ -16,6 +17,8 @@ pub(super) struct Record {
     upstream: String,
     model: String,
     counters: Arc<Counters>,
+    /// What it took of its limits.
+    permit: Permit,
     started: Instant,
     status: u16,
     received: u64,
@@ -27,9 +30,9 @@ impl Record {
     pub(super) fn begin(
         row: &'static Row,
         caller: &Caller,
-        upstream: &str,
-        model: &str,
+        (upstream, model): (&str, &str),
         counters: Arc<Counters>,
+        permit: Permit,
     ) -> Self {
         Self {
             path: row.path,
@@ -37,6 +40,7 @@ impl Record {
             upstream: upstream.to_owned(),
             model: model.to_owned(),
             counters,
+            permit,
             started: Instant::now(),
             status: 0,
             received: 0,
@@ -75,6 +79,8 @@ impl Record {
 impl Drop for Record {
     fn drop(&mut self) {
         let usage = self.usage.take().and_then(UsageFinder::usage);
+        self.permit
+            .settle(&usage.as_ref().map(tokens).unwrap_or_default());
         let usage = usage.map(|usage| usage.to_string()).unwrap_or_default();
         tracing::info!(
             path = self.path,

@@ -7,6 +7,7 @@ use everstream_core::id::{ProjectId, StreamId, UnixMillis};
 use everstream_core::limits::CATALOG_POLL;
 
 use super::Driver;
+use crate::counters::Counters;
 use crate::sql::values::{
     Actor, ApiKey, AuditEntry, AuditQuery, Budget, BudgetId, BudgetState, Changes, Cursor, KeyId,
     LedgerEntry, NewKey, Organisation, OrganisationId, Payer, Project, ReserveRequest, Reserved,
@@ -259,6 +260,10 @@ impl<D: Driver> Catalog for SqlCatalog<D> {
 
     fn prune_changes(&self, before: UnixMillis) -> CatalogFuture<'_, u64> {
         Box::pin(self.0.run(ops::PruneChanges { before }))
+    }
+
+    fn counters(&self) -> Option<&dyn Counters> {
+        D::counters(self)
     }
 
     fn wait(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {

@@ -13,6 +13,7 @@ pub(super) use catalog::SqlCatalog;
 pub(super) use value::{Row, Value};
 
 use super::CatalogError;
+use crate::counters::Counters;
 
 /// A database's own kind of SQL.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,6 +81,12 @@ pub(super) trait Sql: Send {
 pub(super) enum Effect {
     /// Nothing.
     Reads,
+    /// It is one statement, which is a transaction of its own. It writes nothing that lasts.
+    #[cfg_attr(
+        not(feature = "postgres"),
+        allow(dead_code, reason = "there is no such statement for SQLite")
+    )]
+    Single,
     /// It writes what a power loss may take back: a lease, which time takes back anyhow.
     Leases,
     /// It writes what stays.
@@ -129,6 +136,15 @@ pub(super) trait Driver: Send + Sync + 'static {
         &self,
         operation: O,
     ) -> impl Future<Output = Result<O::Output, CatalogError>> + Send;
+
+    /// The counters that all who use the database share, if it can hold any.
+    fn counters(catalog: &SqlCatalog<Self>) -> Option<&dyn Counters>
+    where
+        Self: Sized,
+    {
+        let _none = catalog;
+        None
+    }
 
     /// Waits for a hint that something changed; for ever, if no hint comes.
     fn hint(&self) -> impl Future<Output = ()> + Send;

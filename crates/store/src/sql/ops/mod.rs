@@ -5,6 +5,8 @@ mod audit;
 mod budget;
 mod changes;
 mod hold;
+#[cfg(feature = "postgres")]
+mod limits;
 mod settle;
 mod tenancy;
 mod usage;
@@ -14,6 +16,8 @@ pub(super) use access::{ChangeKey, CreateKey, GetKey, ListKeys, RevokeKey, Rotat
 pub(super) use audit::{Audit, AuditLog};
 pub(super) use budget::{DeleteBudget, ListBudgets, PutBudget, Release, Renew, Reserve, Sweep};
 pub(super) use changes::{Check, GetChanges, GetCursor, PruneChanges};
+#[cfg(feature = "postgres")]
+pub(super) use limits::{RenewSlots, SettleLimits, SweepLimits, TakeLimits};
 pub(super) use settle::{GetEntry, Settle};
 pub(super) use tenancy::{
     CreateOrganisation, CreateProject, ListOrganisations, ListProjects, SuspendOrganisation,

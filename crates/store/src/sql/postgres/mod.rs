@@ -11,6 +11,7 @@ use std::panic::Location;
 use std::sync::Arc;
 use std::time::Duration;
 
+use everstream_core::id::UnixMillis;
 use everstream_core::limits;
 use everstream_core::secret::Secret;
 use tokio::sync::{Notify, OnceCell};
@@ -22,7 +23,9 @@ pub use self::pool::{PoolStatus, PoolWatch};
 use self::transaction::Transaction;
 use super::engine::{Driver, Effect, Operation, SqlCatalog};
 use super::migrate::{GetVersion, Migrate};
+use super::ops::{RenewSlots, SettleLimits, SweepLimits, TakeLimits};
 use super::{Catalog, CatalogError, migrate};
+use crate::counters::{Counters, CountersFuture, Hold, Settle, Take, Taken};
 
 /// How often an operation is run that the database wants to have run again.
 const ATTEMPTS: u32 = 5;
@@ -109,6 +112,10 @@ impl Driver for Postgres {
         }
     }
 
+    fn counters(catalog: &SqlCatalog<Self>) -> Option<&dyn Counters> {
+        Some(catalog)
+    }
+
     async fn hint(&self) {
         self.hint.notified().await;
     }
@@ -118,6 +125,24 @@ impl Driver for Postgres {
         for task in &self.tasks {
             task.abort();
         }
+    }
+}
+
+impl Counters for SqlCatalog<Postgres> {
+    fn take<'a>(&'a self, wish: &'a Take) -> CountersFuture<'a, Taken> {
+        Box::pin(self.0.run(TakeLimits::new(wish)))
+    }
+
+    fn settle<'a>(&'a self, ends: &'a [Settle]) -> CountersFuture<'a, ()> {
+        Box::pin(self.0.run(SettleLimits::new(ends)))
+    }
+
+    fn renew<'a>(&'a self, holds: &'a [Hold], until: UnixMillis) -> CountersFuture<'a, ()> {
+        Box::pin(self.0.run(RenewSlots::new(holds, until)))
+    }
+
+    fn sweep(&self, now: UnixMillis) -> CountersFuture<'_, ()> {
+        Box::pin(self.0.run(SweepLimits(now)))
     }
 }
 
@@ -187,6 +212,6 @@ impl Postgres {
                 Err(_) => *held = self.pool.acquire_at(held.place()).await?,
             }
         }
-        Ok(Transaction::new(held))
+        Ok(Transaction::new(held, O::EFFECT))
     }
 }

@@ -29,6 +29,8 @@ macro_rules! begin {
 pub(super) struct Transaction<'a> {
     held: &'a mut Held,
     is_over: bool,
+    /// It is one statement, of which the database makes a transaction.
+    is_single: bool,
     is_to_be_repeated: bool,
 }
 
@@ -40,6 +42,7 @@ impl<'a> Transaction<'a> {
         lock: Lock,
     ) -> Result<(), CatalogError> {
         let text = match (effect, lock) {
+            (Effect::Single, _) => return Ok(()),
             (Effect::Reads, _) => begin!(reads),
             (Effect::Leases, Lock::Spending) => {
                 begin!(leases, "SELECT pg_advisory_xact_lock_shared(1163285075, 1)")
@@ -57,7 +60,7 @@ impl<'a> Transaction<'a> {
             }
         };
         let patience = held.patience;
-        let mut begun = Transaction::new(held);
+        let mut begun = Transaction::new(held, effect);
         let answer = begun.held.get()?.batch_execute(text).await;
         match answer {
             Ok(()) => begun.is_over = true,
@@ -68,10 +71,12 @@ impl<'a> Transaction<'a> {
     }
 
     /// The transaction that [`begin`](Self::begin) began.
-    pub(super) const fn new(held: &'a mut Held) -> Self {
+    pub(super) fn new(held: &'a mut Held, effect: Effect) -> Self {
+        let is_single = effect == Effect::Single;
         Self {
             held,
-            is_over: false,
+            is_over: is_single,
+            is_single,
             is_to_be_repeated: false,
         }
     }
@@ -82,6 +87,9 @@ impl<'a> Transaction<'a> {
     }
 
     pub(super) async fn commit(&mut self) -> Result<(), CatalogError> {
+        if self.is_single {
+            return Ok(());
+        }
         let committed = self.held.get()?.batch_execute("COMMIT").await;
         self.is_over = committed.is_ok();
         committed.map_err(|error| self.failed(&error))
@@ -89,6 +97,9 @@ impl<'a> Transaction<'a> {
 
     /// One that cannot be rolled back is given up with its connection.
     pub(super) async fn rollback(&mut self) {
+        if self.is_single {
+            return;
+        }
         if let Ok(connection) = self.held.get() {
             self.is_over = connection.batch_execute("ROLLBACK").await.is_ok();
         }

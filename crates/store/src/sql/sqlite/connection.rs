@@ -85,7 +85,7 @@ impl Connection {
         self.sync(O::EFFECT == Effect::Writes)?;
         self.batch(match O::EFFECT {
             Effect::Reads => "BEGIN",
-            Effect::Leases | Effect::Writes => "BEGIN IMMEDIATE",
+            Effect::Single | Effect::Leases | Effect::Writes => "BEGIN IMMEDIATE",
         })?;
         let answer = answered(operation.run(self));
         match answer {

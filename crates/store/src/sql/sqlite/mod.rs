@@ -62,7 +62,7 @@ impl Driver for Sqlite {
     async fn run<O: Operation>(&self, operation: O) -> Result<O::Output, CatalogError> {
         let worker = match O::EFFECT {
             Effect::Reads => &self.reader,
-            Effect::Leases | Effect::Writes => &self.writer,
+            Effect::Single | Effect::Leases | Effect::Writes => &self.writer,
         };
         let answer = tokio::time::timeout(self.patience, worker.run(operation)).await;
         let answer = answer.map_err(|_| CatalogError::Slow(self.patience))?;

@@ -1,0 +1,306 @@
+use std::collections::HashMap;
+use std::future::ready;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use everstream_core::id::UnixMillis;
+use everstream_core::limits::LIMIT_LEVELS;
+use everstream_core::policy::limit::Quota;
+use everstream_core::policy::limit::rate::{self, Level, Standing};
+use everstream_core::policy::limit::slots::{self, Slots};
+
+use super::{Counters, CountersFuture, Hold, Refusal, Settle, Take, Taken};
+
+/// Parts that are locked and tidied up each for itself, so that no request waits for long.
+const SHARDS: usize = 64;
+/// Levels of a part that are too few to be tidied up.
+const FEW: usize = 64;
+
+/// Counters in memory: at most [`LIMIT_LEVELS`] levels. When there are more, those go that would be
+/// idle soonest, so that nobody gets rid of a used level by making up many others.
+#[derive(Debug)]
+pub struct MemoryCounters {
+    shards: Vec<Mutex<Shard>>,
+    hasher: RandomState,
+}
+
+#[derive(Debug)]
+struct Shard {
+    levels: HashMap<String, (Quota, Level)>,
+    slots: HashMap<String, Slots>,
+    /// How many levels there may be until it is tidied up.
+    enough: usize,
+}
+
+impl Default for MemoryCounters {
+    fn default() -> Self {
+        let shard = || {
+            Mutex::new(Shard {
+                levels: HashMap::new(),
+                slots: HashMap::new(),
+                enough: FEW,
+            })
+        };
+        Self {
+            shards: std::iter::repeat_with(shard).take(SHARDS).collect(),
+            hasher: RandomState::new(),
+        }
+    }
+}
+
+impl MemoryCounters {
+    /// See [`Counters::take`].
+    pub fn take_now(&self, wish: &Take) -> Taken {
+        let charges = wish.charges.iter().map(|charge| &*charge.key);
+        let seats = wish.seats.iter().map(|seat| &*seat.key);
+        let mut locked = self.lock_all(charges.chain(seats));
+        let mut levels: Vec<Level> = Vec::with_capacity(wish.charges.len());
+        for charge in &wish.charges {
+            levels.push(locked.of(&charge.key).level(&charge.key));
+        }
+        let refusal = take(wish, &mut levels, &mut locked).err();
+        let standing = |(charge, level)| {
+            let charge: &super::Charge = charge;
+            rate::peek(charge.quota, level, wish.now)
+        };
+        let standings: Vec<Standing> = wish.charges.iter().zip(&levels).map(standing).collect();
+        if refusal.is_none() {
+            for (charge, level) in wish.charges.iter().zip(levels) {
+                let shard = locked.of(&charge.key);
+                shard.set(&charge.key, charge.quota, level, wish.now);
+            }
+        }
+        Taken { refusal, standings }
+    }
+
+    /// See [`Counters::settle`].
+    pub fn settle_now(&self, ends: &[Settle]) {
+        for end in ends {
+            for one in &end.corrections {
+                let mut shard = self.lock(self.place(&one.key));
+                let mut level = shard.level(&one.key);
+                rate::correct(one.quota, &mut level, one.reserved, one.actual, end.now);
+                shard.set(&one.key, one.quota, level, end.now);
+            }
+            for key in &end.seats {
+                let mut shard = self.lock(self.place(key));
+                let mut slots = shard.slots.remove(key).unwrap_or_default();
+                slots.release(end.holder);
+                shard.put(key, slots);
+            }
+        }
+    }
+
+    fn renew_now(&self, holds: &[Hold], until: UnixMillis) {
+        for Hold { holder, key } in holds {
+            let mut shard = self.lock(self.place(key));
+            let slots = shard.slots.entry(key.clone()).or_default();
+            let limit = usize::MAX;
+            let seat = slots::Seat { slots, limit };
+            // There is room for all, so nobody asks what time it is.
+            let _always = slots::acquire(&mut [seat], *holder, until, UnixMillis(0));
+        }
+    }
+
+    fn sweep_now(&self, now: UnixMillis) {
+        for place in 0..SHARDS {
+            self.lock(place).tidy(now);
+        }
+    }
+
+    /// How many levels there are.
+    pub fn len(&self) -> usize {
+        (0..SHARDS).map(|place| self.lock(place).levels.len()).sum()
+    }
+
+    /// Whether nothing is used of any limit, and no slot is held.
+    pub fn is_empty(&self) -> bool {
+        let idle = |shard: MutexGuard<'_, Shard>| shard.levels.is_empty() && shard.slots.is_empty();
+        (0..SHARDS).all(|place| idle(self.lock(place)))
+    }
+
+    fn place(&self, key: &str) -> usize {
+        usize::try_from(self.hasher.hash_one(key) % SHARDS as u64).unwrap_or_default()
+    }
+
+    fn lock(&self, place: usize) -> MutexGuard<'_, Shard> {
+        // Nothing that runs under the lock can leave it half changed.
+        self.shards[place]
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// In the order of the shards, so that no two wait for each other.
+    fn lock_all<'a>(&self, keys: impl Iterator<Item = &'a str>) -> Locked<'_> {
+        let mut places: Vec<usize> = keys.map(|key| self.place(key)).collect();
+        places.sort_unstable();
+        places.dedup();
+        Locked {
+            shards: places
+                .into_iter()
+                .map(|place| (place, self.lock(place)))
+                .collect(),
+            counters: self,
+        }
+    }
+}
+
+/// Changes `levels`, and the slots themselves.
+fn take(wish: &Take, levels: &mut [Level], locked: &mut Locked<'_>) -> Result<(), Refusal> {
+    let before: Vec<Level> = levels.to_vec();
+    let charges = wish.charges.iter().zip(levels.iter_mut());
+    let charges = charges.map(|(charge, level)| rate::Charge {
+        quota: charge.quota,
+        level,
+        cost: charge.cost,
+    });
+    rate::reserve(&mut charges.collect::<Vec<_>>(), wish.now).map_err(Refusal::Rate)?;
+    let mut slots: Vec<Slots> = Vec::with_capacity(wish.seats.len());
+    for seat in &wish.seats {
+        slots.push(
+            locked
+                .of(&seat.key)
+                .slots
+                .remove(&seat.key)
+                .unwrap_or_default(),
+        );
+    }
+    let seats = wish.seats.iter().zip(&mut slots);
+    let seats = seats.map(|(seat, slots)| slots::Seat {
+        slots,
+        limit: usize::try_from(seat.limit).unwrap_or(usize::MAX),
+    });
+    let seated = slots::acquire(
+        &mut seats.collect::<Vec<_>>(),
+        wish.holder,
+        wish.until,
+        wish.now,
+    );
+    for (seat, slots) in wish.seats.iter().zip(slots) {
+        locked.of(&seat.key).put(&seat.key, slots);
+    }
+    seated.map_err(|taken| {
+        levels.copy_from_slice(&before);
+        Refusal::Slots(taken)
+    })
+}
+
+/// The shards that one wish is about.
+struct Locked<'a> {
+    shards: Vec<(usize, MutexGuard<'a, Shard>)>,
+    counters: &'a MemoryCounters,
+}
+
+impl Locked<'_> {
+    fn of(&mut self, key: &str) -> &mut Shard {
+        let place = self.counters.place(key);
+        let found = self
+            .shards
+            .binary_search_by_key(&place, |(known, _)| *known);
+        // All that the wish is about are there.
+        &mut self.shards[found.unwrap_or_default()].1
+    }
+}
+
+impl Shard {
+    fn level(&self, key: &str) -> Level {
+        self.levels
+            .get(key)
+            .map_or_else(Level::default, |(_, level)| *level)
+    }
+
+    fn set(&mut self, key: &str, quota: Quota, level: Level, now: UnixMillis) {
+        if let Some(known) = self.levels.get_mut(key) {
+            *known = (quota, level);
+            return;
+        }
+        if level.is_idle(quota, now) {
+            return;
+        }
+        if self.levels.len() >= self.enough {
+            self.tidy(now);
+        }
+        self.levels.insert(key.to_owned(), (quota, level));
+    }
+
+    fn put(&mut self, key: &str, slots: Slots) {
+        if slots != Slots::default() {
+            self.slots.insert(key.to_owned(), slots);
+        }
+    }
+
+    fn tidy(&mut self, now: UnixMillis) {
+        const MOST: usize = LIMIT_LEVELS / SHARDS;
+        self.levels
+            .retain(|_, (quota, level)| !level.is_idle(*quota, now));
+        self.slots.retain(|_, slots| slots.held(now) > 0);
+        if self.levels.len() >= MOST {
+            let reset = |(quota, level): &(Quota, Level)| rate::peek(*quota, level, now).reset;
+            let mut resets: Vec<Duration> = self.levels.values().map(reset).collect();
+            let (_, &mut median, _) = resets.select_nth_unstable(MOST / 2);
+            // Of those that are alike, as many as there have to be.
+            let mut spare = self.levels.len() - MOST / 2;
+            self.levels.retain(|_, level| {
+                let goes = spare > 0 && reset(level) <= median;
+                spare -= usize::from(goes);
+                !goes
+            });
+        }
+        self.enough = (2 * self.levels.len()).clamp(FEW, MOST);
+    }
+}
+
+impl Counters for MemoryCounters {
+    fn take<'a>(&'a self, wish: &'a Take) -> CountersFuture<'a, Taken> {
+        Box::pin(ready(Ok(self.take_now(wish))))
+    }
+
+    fn settle<'a>(&'a self, ends: &'a [Settle]) -> CountersFuture<'a, ()> {
+        self.settle_now(ends);
+        Box::pin(ready(Ok(())))
+    }
+
+    fn renew<'a>(&'a self, holds: &'a [Hold], until: UnixMillis) -> CountersFuture<'a, ()> {
+        self.renew_now(holds, until);
+        Box::pin(ready(Ok(())))
+    }
+
+    fn sweep(&self, now: UnixMillis) -> CountersFuture<'_, ()> {
+        self.sweep_now(now);
+        Box::pin(ready(Ok(())))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use everstream_core::id::StreamId;
+
+    use super::super::Charge;
+    use super::*;
+
+    fn charge(counters: &MemoryCounters, key: String, cost: u64, now: u64) -> bool {
+        let quota = Quota::new(10, Duration::from_secs(60)).expect("a quota");
+        let wish = Take {
+            holder: StreamId::from_bits(1),
+            charges: vec![Charge { key, quota, cost }],
+            seats: Vec::new(),
+            now: UnixMillis(now),
+            until: UnixMillis(now),
+        };
+        counters.take_now(&wish).refusal.is_none()
+    }
+
+    #[test]
+    fn what_is_used_stays_and_the_rest_is_bounded() {
+        let counters = MemoryCounters::default();
+        assert!(charge(&counters, "used".to_owned(), 10, 0));
+        for n in 0..2 * LIMIT_LEVELS {
+            assert!(charge(&counters, format!("made up {n}"), 1, 0));
+        }
+        assert!(counters.len() <= LIMIT_LEVELS, "{}", counters.len());
+        assert!(!charge(&counters, "used".to_owned(), 1, 0));
+        counters.sweep_now(UnixMillis(60_000));
+        assert!(counters.is_empty());
+    }
+}

@@ -1,0 +1,1 @@
+-- What is used of limits is shared by way of PostgreSQL alone.
