@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use everstream_core::error::ErrorCode;
+use everstream_core::policy::scope::Api;
 
 const BEGIN: &str = "<!-- written by the tests, UPDATE=1 -->\n";
 const END: &str = "<!-- end -->";
@@ -49,25 +50,35 @@ fn the_table_of_errors_is_not_stale() {
     }
 }
 
+fn source(path: &str) -> String {
+    std::fs::read_to_string(file(path)).unwrap()
+}
+
+/// All paths that clients have, as the router has them.
+pub fn client_paths() -> Vec<String> {
+    let routed = source("src/http/mod.rs");
+    let routed = routed.split(".route(").skip(1).map(str::trim_start);
+    let routed = routed.filter(|row| row.starts_with('"'));
+    let generating = source("src/http/generate.rs");
+    let generating = generating.split("    (");
+    let generating = generating.filter(|row| row.contains("Surface::"));
+    let relayed = source("src/http/relay/table.rs");
+    let relayed = relayed.split('(').map(str::trim_start);
+    let relayed = relayed.filter(|row| row.starts_with("\"/v1"));
+    let rows = routed.chain(generating).chain(relayed);
+    let paths = rows.map(|row| row.split('"').nth(1).unwrap().to_owned());
+    let paths: Vec<_> = paths.collect();
+    assert!(paths.len() > 35, "only {paths:?} were found");
+    paths
+}
+
 #[test]
 fn every_path_is_described() {
-    let routes = std::fs::read_to_string(file("src/http/mod.rs")).unwrap();
-    let text = std::fs::read_to_string(file("../../docs/api.md")).unwrap();
-    let mut paths = 0;
-    let generating = std::fs::read_to_string(file("src/http/generate.rs")).unwrap();
-    let generating = generating
-        .split("    (")
-        .filter(|row| row.contains("Surface::"));
-    let relayed = std::fs::read_to_string(file("src/http/relay/table.rs")).unwrap();
-    let relayed = relayed.split('(').filter(|row| row.starts_with("\"/v1"));
-    let rows = routes.split(".route(").skip(1).chain(generating);
-    let rows = rows.chain(relayed);
-    for row in rows.filter(|row| row.trim_start().starts_with('"')) {
-        let path = row.split('"').nth(1).unwrap().replace("{*", "{");
+    let text = source("../../docs/api.md");
+    for path in client_paths() {
+        let path = path.replace("{*", "{");
         assert!(text.contains(&path), "docs/api.md does not know {path}");
-        paths += 1;
     }
-    assert!(paths > 25, "only {paths} routes were found");
     let operators = everstream::http::admin::openapi();
     for (path, methods) in operators["paths"].as_object().unwrap() {
         for method in methods.as_object().unwrap().keys() {
@@ -93,5 +104,14 @@ fn the_description_for_operators_is_not_stale() {
             std::fs::read_to_string(&path).is_ok_and(|written| written == text),
             "docs/openapi.json is stale: run the tests once with UPDATE=1"
         );
+    }
+}
+
+#[test]
+fn every_name_of_a_scope_is_described() {
+    let text = source("../../docs/api.md");
+    for api in Api::ALL {
+        let row = format!("\n| `{}` | ", api.as_str());
+        assert!(text.contains(&row), "docs/api.md does not know {api:?}");
     }
 }
