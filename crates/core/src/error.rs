@@ -77,6 +77,10 @@ error_codes! {
     InvalidCursor = "invalid_cursor", 400, Client, "invalid_request_error", free;
     /// No valid key or token.
     Unauthorized = "invalid_api_key", 401, Client, "invalid_request_error", free;
+    /// A signed request is not as its key signed it, or was signed too long ago.
+    InvalidSignature = "invalid_signature", 401, Client, "invalid_request_error", free;
+    /// A signed request was received before.
+    Replayed = "request_replayed", 401, Client, "invalid_request_error", free;
     /// A web page that may not use this gateway.
     Forbidden = "forbidden", 403, Client, "invalid_request_error", free;
     /// No upstream serves this model.
@@ -109,6 +113,8 @@ error_codes! {
     IdempotencyMismatch = "idempotency_mismatch", 422, Client, "invalid_request_error", free;
     /// The upstream said that it has had enough for a while, which is not over; nothing was sent.
     UpstreamLimited = "upstream_rate_limited", 429, Upstream, "rate_limit_error", free;
+    /// Too many requests of this address were refused for their key or signature.
+    TooManyFailures = "too_many_failed_authentications", 429, Client, "rate_limit_error", free;
     /// Too many readers of one stream.
     TooManyReaders = "too_many_readers", 429, Client, "rate_limit_error", free;
     /// Too much runs already, and this project's requests have their share of the places in the queue;
@@ -137,7 +143,8 @@ error_codes! {
     /// The upstream is not asked just now: too much of what it was asked came to nothing, as much as
     /// may be is under way, or its key is not to be had; nothing was sent.
     UpstreamUnavailable = "upstream_unavailable", 503, Upstream, "server_error", free;
-    /// The key or token cannot be checked: the database of keys, or the token's issuer, does not answer.
+    /// The key, token or signature cannot be checked: the database of keys, or the token's issuer, does not
+    /// answer, or more signed requests arrive than can be told from replays.
     AccessUnavailable = "access_unavailable", 503, Gateway, "server_error", free;
     /// The database of keys, budgets and the ledger does not answer, or there is none.
     CatalogUnavailable = "catalog_unavailable", 503, Gateway, "server_error", free;

@@ -251,6 +251,12 @@ pub const CLOCK_SKEW: Duration = Duration::from_secs(30);
 /// Nonces of signed requests that a process remembers: 3,000 a second for [`SIGNATURE_AGE`] and both
 /// skews, in some 60 MiB. Beyond, signed requests are refused.
 pub const NONCES: usize = 1 << 20;
+/// How long clients wait before they sign again while [`NONCES`] are remembered.
+pub const SIGNATURES_FULL_PAUSE: Duration = Duration::from_secs(5);
+/// How long a signed request waits for the database that gateways share to say that it is no replay.
+pub const NONCE_PATIENCE: Duration = Duration::from_millis(500);
+/// How often nonces that are too old are removed from there.
+pub const NONCES_PRUNED_EVERY: Duration = Duration::from_mins(1);
 /// Longest window of a limit. Longer ones are what budgets are for.
 pub const QUOTA_WINDOW: Duration = Duration::from_hours(31 * 24);
 /// Largest product of a quota and its window in milliseconds: its level fits 64 bits with room for
@@ -355,6 +361,12 @@ pub const UNKNOWN_KEY_FOR: Duration = Duration::from_mins(5);
 /// How long a key is remembered without asking again; what changes is known within
 /// [`CATALOG_POLL`].
 pub const KNOWN_KEY_FOR: Duration = Duration::from_mins(5);
+/// Addresses whose failed authentications are remembered, in some 10 MiB.
+pub const FAILING_ADDRESSES: usize = 65_536;
+/// Callers that are known to be good, each by its address and its credential, in some 5 MiB.
+pub const GOOD_CALLERS: usize = 65_536;
+/// Failed authentications of one address in a minute.
+pub const FAILED_AUTHENTICATIONS: u32 = 60;
 /// How long a key is used on that the database was asked for in vain.
 pub const KEY_RETRY: Duration = Duration::from_secs(5);
 /// The most copies of requests under way at once to a shadow deployment without a bound of its own.

@@ -76,7 +76,7 @@ impl Bench {
             hash: key_hash(STATIC_KEY),
             on_disconnect: None,
         });
-        let access = Arc::new(Access::new(&config, Some(directory)));
+        let access = Arc::new(Access::new(&config, Some(directory), clock));
         Self {
             runtime,
             access,

@@ -143,7 +143,7 @@ impl App {
             let master = KeyMaster::new(&secret);
             Arc::new(Directory::new(catalog, master, clock))
         });
-        let mut access = Access::new(&config, directory);
+        let mut access = Access::new(&config, directory, clock);
         let tokens = Tokens::new(&config, &environment(), clock).map_err(io::Error::other)?;
         let mut key_sets = Vec::new();
         if let Some((tokens, followers)) = tokens {

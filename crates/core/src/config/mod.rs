@@ -370,6 +370,10 @@ settings! {
         /// The longest time a client may take to send the head of a request, and then its body; of
         /// a body that passes through, the longest silence.
         request_read_timeout: Duration = duration(MS..=HOUR).or(limits::REQUEST_READ_TIMEOUT);
+        /// The most requests of one address, or one IPv6 network of 64 bits, that are refused for their
+        /// key or signature within a minute. Beyond, the address is not listened to for a while (429),
+        /// but for what was good from there before. 0 for no limit.
+        failed_authentications: u32 = whole(0..=1_000_000).or(limits::FAILED_AUTHENTICATIONS);
         /// The most readers of one stream at a time.
         readers_per_stream: usize = whole(1..=1_000_000).or(limits::STREAM_READERS);
         /// The most generations that run at once. Requests beyond it wait in a queue in which projects
@@ -576,6 +580,14 @@ impl Default for Config {
     }
 }
 
+impl DatabaseConfig {
+    /// Whether other machines may use it too.
+    pub fn is_shared(&self) -> bool {
+        let url = self.url.as_ref().map(Secret::expose);
+        url.is_some_and(|url| !url.starts_with("sqlite:"))
+    }
+}
+
 impl Config {
     /// Reads a configuration from a file, if there is one, and the environment.
     ///
@@ -593,8 +605,8 @@ impl Config {
             check::check(config, &mut reader);
             admin::check(config, &mut reader);
             routes::check(config, &mut reader);
-            rate_limits::check(config, &mut reader);
             jwt::check(config, &mut reader);
+            rate_limits::check(config, &mut reader);
             aws::check(config, &mut reader);
         }
         reader.finish(config)

@@ -31,6 +31,11 @@ impl NonceId {
         Self(id)
     }
 
+    /// The hash, for a store that holds bytes.
+    pub const fn as_bytes(&self) -> &[u8; 16] {
+        &self.0
+    }
+
     /// The key under which a shared store holds it: `everstream:nonce:` and 22 characters.
     pub fn store_key(self) -> String {
         format!("everstream:nonce:{}", URL_SAFE_NO_PAD.encode(self.0))

@@ -5,15 +5,19 @@
 //! database for keys that there are not.
 
 mod directory;
+mod failures;
 mod follow;
 mod jwt;
 mod origin;
 mod presented;
 mod projects;
+mod signed;
+mod signed_body;
 mod static_keys;
 
 use std::sync::Arc;
 
+use axum::body::Body;
 use everstream_core::config::Config;
 use everstream_core::dialect::openai::models_besides;
 use everstream_core::error::{Error, ErrorCode};
@@ -22,17 +26,25 @@ use everstream_core::network::Network;
 use everstream_core::policy::disconnect::OnDisconnect;
 use everstream_core::policy::scope::{Api, is_listed};
 use everstream_core::sign::api_key::KeyText;
+use everstream_core::sign::http::Presented;
 use everstream_core::sign::jwt::Token;
+use everstream_store::sql::NonceStore;
 use everstream_store::sql::values::{Allow, KeyId, OrganisationId, Payer, Scopes};
+use http::Request;
 use http::request::Parts;
 
+use crate::clock::Clock;
 pub use directory::Directory;
+use directory::Known;
+use failures::{Failures, Source};
 pub use follow::{follow, read_all};
 pub(crate) use jwt::Tokens;
-pub(crate) use origin::Forwarded;
+use origin::Forwarded;
 pub use origin::{Peer, client_address};
 use presented::presented_key;
 pub use presented::{bearer, presents_key};
+use signed::{Signatures, is_signed};
+use signed_body::Promise;
 use static_keys::StaticKeys;
 
 /// Who may call.
@@ -44,6 +56,8 @@ pub struct Access {
     /// A key is needed even while there is none.
     is_closed: bool,
     proxies: Vec<Network>,
+    signatures: Signatures,
+    failures: Failures,
 }
 
 /// An authenticated caller.
@@ -63,13 +77,17 @@ pub struct Caller {
 
 impl Access {
     /// The keys of the configuration, and those of a catalogue.
-    pub fn new(config: &Config, catalogued: Option<Arc<Directory>>) -> Self {
+    pub fn new(config: &Config, catalogued: Option<Arc<Directory>>, clock: Clock) -> Self {
+        let shared = catalogued.as_ref().filter(|_| config.database.is_shared());
+        let shared = shared.map(|directory| Arc::clone(directory.catalog()) as Arc<dyn NonceStore>);
         Self {
             configured: StaticKeys::new(config),
             catalogued,
             tokens: None,
             is_closed: config.require_keys || !config.jwt_issuers.is_empty(),
             proxies: config.trusted_proxies.clone(),
+            signatures: Signatures::new(shared, clock),
+            failures: Failures::new(config.limits.failed_authentications, clock),
         }
     }
 
@@ -91,27 +109,61 @@ impl Access {
         self.catalogued.as_ref()
     }
 
-    /// Notes what a trusted proxy says of a request's client, for [`client_address`].
-    pub fn locate<B>(&self, request: &mut http::Request<B>) {
-        if self.proxies.is_empty() {
-            return;
+    /// Prepares a request for [`authenticate`](Self::authenticate), before anything is read of it:
+    /// notes what a trusted proxy says of its client, and has the body of a signed one checked.
+    pub fn receive(&self, mut request: Request<Body>) -> Request<Body> {
+        if !self.proxies.is_empty() {
+            let peer = request.extensions().get::<Peer>().copied();
+            let said = peer.and_then(|peer| Forwarded::of(peer, request.headers(), &self.proxies));
+            if let Some(said) = said {
+                request.extensions_mut().insert(said);
+            }
         }
-        let peer = request.extensions().get::<Peer>().copied();
-        let said = peer.and_then(|peer| Forwarded::of(peer, request.headers(), &self.proxies));
-        if let Some(said) = said {
-            request.extensions_mut().insert(said);
+        if !is_signed(request.headers()) || request.extensions().get::<Promise>().is_some() {
+            return request;
         }
+        let (mut parts, body) = request.into_parts();
+        let (promise, body) = Promise::of(body);
+        parts.extensions.insert(promise);
+        Request::from_parts(parts, body)
     }
 
     /// Who sent this request.
     ///
     /// # Errors
-    /// [`ErrorCode::Unauthorized`]; [`ErrorCode::AccessUnavailable`] when the database that would know
-    /// the key does not answer.
+    /// [`ErrorCode::Unauthorized`], [`ErrorCode::InvalidSignature`] or [`ErrorCode::Replayed`];
+    /// [`ErrorCode::TooManyFailures`] when there were too many of these;
+    /// [`ErrorCode::AccessUnavailable`] when the database that would know the key does not answer.
     pub async fn authenticate(&self, parts: &Parts) -> Result<Caller, Error> {
-        let Some(key) = presented_key(&parts.headers) else {
-            return self.stranger(missing);
+        let key = presented_key(&parts.headers);
+        let signature = signed::presented(parts, key.is_some());
+        let credential = match (&signature, key) {
+            (Ok(None), None) => return self.stranger(missing),
+            (Ok(None), Some(key)) => key,
+            (Ok(Some(signature)), _) => signature.key_id(),
+            (Err(_), _) => "",
         };
+        let source = client_address(parts).map(Source::of);
+        if let Some(source) = source {
+            self.failures.admit(source, credential)?;
+        }
+        let caller = match &signature {
+            Ok(None) => self.holder(credential).await,
+            Ok(Some(signature)) => self.signer(parts, signature).await,
+            Err(error) => Err(error.clone()),
+        };
+        match (source, &caller) {
+            (Some(source), Ok(_)) => self.failures.succeeded(source, credential),
+            (Some(source), Err(error)) if error.code.status() == 401 => {
+                self.failures.failed(source);
+            }
+            _ => {}
+        }
+        caller
+    }
+
+    /// Who has this key.
+    async fn holder(&self, key: &str) -> Result<Caller, Error> {
         if let Some(caller) = self.configured.caller(key) {
             return Ok(caller);
         }
@@ -124,14 +176,29 @@ impl Access {
         let Some(text) = KeyText::parse(key) else {
             return self.stranger(unknown);
         };
-        let key = directory.verify(text).await?;
-        Ok(Caller {
+        Ok(self.caller(&*directory.verify(text).await?))
+    }
+
+    /// Who signed this request.
+    async fn signer(&self, parts: &Parts, signature: &Presented) -> Result<Caller, Error> {
+        let Some(directory) = &self.catalogued else {
+            return self.stranger(unsignable);
+        };
+        let key = self.signatures.verify(directory, parts, signature).await;
+        match key {
+            Ok(key) => Ok(self.caller(&key)),
+            Err(error) => self.stranger(|| error),
+        }
+    }
+
+    fn caller(&self, key: &Known) -> Caller {
+        Caller {
             project: key.project.clone(),
             organisation: Some(key.organisation.clone()),
             key: Some(key.id.clone()),
             scopes: Arc::clone(&key.scopes),
             on_disconnect: self.configured.on_disconnect(),
-        })
+        }
     }
 
     /// Who bears a token. `None` if the text is meant to be none.
@@ -150,7 +217,7 @@ impl Access {
     }
 
     /// Whoever shows no key that is known: while there is none at all, everybody is let in.
-    fn stranger(&self, refusal: fn() -> Error) -> Result<Caller, Error> {
+    fn stranger(&self, refusal: impl FnOnce() -> Error) -> Result<Caller, Error> {
         let open = self.is_open().then(|| self.configured.anybody());
         open.flatten().ok_or_else(refusal)
     }
@@ -214,8 +281,14 @@ fn allowed(allow: &Allow, name: &str, what: &str) -> Result<(), Error> {
 
 fn missing() -> Error {
     let message = "No API key: send it as `Authorization: Bearer <key>`, `x-api-key` or \
-                   `x-goog-api-key`.";
+                   `x-goog-api-key`, or sign the request.";
     Error::new(ErrorCode::Unauthorized, message)
+}
+
+fn unsignable() -> Error {
+    let message = "Signed requests need a key of the database, and this gateway has none: it knows \
+                   its keys by their hashes alone.";
+    Error::new(ErrorCode::InvalidSignature, message)
 }
 
 fn unknown() -> Error {

@@ -2,9 +2,11 @@
 
 use http::HeaderMap;
 
-/// Whether these headers hold a key, known or not.
+use super::signed::is_signed;
+
+/// Whether these headers hold a key or a signature, good or not.
 pub fn presents_key(headers: &HeaderMap) -> bool {
-    presented_key(headers).is_some()
+    presented_key(headers).is_some() || is_signed(headers)
 }
 
 /// The key in `Authorization: Bearer <key>` (RFC 6750, section 2.1).

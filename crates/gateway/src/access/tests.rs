@@ -38,6 +38,7 @@ impl Bench {
                     master.clone(),
                     clock,
                 ))),
+                clock,
             ),
             catalog,
             master,

@@ -43,10 +43,10 @@ async fn read(
             let message = format!("The request body is larger than {name}{most}.");
             Err(Error::new(ErrorCode::BodyTooLarge, message))
         }
-        Ok(Err(_)) => {
+        Ok(Err(error)) => Err(cause(&*error).unwrap_or_else(|| {
             let message = "The request body ended before it was whole.";
-            Err(Error::new(ErrorCode::InvalidJson, message))
-        }
+            Error::new(ErrorCode::InvalidJson, message)
+        })),
         Err(_) => {
             let message = format!(
                 "The request body took longer than limits.request_read_timeout = {}.",
@@ -55,6 +55,18 @@ async fn read(
             Err(Error::new(ErrorCode::RequestTimeout, message))
         }
     }
+}
+
+/// What a client is told of a body that cannot be read on, if this gateway itself would not.
+pub(super) fn cause(error: &(dyn std::error::Error + 'static)) -> Option<Error> {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if let Some(cause) = error.downcast_ref::<Error>() {
+            return Some(cause.clone());
+        }
+        next = error.source();
+    }
+    None
 }
 
 /// Reads on while the answer goes out: who is still sending when the connection closes does not get

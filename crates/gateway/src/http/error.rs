@@ -95,7 +95,7 @@ impl IntoResponse for Failure {
                 headers.insert(name, value);
             }
         }
-        if error.code == ErrorCode::Unauthorized {
+        if error.code.status() == 401 {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
         if error.retry_after.is_none() && must_not_retry(error.code) {

@@ -75,13 +75,13 @@ where
 /// while this one leaves; HTTP/2 has its own goodbye.
 pub(super) async fn screen<R>(
     app: &App,
-    mut request: Request,
+    request: Request,
     run: impl FnOnce(Request) -> R,
 ) -> Response
 where
     R: Future<Output = Response>,
 {
-    app.access.locate(&mut request);
+    let request = app.access.receive(request);
     let version = request.version();
     let coding = coding(&request);
     let is_odd = coding.is_err();

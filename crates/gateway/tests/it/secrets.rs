@@ -7,6 +7,7 @@ use std::process::Command;
 use std::sync::Arc;
 
 use everstream::access::Access;
+use everstream::clock::Clock;
 use everstream_core::config::Env;
 use everstream_testkit::provider::{ChatAnswer, FakeProvider, ReceivedRequest, Script, Step};
 use serde_json::{Value, json};
@@ -284,7 +285,7 @@ async fn nothing_that_can_be_printed_prints_a_key() {
     let spec = upstream.spec().clone();
     let printed = format!(
         "{config:?} {config:#?} {:?} {assembled:?} {upstream:?} {spec:?} {:?}",
-        Access::new(&config, None),
+        Access::new(&config, None, Clock::start()),
         upstream.secrets(),
     );
     for secret in [UPSTREAM_KEY, SECOND_KEY, HEADER_KEY, KEY_ONE, KEY_TWO] {

@@ -4,6 +4,7 @@ use std::future::Future;
 use std::pin::Pin;
 
 use everstream_core::id::{ProjectId, StreamId, UnixMillis};
+use everstream_core::sign::nonce::NonceId;
 
 use super::CatalogError;
 use super::values::{
@@ -15,6 +16,16 @@ use crate::counters::Counters;
 
 /// A future of the catalogue's; boxed, so that a backend can be chosen at run time.
 pub type CatalogFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, CatalogError>> + Send + 'a>>;
+
+/// Nonces of signed requests, where several processes must not take the same one.
+pub trait NonceStore: Send + Sync + 'static {
+    /// Claims a nonce whose signature is good until then: true for the first who does, of all
+    /// processes. Without an answer it may be claimed or not.
+    fn claim_nonce(&self, nonce: NonceId, good_until: UnixMillis) -> CatalogFuture<'_, bool>;
+
+    /// Forgets the nonces that were good until some time before `before`, and says how many.
+    fn prune_nonces(&self, before: UnixMillis) -> CatalogFuture<'_, u64>;
+}
 
 /// Control data: organisations, projects, keys, budgets, the ledger, the audit log.
 ///
@@ -30,7 +41,7 @@ pub type CatalogFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, CatalogErr
 ///   [`is_unavailable`](CatalogError::is_unavailable) may have happened or not; those that may be
 ///   repeated say so. The backend connects again by itself.
 /// - Time is the caller's: no operation asks the database for it.
-pub trait Catalog: Send + Sync + 'static {
+pub trait Catalog: NonceStore {
     /// Asks the database for nothing: whether it answers, and takes writes.
     fn check(&self) -> CatalogFuture<'_, ()>;
 

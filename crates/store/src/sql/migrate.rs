@@ -26,6 +26,11 @@ const MIGRATIONS: &[Migration] = &[
         sqlite: include_str!("migrations/sqlite/0002_limits.sql"),
         postgres: include_str!("migrations/postgres/0002_limits.sql"),
     },
+    Migration {
+        name: "nonces",
+        sqlite: include_str!("migrations/sqlite/0003_nonces.sql"),
+        postgres: include_str!("migrations/postgres/0003_nonces.sql"),
+    },
 ];
 
 const CREATE_VERSIONS: Statement = Statement::new(

@@ -16,5 +16,5 @@ pub mod queue;
 pub mod sqlite;
 pub mod values;
 
-pub use catalog::{Catalog, CatalogFuture};
+pub use catalog::{Catalog, CatalogFuture, NonceStore};
 pub use error::CatalogError;

@@ -1,5 +1,7 @@
 //! Why a signature was refused.
 
+use std::time::Duration;
+
 /// What is wrong with a signature, and what to do about it. Nothing in it depends on the secret but
 /// [`Mismatch`](Self::Mismatch), which is also what a caller should say of an unknown key id.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -40,15 +42,36 @@ pub enum SignatureError {
     #[error("The signature must cover {0}.")]
     NotCovered(&'static str),
     /// It was made in the future.
-    #[error("The signature's created lies in the future: set the client's clock.")]
-    TooNew,
+    #[error(
+        "The signature's created is {} s ahead of the server's clock, of which {} s are let pass: set \
+         the client's clock.",
+        .ahead.as_secs(), .skew.as_secs()
+    )]
+    TooNew {
+        /// How far.
+        ahead: Duration,
+        /// How far it may be.
+        skew: Duration,
+    },
     /// It was made too long ago, or has expired.
-    #[error("The signature has expired: sign anew for every request, with a clock that is right.")]
-    TooOld,
+    #[error(
+        "The signature was made {} s ago by the server's clock and was good until {} s ago: sign anew \
+         for every request, with a clock that is right.",
+        .age.as_secs(), .since.as_secs()
+    )]
+    TooOld {
+        /// How long ago it was made.
+        age: Duration,
+        /// How long ago it stopped being good.
+        since: Duration,
+    },
+    /// It is to expire before it was made.
+    #[error("The signature's expires is before its created.")]
+    Backwards,
     /// It was not made with this secret, or something that it covers was changed.
     #[error(
-        "The signature does not match: check the key id, its secret, and that nothing between \
-         changed the request."
+        "The signature does not match: check that the key is still good, its id and its secret, and \
+         that nothing between changed the request."
     )]
     Mismatch,
     /// The body is not the one that was signed.

@@ -3,8 +3,10 @@
 //!
 //! [`Presented::read`] takes the signature out of a request's head and checks that it covers what it
 //! must. The caller then looks up the secret of its [`key_id`](Presented::key_id), calls
-//! [`Presented::verify`], checks the body with [`Verified::check_body`], and last claims the nonce in
-//! a replay window ([`super::nonce`]), so that only requests that are genuine can fill it.
+//! [`Presented::verify`], and claims the nonce in a replay window ([`super::nonce`]) last, so that
+//! only requests of those who have a key can fill it. The body is checked with
+//! [`Verified::body_check`] as it comes; a request whose body turns out to be another one has used its
+//! nonce up.
 //!
 //! A signature must cover the method, the authority, the target and, if there is a body, its
 //! `Content-Digest`; and it must have `created`, `nonce` and `keyid`. The target is covered by
@@ -25,7 +27,7 @@ use sha2::Sha256;
 
 use crate::limits;
 
-pub use digest::{ContentDigest, content_digest};
+pub use digest::{BodyCheck, ContentDigest, content_digest};
 pub use error::SignatureError;
 pub use fields::{Fields, Request};
 pub use presented::{Presented, Verified};

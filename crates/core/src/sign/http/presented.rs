@@ -4,7 +4,7 @@ use hmac::Mac as _;
 use sfv::{BareItem, Dictionary, InnerList, Item, ListEntry, Parameters, Parser};
 
 use super::base::{Component, covered, parameters, signature_base};
-use super::digest::ContentDigest;
+use super::digest::{BodyCheck, ContentDigest};
 use super::error::SignatureError;
 use super::fields::{Fields, Request};
 use super::{ALGORITHM, ClockWindow, TAG, mac};
@@ -24,6 +24,7 @@ pub struct Presented {
     created: u64,
     /// Unix seconds.
     expires: Option<u64>,
+    is_tagged: bool,
 }
 
 /// What a genuine signature vouches for.
@@ -39,17 +40,10 @@ pub struct Verified {
 }
 
 impl Verified {
-    /// Checks that the body is the one that was signed. To be called for every request: one without
-    /// a covered digest must have no body.
-    pub fn check_body(&self, body: &[u8]) -> Result<(), SignatureError> {
-        match &self.digest {
-            Some(digest) if digest.matches(body) => Ok(()),
-            Some(_) => Err(SignatureError::Digest),
-            None if body.is_empty() => Ok(()),
-            None => Err(SignatureError::NotCovered(
-                "content-digest, as there is a body",
-            )),
-        }
+    /// What checks that the body is the one that was signed. To be used for every request: one
+    /// without a covered digest must have no body.
+    pub fn body_check(&self) -> BodyCheck {
+        BodyCheck::new(self.digest.clone())
     }
 }
 
@@ -96,8 +90,14 @@ impl Presented {
             nonce: text(params, "nonce")?.ok_or(missing("nonce"))?.to_owned(),
             created: seconds(params, "created")?.ok_or(missing("created"))?,
             expires: seconds(params, "expires")?,
+            is_tagged: text(params, "tag")? == Some(TAG),
             parameters: parameters(input),
         })
+    }
+
+    /// Whether its tag says that it is for this program.
+    pub const fn is_tagged(&self) -> bool {
+        self.is_tagged
     }
 
     /// Whose secret is to verify it.
@@ -109,7 +109,7 @@ impl Presented {
     ///
     /// For a key id that is not known, say [`SignatureError::Mismatch`] too.
     pub fn verify<F: Fields + ?Sized>(
-        self,
+        &self,
         request: &Request<'_, F>,
         secret: &[u8],
         now: UnixMillis,
@@ -127,8 +127,8 @@ impl Presented {
         });
         Ok(Verified {
             digest: digest.transpose()?,
-            key_id: self.key_id,
-            nonce: self.nonce,
+            key_id: self.key_id.clone(),
+            nonce: self.nonce.clone(),
             good_until,
         })
     }
@@ -141,15 +141,24 @@ impl Presented {
     ) -> Result<UnixMillis, SignatureError> {
         let created = UnixMillis(self.created.saturating_mul(1000));
         if created > now.plus(window.skew) {
-            return Err(SignatureError::TooNew);
+            return Err(SignatureError::TooNew {
+                ahead: created.since(now),
+                skew: window.skew,
+            });
         }
         let mut end = created.plus(window.max_age);
         if let Some(expires) = self.expires {
             end = end.min(UnixMillis(expires.saturating_mul(1000)));
         }
         let end = end.plus(window.skew);
-        if end < now || self.expires.is_some_and(|expires| expires < self.created) {
-            return Err(SignatureError::TooOld);
+        if self.expires.is_some_and(|expires| expires < self.created) {
+            return Err(SignatureError::Backwards);
+        }
+        if end < now {
+            return Err(SignatureError::TooOld {
+                age: now.since(created),
+                since: now.since(end),
+            });
         }
         Ok(end)
     }

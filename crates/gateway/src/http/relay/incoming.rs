@@ -18,7 +18,7 @@ use futures_core::Stream;
 use http_body::Body as _;
 use tokio::time::{Sleep, sleep};
 
-use crate::http::body::throw_away;
+use crate::http::body::{cause, throw_away};
 use crate::upstream::Upload;
 
 /// How far an upload is, for those who wait for its answer.
@@ -170,10 +170,12 @@ impl Incoming {
                     self.body = None;
                     self.counters.ended.store(true, Ordering::Relaxed);
                 }
-                Some(Err(_)) => {
+                Some(Err(error)) => {
                     self.body = None;
-                    let message = "The request body ended before it was whole.";
-                    let error = Error::new(ErrorCode::InvalidValue, message);
+                    let error = cause(&error).unwrap_or_else(|| {
+                        let message = "The request body ended before it was whole.";
+                        Error::new(ErrorCode::InvalidValue, message)
+                    });
                     return Poll::Ready(Some(Err(error)));
                 }
                 Some(Ok(frame)) => {

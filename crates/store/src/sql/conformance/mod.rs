@@ -42,7 +42,7 @@ type Case = for<'a> fn(&'a dyn Instance) -> Pin<Box<dyn Future<Output = ()> + 'a
 /// Holds every promise against `backend`, each on a database of its own, with the name of each case
 /// on standard error before it.
 pub async fn run(backend: &dyn Backend) {
-    let cases: [(&str, Case); 14] = [
+    let cases: [(&str, Case); 15] = [
         ("organisations and projects", |i| {
             Box::pin(tenancy::organisations_and_projects(i))
         }),
@@ -62,6 +62,7 @@ pub async fn run(backend: &dyn Backend) {
         }),
         ("settlement", |i| Box::pin(ledger::settlement(i))),
         ("usage", |i| Box::pin(ledger::usage(i))),
+        ("nonces", |i| Box::pin(shared::nonces(i))),
         ("many at once", |i| Box::pin(shared::many_at_once(i))),
     ];
     for (name, case) in cases {

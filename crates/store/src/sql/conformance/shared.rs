@@ -1,12 +1,39 @@
 //! Several processes on one database.
 
-use super::{Instance, acme, at, budget, by, entry, is_held, project, reserve, stream};
+use super::{HOUR, Instance, acme, at, budget, by, entry, is_held, project, reserve, stream};
+use everstream_core::sign::nonce::NonceId;
+
 use crate::sql::values::{AuditQuery, Cursor, Reserved, Scope};
 
 const PROCESSES: u64 = 4;
 const ROUNDS: u64 = 12;
 const LIMIT: u64 = 100;
 const AMOUNT: u64 = 10;
+
+/// Of all who claim a nonce at once, one gets it, until it is forgotten.
+pub(super) async fn nonces(instance: &dyn Instance) {
+    let nonce = |n: u64| NonceId::new("key00001", &n.to_string());
+    let mut processes = tokio::task::JoinSet::new();
+    for _ in 0..PROCESSES {
+        let catalog = instance.catalog();
+        processes.spawn(async move {
+            let mut claimed = 0;
+            for n in 0..ROUNDS {
+                let first = catalog.claim_nonce(nonce(n), at(n)).await;
+                claimed += u64::from(first.expect("asked"));
+            }
+            claimed
+        });
+    }
+    let claimed = processes.join_all().await;
+    assert_eq!(claimed.into_iter().sum::<u64>(), ROUNDS);
+    let catalog = instance.catalog();
+    assert_eq!(catalog.prune_nonces(at(2)).await.expect("pruned"), 2);
+    for (n, is_free) in [(0, true), (1, true), (2, false), (0, false)] {
+        let first = catalog.claim_nonce(nonce(n), at(HOUR)).await;
+        assert_eq!(first.expect("asked"), is_free, "{n}");
+    }
+}
 
 /// All reserve, settle and release at once; whatever the order, the limit is overrun by one reserve
 /// at most, and in the end the sums are right.

@@ -5,6 +5,7 @@ use std::pin::Pin;
 
 use everstream_core::id::{ProjectId, StreamId, UnixMillis};
 use everstream_core::limits::CATALOG_POLL;
+use everstream_core::sign::nonce::NonceId;
 
 use super::Driver;
 use crate::counters::Counters;
@@ -13,10 +14,20 @@ use crate::sql::values::{
     LedgerEntry, NewKey, Organisation, OrganisationId, Payer, Project, ReserveRequest, Reserved,
     Scopes, SecretHash, Settlement, UsageQuery, UsageRow,
 };
-use crate::sql::{Catalog, CatalogFuture, ops};
+use crate::sql::{Catalog, CatalogFuture, NonceStore, ops};
 
 /// A catalogue.
 pub(in crate::sql) struct SqlCatalog<D>(pub(in crate::sql) D);
+
+impl<D: Driver> NonceStore for SqlCatalog<D> {
+    fn claim_nonce(&self, nonce: NonceId, good_until: UnixMillis) -> CatalogFuture<'_, bool> {
+        Box::pin(self.0.run(ops::ClaimNonce { nonce, good_until }))
+    }
+
+    fn prune_nonces(&self, before: UnixMillis) -> CatalogFuture<'_, u64> {
+        Box::pin(self.0.run(ops::PruneNonces { before }))
+    }
+}
 
 impl<D: Driver> Catalog for SqlCatalog<D> {
     fn check(&self) -> CatalogFuture<'_, ()> {

@@ -7,6 +7,7 @@ mod changes;
 mod hold;
 #[cfg(feature = "postgres")]
 mod limits;
+mod nonces;
 mod settle;
 mod tenancy;
 mod usage;
@@ -18,6 +19,7 @@ pub(super) use budget::{DeleteBudget, ListBudgets, PutBudget, Release, Renew, Re
 pub(super) use changes::{Check, GetChanges, GetCursor, PruneChanges};
 #[cfg(feature = "postgres")]
 pub(super) use limits::{RenewSlots, SettleLimits, SweepLimits, TakeLimits};
+pub(super) use nonces::{ClaimNonce, PruneNonces};
 pub(super) use settle::{GetEntry, Settle};
 pub(super) use tenancy::{
     CreateOrganisation, CreateProject, GetProject, ListOrganisations, ListProjects,
