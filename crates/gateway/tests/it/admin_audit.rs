@@ -3,8 +3,10 @@
 use everstream_testkit::provider::FakeProvider;
 use serde_json::{Value, json};
 
-use crate::admin::KEY;
-use crate::admin_keys::{made, office};
+use crate::admin::{Admin, KEY};
+use crate::admin_keys::{made, office, office_of};
+use crate::certs::{Authority, Files};
+use crate::harness::Setup;
 use crate::talk::answer_to;
 
 #[tokio::test]
@@ -135,5 +137,57 @@ async fn who_may_look_changes_nothing() {
         .tell("bob-key", "GET", "/admin/audit", &Value::Null)
         .await;
     assert_eq!(log.json(200).await["data"], json!([]));
+    gateway.stop().await;
+}
+
+#[tokio::test]
+async fn who_guesses_keys_is_not_listened_to() {
+    let provider = FakeProvider::start(answer_to).await;
+    let database = tempfile::tempdir().unwrap();
+    let setup = Setup::new(&provider).config("limits.failed_authentications = 3");
+    let (gateway, admin) = office_of(setup, database.path()).await;
+    let asked = async |key: &str| {
+        let path = "/admin/admission";
+        admin.tell(key, "GET", path, &Value::Null).await
+    };
+    asked(KEY).await.json(200).await;
+    for guess in ["a", "b", "c"] {
+        assert_eq!(asked(guess).await.problem(401).await, "invalid_api_key");
+    }
+    // It is not told whether a guess is right, and who was right before goes on.
+    for guess in ["d", "alice-key"] {
+        let refused = asked(guess).await;
+        assert!(!refused.header("retry-after").is_empty());
+        assert_eq!(refused.head.status, 429);
+        refused.body().await;
+    }
+    asked(KEY).await.json(200).await;
+    gateway.stop().await;
+}
+
+#[tokio::test]
+async fn with_tls_browsers_are_told_to_stay_with_it() {
+    let provider = FakeProvider::start(answer_to).await;
+    let files = Files::new(&Authority::new().issue());
+    let setup = Setup::new(&provider).config(&files.toml(""));
+    let setup = setup.config("[admin]\nkey = \"k\"\ntls = true");
+    let gateway = setup.start().await;
+    let admin = Admin::of(&gateway);
+    let reply = admin
+        .tell("k", "GET", "/admin/openapi.json", &Value::Null)
+        .await;
+    for (name, beginning) in [
+        ("strict-transport-security", "max-age="),
+        (
+            "content-security-policy",
+            "default-src 'none'; frame-ancestors 'none'",
+        ),
+        ("x-content-type-options", "nosniff"),
+        ("cache-control", "no-store"),
+        ("referrer-policy", "no-referrer"),
+    ] {
+        assert!(reply.header(name).starts_with(beginning), "{name}");
+    }
+    assert_eq!(reply.json(200).await, everstream::http::admin::openapi());
     gateway.stop().await;
 }

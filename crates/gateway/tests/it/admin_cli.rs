@@ -1,11 +1,16 @@
 //! The program's commands for operators, against a gateway in this process.
 
+use std::net::SocketAddr;
 use std::process::Command;
+use std::sync::Arc;
 
+use everstream::server::{self, Certificates, Patience, Shutdown};
 use everstream_testkit::provider::FakeProvider;
 
 use crate::admin::KEY;
 use crate::admin_keys::office;
+use crate::certs::{Authority, Files};
+use crate::harness::Setup;
 use crate::talk::{CHAT, answer_to, post, soon, unary_chat};
 
 struct Ran {
@@ -76,10 +81,16 @@ async fn a_key_is_made_used_limited_rotated_and_revoked() {
     assert_eq!(called(&first).await, 200);
     let id = first.split('-').nth(1).unwrap();
 
+    let limited = run(&format!("keys limit {id} requests=1/2h")).await;
+    assert!(limited.done().contains("requests=1/2h"));
+    assert_eq!((called(&first).await, called(&first).await), (200, 429));
     let limited = run(&format!("keys limit {id} requests=1000/60s concurrency=5")).await;
     assert!(limited.done().contains("requests=1000/60s concurrency=5"));
     // The id is taken from the key too.
-    let changed = run(&format!("keys change {first} --models m,n* --expires 30d")).await;
+    let changed = run(&format!(
+        "keys change {first} --surfaces chat_completions,streams --models m,n* --expires 30d"
+    ))
+    .await;
     let changed = changed.done();
     assert!(
         changed.contains("m n*") && !changed.contains(&first),
@@ -170,5 +181,45 @@ async fn tenants_budgets_and_usage_are_made_and_shown() {
     ran(&address, "wrong", "keys list")
         .await
         .failed("EVERSTREAM_ADMIN_KEY");
+    gateway.stop().await;
+}
+
+#[tokio::test]
+async fn it_is_called_with_tls() {
+    let provider = FakeProvider::start(answer_to).await;
+    let (authority, dir) = (Authority::new(), tempfile::tempdir().unwrap());
+    let files = Files::new(&authority.issue());
+    let setup = Setup::new(&provider).config(&files.toml(""));
+    let setup = setup.config(&format!("[admin]\nkey = \"{KEY}\"\ntls = true"));
+    let gateway = setup.start().await;
+    let tls = gateway.app.config.admin_tls().unwrap();
+    let certificates = Certificates::load(&tls).unwrap();
+    let listener = server::bind(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
+    let url = format!("https://{}", listener.local_addr().unwrap());
+    let front = everstream::http::admin::front(Arc::clone(&gateway.app));
+    let patience = Patience::new(&gateway.app.config);
+    let serving = server::serve_tcp(listener, certificates, front, patience, Shutdown::default());
+    tokio::spawn(serving);
+    let roots = dir.path().join("roots.pem");
+    for (trusted, code, part) in [
+        (authority.pem(), Some(0), "is made"),
+        (Authority::new().pem(), Some(1), "https://127.0.0.1"),
+    ] {
+        std::fs::write(&roots, trusted).unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_everstream"));
+        command
+            .args(["projects", "create", "web", "--url", &url])
+            .env_clear();
+        command
+            .env("EVERSTREAM_ADMIN_KEY", KEY)
+            .env("SSL_CERT_FILE", &roots);
+        let output = tokio::task::spawn_blocking(move || command.output().unwrap());
+        let output = soon(output).await.unwrap();
+        let text = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+        assert!(
+            output.status.code() == code && text.contains(part),
+            "{text}"
+        );
+    }
     gateway.stop().await;
 }

@@ -219,7 +219,7 @@ async fn wishes_that_cannot_be_are_refused_and_say_why() {
     };
     let rotate = format!("{path}/rotate");
     let long: Vec<String> = (0..101).map(|n| n.to_string()).collect();
-    let cases: [(&str, &str, String, u16, &str, &str); 19] = [
+    let cases: [(&str, &str, String, u16, &str, &str); 21] = [
         (
             "POST",
             keys,
@@ -284,6 +284,22 @@ async fn wishes_that_cannot_be_are_refused_and_say_why() {
             400,
             "invalid_value",
             "60/1m",
+        ),
+        (
+            "POST",
+            keys,
+            wish("surfaces", json!(["chat_completion"])),
+            400,
+            "invalid_value",
+            "did you mean `chat_completions`?",
+        ),
+        (
+            "POST",
+            keys,
+            wish("surfaces", json!(["=x"])),
+            400,
+            "invalid_value",
+            "there are chat_completions, ",
         ),
         (
             "POST",
