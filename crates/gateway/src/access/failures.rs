@@ -19,7 +19,7 @@ use crate::clock::Clock;
 
 /// What became of authentications lately, in bounded memory: of more addresses than fit, those are
 /// forgotten that have been quiet.
-pub(super) struct Failures {
+pub(crate) struct Failures {
     /// `None`: there is no limit.
     quota: Option<Quota>,
     levels: Cache<Source, Arc<Mutex<Level>>>,
@@ -31,10 +31,10 @@ pub(super) struct Failures {
 
 /// Who is limited together: an address or, of IPv6, the network of 64 bits that one customer has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Source(u128);
+pub(crate) struct Source(u128);
 
 impl Source {
-    pub(super) fn of(address: IpAddr) -> Self {
+    pub(crate) fn of(address: IpAddr) -> Self {
         Self(match address.to_canonical() {
             IpAddr::V4(address) => address.to_ipv6_mapped().to_bits(),
             IpAddr::V6(address) => address.to_bits() & !u128::from(u64::MAX),
@@ -50,7 +50,7 @@ impl std::fmt::Debug for Failures {
 
 impl Failures {
     /// So many failures a minute from each address; 0 for no limit.
-    pub(super) fn new(per_minute: u32, clock: Clock) -> Self {
+    pub(crate) fn new(per_minute: u32, clock: Clock) -> Self {
         Self {
             quota: Quota::new(per_minute.into(), Duration::from_mins(1)).ok(),
             levels: Cache::new(limits::FAILING_ADDRESSES),
@@ -64,7 +64,7 @@ impl Failures {
     ///
     /// # Errors
     /// [`ErrorCode::TooManyFailures`]
-    pub(super) fn admit(&self, source: Source, credential: &str) -> Result<(), Error> {
+    pub(crate) fn admit(&self, source: Source, credential: &str) -> Result<(), Error> {
         match self.wait(source) {
             Some(wait) if self.good.get(&self.hash(source, credential)).is_none() => {
                 Err(refusal(wait))
@@ -74,7 +74,7 @@ impl Failures {
     }
 
     /// It was good.
-    pub(super) fn succeeded(&self, source: Source, credential: &str) {
+    pub(crate) fn succeeded(&self, source: Source, credential: &str) {
         let hash = self.hash(source, credential);
         if self.quota.is_some() && self.good.get(&hash).is_none() {
             self.good.insert(hash, ());
@@ -82,7 +82,7 @@ impl Failures {
     }
 
     /// It was not.
-    pub(super) fn failed(&self, source: Source) {
+    pub(crate) fn failed(&self, source: Source) {
         let level = self.levels.get_or_insert_with(&source, || {
             Ok::<_, std::convert::Infallible>(Arc::default())
         });

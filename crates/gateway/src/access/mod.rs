@@ -36,7 +36,7 @@ use http::request::Parts;
 use crate::clock::Clock;
 pub use directory::Directory;
 use directory::Known;
-use failures::{Failures, Source};
+pub(crate) use failures::{Failures, Source};
 pub use follow::{follow, read_all};
 pub(crate) use jwt::Tokens;
 use origin::Forwarded;

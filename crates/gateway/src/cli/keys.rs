@@ -23,7 +23,7 @@ Examples:
   everstream keys rotate 0k3v9f2m7qx4c1ab --overlap 24h
   everstream keys revoke 0k3v9f2m7qx4c1ab
 
-ID is the key's id, or the key itself: es-<id>-...";
+The id of a key is what stands between its dashes: es-<id>-<secret>.";
 
 #[derive(Debug, Subcommand)]
 #[command(after_help = EXAMPLES, before_help = ABOUT)]

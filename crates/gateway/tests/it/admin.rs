@@ -15,7 +15,8 @@ use serde_json::Value;
 use crate::harness::{Gateway, Setup, StillTime, UPSTREAM_KEY, until};
 use crate::talk::{CHAT, Reply, answer_to, chat, held, post, soon, unary_chat};
 
-const KEY: &str = "admin-canary-77ce10";
+/// The key of the operator that has no other name.
+pub(crate) const KEY: &str = "admin-canary-77ce10";
 
 /// The listener for operators of a gateway. It ends with the test's runtime.
 pub(crate) struct Admin(pub(crate) SocketAddr);
@@ -38,6 +39,28 @@ impl Admin {
     pub(crate) async fn ask(&self, method: &str, path: &str, headers: &[(&str, &str)]) -> Reply {
         let mut client = RawClient::connect(self.0).await.unwrap();
         let head = soon(client.request(method, path, headers, b"")).await;
+        Reply {
+            head: head.unwrap(),
+            client,
+        }
+    }
+
+    /// Sends a body with an operator's key.
+    pub(crate) async fn tell(&self, key: &str, method: &str, path: &str, body: &Value) -> Reply {
+        let text = if body.is_null() {
+            String::new()
+        } else {
+            body.to_string()
+        };
+        self.send(key, method, path, text.as_bytes()).await
+    }
+
+    /// The same with a body that need be nothing.
+    pub(crate) async fn send(&self, key: &str, method: &str, path: &str, body: &[u8]) -> Reply {
+        let mut client = RawClient::connect(self.0).await.unwrap();
+        let bearer = format!("Bearer {key}");
+        let headers = [("authorization", &*bearer)];
+        let head = soon(client.request(method, path, &headers, body)).await;
         Reply {
             head: head.unwrap(),
             client,

@@ -75,10 +75,35 @@ pub fn client_paths() -> Vec<String> {
 #[test]
 fn every_path_is_described() {
     let text = source("../../docs/api.md");
-    // What operators have describes itself, at /admin/openapi.json.
     for path in client_paths() {
         let path = path.replace("{*", "{");
         assert!(text.contains(&path), "docs/api.md does not know {path}");
+    }
+    let operators = everstream::http::admin::openapi();
+    for (path, methods) in operators["paths"].as_object().unwrap() {
+        for method in methods.as_object().unwrap().keys() {
+            let heading = format!("`{} {path}`", method.to_ascii_uppercase());
+            assert!(
+                text.contains(&heading),
+                "docs/api.md does not know {heading}"
+            );
+        }
+    }
+}
+
+/// `UPDATE=1` writes it anew.
+#[test]
+fn the_description_for_operators_is_not_stale() {
+    let path = file("../../docs/openapi.json");
+    let mut text = serde_json::to_string_pretty(&everstream::http::admin::openapi()).unwrap();
+    text.push('\n');
+    if std::env::var_os("UPDATE").is_some() {
+        std::fs::write(&path, text).unwrap();
+    } else {
+        assert!(
+            std::fs::read_to_string(&path).is_ok_and(|written| written == text),
+            "docs/openapi.json is stale: run the tests once with UPDATE=1"
+        );
     }
 }
 

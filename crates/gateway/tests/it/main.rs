@@ -16,7 +16,13 @@
 )]
 
 mod admin;
+mod admin_audit;
+mod admin_cli;
 mod admin_crowd;
+mod admin_keys;
+mod admin_random;
+mod admin_tenants;
+mod admin_usage;
 mod bad_client;
 mod bad_upstream;
 mod bedrock;

@@ -8,6 +8,7 @@ fn the_example_shows_the_defaults_and_holds_when_uncommented() {
     let env = [
         ("OPENAI_API_KEY", "sk-1"),
         ("EVERSTREAM_ADMIN_KEY", "admin-1"),
+        ("ALICE_ADMIN_KEY", "admin-2"),
         ("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE"),
         ("AWS_SECRET_ACCESS_KEY", "secret"),
         ("AWS_SESSION_TOKEN", "token"),

@@ -6,7 +6,9 @@ use everstream_core::error::{Error, ErrorCode};
 use everstream_core::id::{ProjectId, UnixMillis};
 use everstream_core::limits;
 use everstream_core::policy::limit::bound::Bound;
+use everstream_core::policy::scope::{Api, is_listed};
 use everstream_core::sign::api_key::{KeyText, id_of};
+use everstream_core::suggest::nearest;
 use everstream_core::units::{parse_duration, show_duration};
 use everstream_store::sql::CatalogError;
 use everstream_store::sql::values::{Allow, ApiKey, KeyId, NewKey, Scopes, SecretHash};
@@ -97,7 +99,7 @@ pub(super) struct KeyWish {
     #[serde(default)]
     create_project: bool,
     /// The APIs that it may use; all if absent or null.
-    surfaces: Option<Names>,
+    surfaces: Option<Surfaces>,
     /// The models that it may ask, by name or by beginning (`gpt-4o*`); all if absent or null.
     models: Option<Names>,
     /// The topics that it may use; all if absent or null.
@@ -113,8 +115,8 @@ pub(super) struct KeyWish {
 pub(super) struct KeyChange {
     /// The APIs that it may use; null for all. What is absent here stays as it is.
     #[serde(default, deserialize_with = "if_present")]
-    #[schemars(with = "Option<Names>")]
-    surfaces: Option<Option<Names>>,
+    #[schemars(with = "Option<Surfaces>")]
+    surfaces: Option<Option<Surfaces>>,
     /// The models that it may ask; null for all.
     #[serde(default, deserialize_with = "if_present")]
     #[schemars(with = "Option<Names>")]
@@ -154,6 +156,11 @@ pub(super) struct KeysQuery {
 #[schemars(with = "Vec<String>")]
 struct Names(Vec<String>);
 
+/// Names of APIs.
+#[derive(Clone, Debug, JsonSchema)]
+#[schemars(with = "Vec<String>")]
+struct Surfaces(Names);
+
 /// Limits of a key.
 #[derive(Clone, Debug, Default, JsonSchema)]
 #[schemars(with = "Vec<String>")]
@@ -183,16 +190,13 @@ pub(super) async fn create(ask: Ask<Nothing, KeyWish>) -> Result<Made<KeyWithSec
     if wish.expires_at.is_some_and(|end| end <= by.at) {
         return Err(past());
     }
-    if wish.create_project {
-        ensure_project(directory, &by, &wish.project).await?;
-    }
     let (id, secret, hash) = draw(directory, new_id()?, 1)?;
     let key = NewKey {
         id,
         project: wish.project.clone(),
         name: wish.name.clone(),
         scopes: Scopes {
-            surfaces: allow(wish.surfaces.as_ref()),
+            surfaces: allow(wish.surfaces.as_ref().map(|Surfaces(names)| names)),
             models: allow(wish.models.as_ref()),
             topics: allow(wish.topics.as_ref()),
             limits: wish.limits.0.clone(),
@@ -200,7 +204,11 @@ pub(super) async fn create(ask: Ask<Nothing, KeyWish>) -> Result<Made<KeyWithSec
         hash,
         expires_at: wish.expires_at,
     };
-    let made = directory.catalog().create_key(&by, &key).await;
+    let mut made = directory.catalog().create_key(&by, &key).await;
+    if wish.create_project && matches!(made, Err(CatalogError::NotFound { .. })) {
+        ensure_project(directory, &by, &wish.project).await?;
+        made = directory.catalog().create_key(&by, &key).await;
+    }
     let key = made.map_err(|error| match error {
         CatalogError::NotFound { .. } => no_project(&wish.project),
         error => refused(error),
@@ -221,7 +229,10 @@ pub(super) async fn change(ask: Ask<Nothing, KeyChange>) -> Result<Shown<KeySigh
         None => present,
     };
     let scopes = Scopes {
-        surfaces: changed(&wish.surfaces, key.scopes.surfaces),
+        surfaces: match &wish.surfaces {
+            Some(names) => allow(names.as_ref().map(|Surfaces(names)| names)),
+            None => key.scopes.surfaces,
+        },
         models: changed(&wish.models, key.scopes.models),
         topics: changed(&wish.topics, key.scopes.topics),
         limits: match &wish.limits {
@@ -343,6 +354,25 @@ impl<'de> Deserialize<'de> for Names {
             let message = format!("names have 1 to {most} bytes and no control characters");
             Err(serde::de::Error::custom(message))
         }
+    }
+}
+
+impl<'de> Deserialize<'de> for Surfaces {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let names = Names::deserialize(deserializer)?;
+        let known = || Api::ALL.iter().map(|api| api.as_str());
+        let is_unknown =
+            |name: &&String| !known().any(|api| is_listed(api, std::slice::from_ref(*name)));
+        let Some(wrong) = names.0.iter().find(is_unknown) else {
+            return Ok(Self(names));
+        };
+        let near = nearest(wrong, known(), 1);
+        let hint = match near.first() {
+            Some(near) => format!("did you mean `{near}`?"),
+            None => format!("there are {}", known().collect::<Vec<_>>().join(", ")),
+        };
+        let message = format!("there is no API `{}`: {hint}", wrong.escape_debug());
+        Err(serde::de::Error::custom(message))
     }
 }
 

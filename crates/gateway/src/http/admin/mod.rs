@@ -27,7 +27,7 @@ use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodFilter, on};
 use everstream_core::error::Error;
-use http::{HeaderName, HeaderValue, Version, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Version, header};
 use hyper::body::Incoming;
 use hyper::service::Service;
 use hyper_util::service::TowerToHyperService;
@@ -35,16 +35,18 @@ use tower::ServiceExt as _;
 
 use super::error::Shape;
 use super::{no_route, pages, shielded, wrong_method};
+use crate::access::{Failures, Source, bearer, client_address};
 use crate::app::App;
 use metrics::Metrics;
 pub use openapi::document as openapi;
-use operator::Operators;
+use operator::{Operator, Operators};
 use route::Route;
 
 /// What requests of operators need.
 struct Desk {
     app: Arc<App>,
     operators: Operators,
+    failures: Failures,
     metrics: Metrics,
     has_tls: bool,
 }
@@ -53,6 +55,7 @@ struct Desk {
 pub fn router(app: Arc<App>) -> Router {
     let desk = Arc::new(Desk {
         operators: Operators::new(&app.config.admin),
+        failures: Failures::new(app.config.limits.failed_authentications, app.clock),
         metrics: Metrics::new(&app),
         has_tls: app.config.admin_tls().is_some(),
         app,
@@ -107,10 +110,13 @@ const HEADERS: [(HeaderName, HeaderValue); 4] = [
 ];
 
 /// Lets operators in, and nobody else.
-async fn guard(State(desk): State<Arc<Desk>>, mut request: Request, next: Next) -> Response {
+async fn guard(State(desk): State<Arc<Desk>>, request: Request, next: Next) -> Response {
     let version = request.version();
+    let (parts, body) = desk.app.access.receive(request).into_parts();
+    let source = client_address(&parts).map(Source::of);
+    let mut request = Request::from_parts(parts, body);
     let allowed = pages::check_admin(&desk.app, &request);
-    let allowed = allowed.and_then(|()| desk.operators.known(request.headers()));
+    let allowed = allowed.and_then(|()| desk.known(source, request.headers()));
     let mut response = match allowed {
         Ok(operator) => {
             request.extensions_mut().insert(operator);
@@ -128,6 +134,23 @@ async fn guard(State(desk): State<Arc<Desk>>, mut request: Request, next: Next) 
         headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     response
+}
+
+impl Desk {
+    /// Who sent these headers; of an address that made too many wrong guesses, none is looked at.
+    fn known(&self, source: Option<Source>, headers: &HeaderMap) -> Result<Operator, Error> {
+        let key = bearer(headers).unwrap_or_default();
+        let Some(source) = source else {
+            return self.operators.known(key);
+        };
+        self.failures.admit(source, key)?;
+        let known = self.operators.known(key);
+        match &known {
+            Ok(_) => self.failures.succeeded(source, key),
+            Err(_) => self.failures.failed(source),
+        }
+        known
+    }
 }
 
 fn failure(error: Error) -> Response {

@@ -116,6 +116,12 @@ fn in_path(segment: &str) -> Option<Value> {
 
 fn in_query(query: &Shape, name: &str, schema: &Value) -> Value {
     let mut schema = schema.clone();
+    // What is absent is not there, as a query has no null.
+    if let Some([kind, Value::String(null)]) = schema["type"].as_array().map(Vec::as_slice)
+        && null == "null"
+    {
+        schema["type"] = kind.clone();
+    }
     let about = schema
         .as_object_mut()
         .and_then(|schema| schema.remove("description"));

@@ -61,6 +61,7 @@ struct Deployment {
 
 /// The keys of an upstream that take turns.
 #[derive(Serialize, JsonSchema)]
+#[schemars(rename = "UpstreamKeys")]
 struct Keys {
     all: usize,
     resting: usize,

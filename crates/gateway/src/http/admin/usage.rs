@@ -67,6 +67,7 @@ enum Format {
 
 /// What was used and what it cost.
 #[derive(Serialize, JsonSchema)]
+#[schemars(rename = "UsageReport")]
 pub(super) struct Usage {
     /// From when.
     from: UnixMillis,
@@ -78,6 +79,7 @@ pub(super) struct Usage {
 
 /// One sum. It has what was asked for to group by.
 #[derive(Serialize, JsonSchema)]
+#[schemars(rename = "UsageSum")]
 struct Sum {
     /// When its piece of time began.
     #[serde(skip_serializing_if = "Option::is_none")]
