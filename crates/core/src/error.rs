@@ -137,7 +137,7 @@ error_codes! {
     /// The upstream is not asked just now: too much of what it was asked came to nothing, as much as
     /// may be is under way, or its key is not to be had; nothing was sent.
     UpstreamUnavailable = "upstream_unavailable", 503, Upstream, "server_error", free;
-    /// The key cannot be checked: the database of keys does not answer.
+    /// The key or token cannot be checked: the database of keys, or the token's issuer, does not answer.
     AccessUnavailable = "access_unavailable", 503, Gateway, "server_error", free;
     /// The database of keys, budgets and the ledger does not answer, or there is none.
     CatalogUnavailable = "catalog_unavailable", 503, Gateway, "server_error", free;

@@ -286,6 +286,22 @@ pub const JWT_BYTES: usize = 16 << 10;
 pub const JWKS_BYTES: usize = 256 << 10;
 /// See [`JWKS_BYTES`].
 pub const JWKS_KEYS: usize = 64;
+/// How far an issuer's clock may be from ours: as good as all machines are nearer.
+pub const JWT_LEEWAY: Duration = Duration::from_mins(1);
+/// Tokens that were found good and are remembered until their end: the most in use at a time.
+pub const JWT_CACHE: usize = 10_000;
+/// How often an issuer's keys are fetched anew where it does not say.
+pub const JWKS_REFRESH: Duration = Duration::from_mins(10);
+/// How often at most, whatever it says.
+pub const JWKS_REFRESH_LEAST: Duration = Duration::from_mins(1);
+/// How often at least: how long a key may be used that its issuer has withdrawn.
+pub const JWKS_REFRESH_MOST: Duration = Duration::from_hours(1);
+/// How long an issuer's keys are used while it is gone.
+pub const JWKS_STALE: Duration = Duration::from_hours(24);
+/// How long an issuer may take to answer.
+pub const JWKS_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a token with an unknown key waits for newer keys.
+pub const JWKS_PATIENCE: Duration = Duration::from_secs(2);
 /// Operations that may wait for the thread of an embedded database; beyond, they are refused.
 pub const CATALOG_QUEUE: usize = 256;
 /// How long an operation on the database may take, the wait for a connection included.

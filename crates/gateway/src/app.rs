@@ -23,7 +23,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::task::TaskTracker;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
-use crate::access::{self, Access, Directory};
+use crate::access::{self, Access, Directory, Tokens};
 use crate::admission::Admission;
 use crate::catalog;
 use crate::clock::Clock;
@@ -143,7 +143,13 @@ impl App {
             let master = KeyMaster::new(&secret);
             Arc::new(Directory::new(catalog, master, clock))
         });
-        let access = Access::new(&config, directory);
+        let mut access = Access::new(&config, directory);
+        let tokens = Tokens::new(&config, &environment(), clock).map_err(io::Error::other)?;
+        let mut key_sets = Vec::new();
+        if let Some((tokens, followers)) = tokens {
+            access = access.with_tokens(tokens);
+            key_sets = followers;
+        }
         let admission = Admission::new(&config.limits, clock);
         let hearer = Arc::downgrade(&admission);
         models.on_room(move || {
@@ -166,6 +172,9 @@ impl App {
         });
         app.recover().await;
         app.follow_keys().await;
+        for issuer in key_sets {
+            app.lifecycle.spawn(|stop| issuer.run(stop));
+        }
         app.start_background();
         Ok(app)
     }

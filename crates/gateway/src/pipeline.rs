@@ -103,7 +103,8 @@ pub fn plan(
     let Address { surface, path, .. } = address;
     let logged = continuation.as_ref().map_or(body, |all| &all.body).clone();
     let envelope = envelope(surface, address.named, &logged)?;
-    caller.may_ask(&envelope.model)?;
+    caller.may_ask(Some(&envelope.model))?;
+    caller.may_ask_besides(&logged)?;
     let claim = claim(caller, path, headers, body)?;
     let on_disconnect = on_disconnect(headers, caller, claim.is_some() || envelope.background)?;
     let timeout = timeout(headers, address.query)?;

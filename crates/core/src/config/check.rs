@@ -121,7 +121,7 @@ fn tls(config: &Config, reader: &mut Reader<'_>) {
 
 fn public_needs_keys(config: &Config, reader: &mut Reader<'_>) {
     let public = !config.listen.ip().to_canonical().is_loopback();
-    let has_keys = !config.keys.is_empty() || config.require_keys;
+    let has_keys = !config.keys.is_empty() || !config.jwt_issuers.is_empty() || config.require_keys;
     if public && !has_keys && !reader.doubtful("listen") && !reader.doubtful("keys") {
         let problem = "this address can be reached from other machines, and no keys are configured";
         let hint = "make a key with `everstream key new --project NAME`, set `require_keys` if they are in \

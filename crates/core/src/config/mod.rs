@@ -10,6 +10,7 @@ mod check;
 mod describe;
 mod env;
 mod expand;
+mod jwt;
 mod kinds;
 mod mistake;
 mod rate_limits;
@@ -36,6 +37,7 @@ use spec::{list, map, section, sections};
 
 pub use admin::AdminListen;
 pub use env::Env;
+pub use jwt::{JwksSource, JwtIssuerConfig, TokenProject};
 pub use mistake::{ConfigErrors, Mistake, Place};
 pub use rate_limits::RateLimitConfig;
 pub use reference::{example, json_schema, markdown};
@@ -127,6 +129,9 @@ settings! {
         /// `EVERSTREAM_API_KEYS`, separated by commas, each with a project of its own. Without any,
         /// the gateway is open to all programs on this machine, and to nobody else.
         keys: Vec<KeyConfig> = sections();
+        /// Issuers of JSON Web Tokens, which clients send in place of keys (docs/security.md). With
+        /// one, nobody is let in without a key or a token.
+        jwt_issuers: Vec<JwtIssuerConfig> = sections();
     }
 }
 
@@ -589,6 +594,7 @@ impl Config {
             admin::check(config, &mut reader);
             routes::check(config, &mut reader);
             rate_limits::check(config, &mut reader);
+            jwt::check(config, &mut reader);
             aws::check(config, &mut reader);
         }
         reader.finish(config)

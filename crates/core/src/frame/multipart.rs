@@ -137,7 +137,7 @@ impl FieldFinder {
             }
             return Ok(None);
         };
-        let wanted = is_named(&text[..end], self.name);
+        let wanted = is_named(&text[..end], self.name)?;
         if wanted && self.found.is_some() {
             return Err(MultipartError::Twice(self.name));
         }
@@ -169,31 +169,51 @@ impl FieldFinder {
     }
 }
 
-/// The boundary that a `Content-Type` names; `None` if it is another type, or breaks RFC 2046.
+/// The boundary that a `Content-Type` names; `None` if it is another type, breaks RFC 2046, or could be
+/// read as naming another one.
 pub fn boundary(content_type: &str) -> Option<&str> {
     let kind = content_type.split(';').next().unwrap_or_default();
     if !kind.trim().eq_ignore_ascii_case("multipart/form-data") {
         return None;
     }
-    let mut parameters = parameters(content_type);
-    let (_, boundary) = parameters.find(|(name, _)| name.eq_ignore_ascii_case("boundary"))?;
+    let mut boundaries = parameters(content_type).filter(|(key, _)| is_parameter(key, "boundary"));
+    let (key, boundary) = boundaries.next()?;
+    if key.contains('*') || boundaries.next().is_some() {
+        return None;
+    }
     let allowed = |b: u8| b.is_ascii_alphanumeric() || b"'()+_,-./:=? ".contains(&b);
     let fits = (1..=70).contains(&boundary.len()) && boundary.bytes().all(allowed);
     fits.then_some(boundary)
 }
 
-/// Whether the headers of a part give it this name.
-fn is_named(headers: &[u8], name: &str) -> bool {
+/// Whether the headers of a part give it this name. What others could read as another name than is
+/// read here is refused: whoever hides the field from the gateway would have it all the same.
+fn is_named(headers: &[u8], name: &str) -> Result<bool, MultipartError> {
     let text = String::from_utf8_lossy(headers);
-    let disposition = text.split("\r\n").find_map(|line| {
+    let mut lines = text.split("\r\n");
+    let is_odd = |line: &str| line.starts_with([' ', '\t']) || line.contains(['\r', '\n']);
+    let mut dispositions = lines.clone().filter_map(|line| {
         let (header, value) = line.split_once(':')?;
         header
             .trim()
             .eq_ignore_ascii_case("content-disposition")
             .then_some(value)
     });
-    parameters(disposition.unwrap_or_default())
-        .any(|(key, value)| key.eq_ignore_ascii_case("name") && value == name)
+    let disposition = dispositions.next().unwrap_or_default();
+    let mut names = parameters(disposition).filter(|(key, _)| is_parameter(key, "name"));
+    let (key, found) = names.next().unwrap_or_default();
+    let is_doubtful = key.contains('*') || found.contains('\\');
+    if is_doubtful || names.next().is_some() || dispositions.next().is_some() || lines.any(is_odd) {
+        let why = "a part's name could be read in two ways";
+        return Err(MultipartError::Malformed(why));
+    }
+    Ok(!key.is_empty() && found == name)
+}
+
+/// Whether a parameter's key is this one, perhaps in the form of RFC 5987 or in pieces (RFC 2231).
+fn is_parameter(key: &str, name: &str) -> bool {
+    let key = key.split('*').next().unwrap_or_default().trim_end();
+    key.eq_ignore_ascii_case(name)
 }
 
 /// The parameters of a header's value: names, and values without their quotes. A semicolon within

@@ -16,5 +16,6 @@ pub mod reattach;
 pub mod recovery;
 pub mod retry_after;
 pub mod route;
+pub mod scope;
 pub mod secrets;
 pub mod select;

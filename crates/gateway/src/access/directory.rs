@@ -17,6 +17,7 @@ use quick_cache::sync::Cache;
 use subtle::ConstantTimeEq as _;
 use tokio::sync::Semaphore;
 
+use super::projects::Projects;
 use crate::clock::Clock;
 
 /// A key that may be used, as callers need it.
@@ -43,6 +44,7 @@ pub struct Directory {
     keys: AtomicU8,
     cache: Cache<String, Entry>,
     lookups: Semaphore,
+    projects: Projects,
     clock: Clock,
 }
 
@@ -77,6 +79,7 @@ impl Directory {
             keys: AtomicU8::new(UNREAD),
             cache: Cache::new(limits::KEY_CACHE),
             lookups: Semaphore::new(limits::KEY_LOOKUPS),
+            projects: Projects::default(),
             clock,
         }
     }
@@ -157,6 +160,17 @@ impl Directory {
         self.cache.get_or_insert_async(id, read).await
     }
 
+    /// Who pays for a project, for callers that show none of its keys. `None` if it is not in the
+    /// catalogue.
+    ///
+    /// # Errors
+    /// As for [`verify`](Self::verify); a project that is suspended is refused.
+    pub async fn payer(&self, project: &ProjectId) -> Result<Option<OrganisationId>, Error> {
+        self.projects
+            .payer(&*self.catalog, project, self.clock.now())
+            .await
+    }
+
     /// A key was made or changed: it is read anew when it is shown next, and at once if it is not
     /// known yet that it exists.
     pub fn changed(&self, id: &str) {
@@ -170,6 +184,7 @@ impl Directory {
     /// All that is known is to be read anew.
     pub fn forget(&self) {
         self.cache.clear();
+        self.projects.forget();
     }
 
     /// These are all the keys.
@@ -228,7 +243,7 @@ fn busy() -> Error {
     retry_soon(Error::new(ErrorCode::AccessUnavailable, message))
 }
 
-fn retry_soon(mut error: Error) -> Error {
+pub(super) fn retry_soon(mut error: Error) -> Error {
     error.retry_after = Some(Duration::from_secs(1));
     error
 }

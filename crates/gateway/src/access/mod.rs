@@ -1,28 +1,34 @@
 //! Who calls.
 //!
-//! A caller shows a key of the configuration, or one of the catalogue's ([`directory`]). Nothing is
-//! read of a request before that, and nothing of the database for keys that there are not.
+//! A caller shows a key of the configuration, one of the catalogue's ([`directory`]), or a token of
+//! an issuer that is trusted ([`jwt`]). Nothing is read of a request before that, and nothing of the
+//! database for keys that there are not.
 
 mod directory;
 mod follow;
+mod jwt;
 mod origin;
 mod presented;
+mod projects;
 mod static_keys;
 
 use std::sync::Arc;
 
 use everstream_core::config::Config;
+use everstream_core::dialect::openai::models_besides;
 use everstream_core::error::{Error, ErrorCode};
-use everstream_core::event::Surface;
 use everstream_core::id::ProjectId;
 use everstream_core::network::Network;
 use everstream_core::policy::disconnect::OnDisconnect;
+use everstream_core::policy::scope::{Api, is_listed};
 use everstream_core::sign::api_key::KeyText;
+use everstream_core::sign::jwt::Token;
 use everstream_store::sql::values::{Allow, KeyId, OrganisationId, Payer, Scopes};
 use http::request::Parts;
 
 pub use directory::Directory;
 pub use follow::{follow, read_all};
+pub(crate) use jwt::Tokens;
 pub(crate) use origin::Forwarded;
 pub use origin::{Peer, client_address};
 use presented::presented_key;
@@ -34,6 +40,7 @@ use static_keys::StaticKeys;
 pub struct Access {
     configured: StaticKeys,
     catalogued: Option<Arc<Directory>>,
+    tokens: Option<Tokens>,
     /// A key is needed even while there is none.
     is_closed: bool,
     proxies: Vec<Network>,
@@ -60,9 +67,17 @@ impl Access {
         Self {
             configured: StaticKeys::new(config),
             catalogued,
-            is_closed: config.require_keys,
+            tokens: None,
+            is_closed: config.require_keys || !config.jwt_issuers.is_empty(),
             proxies: config.trusted_proxies.clone(),
         }
+    }
+
+    /// Lets the bearers of these tokens in as well.
+    #[must_use]
+    pub(crate) fn with_tokens(self, tokens: Tokens) -> Self {
+        let tokens = Some(tokens);
+        Self { tokens, ..self }
     }
 
     /// Whether anybody on this machine may call: there never was a key.
@@ -100,6 +115,9 @@ impl Access {
         if let Some(caller) = self.configured.caller(key) {
             return Ok(caller);
         }
+        if let Some(bearer) = self.bearer_of_token(key).await {
+            return bearer;
+        }
         let Some(directory) = &self.catalogued else {
             return self.stranger(unknown);
         };
@@ -114,6 +132,21 @@ impl Access {
             scopes: Arc::clone(&key.scopes),
             on_disconnect: self.configured.on_disconnect(),
         })
+    }
+
+    /// Who bears a token. `None` if the text is meant to be none.
+    async fn bearer_of_token(&self, text: &str) -> Option<Result<Caller, Error>> {
+        let tokens = self.tokens.as_ref().filter(|_| Token::is_meant(text))?;
+        let bearer = tokens.verify(text).await;
+        let (Ok(caller), Some(directory)) = (&bearer, &self.catalogued) else {
+            return Some(bearer);
+        };
+        let payer = directory.payer(&caller.project).await;
+        Some(payer.and_then(|organisation| {
+            let mut caller = bearer?;
+            caller.organisation = organisation;
+            Ok(caller)
+        }))
     }
 
     /// Whoever shows no key that is known: while there is none at all, everybody is let in.
@@ -134,30 +167,48 @@ impl Caller {
     }
 
     /// Checks that its key may use an API.
-    pub fn may_use(&self, surface: Surface) -> Result<(), Error> {
-        allowed(&self.scopes.surfaces, surface.as_str(), "API")
+    pub fn may_use(&self, api: impl Into<Api>) -> Result<(), Error> {
+        allowed(&self.scopes.surfaces, api.into().as_str(), "API")
     }
 
-    /// Checks that its key may ask a model, by the name that the client gives it.
-    pub fn may_ask(&self, model: &str) -> Result<(), Error> {
-        allowed(&self.scopes.models, model, "model")
+    /// Checks that its key may ask a model, by the name that the client gives it. `None` is one that
+    /// nobody can tell here: the provider's default, or what a file names.
+    pub fn may_ask(&self, model: Option<&str>) -> Result<(), Error> {
+        match (model, &self.scopes.models) {
+            (Some(model), models) => allowed(models, model, "model"),
+            (None, Allow::All) => Ok(()),
+            (None, Allow::Only(_)) => {
+                let message = "This key may not ask every model, and it cannot be told which this \
+                               request asks: name one, if its API has a place for that.";
+                Err(Error::new(ErrorCode::Forbidden, message).param("model"))
+            }
+        }
+    }
+
+    /// Checks that its key may ask all models that a body names beside the one it asks for.
+    pub fn may_ask_besides(&self, body: &[u8]) -> Result<(), Error> {
+        if self.scopes.models == Allow::All {
+            return Ok(());
+        }
+        let models = models_besides(body)?;
+        models
+            .iter()
+            .try_for_each(|model| self.may_ask(Some(model)))
     }
 }
 
-/// A name is allowed if it is listed, or begins as a listed one that ends in `*`.
 fn allowed(allow: &Allow, name: &str, what: &str) -> Result<(), Error> {
     let Allow::Only(names) = allow else {
         return Ok(());
     };
-    let matches = |pattern: &String| match pattern.strip_suffix('*') {
-        Some(prefix) => name.starts_with(prefix),
-        None => pattern == name,
-    };
-    if names.iter().any(matches) {
+    if is_listed(name, names) {
         return Ok(());
     }
-    let names = names.join("`, `");
-    let message = format!("This key may not use the {what} `{name}`; it may use `{names}`.");
+    let others = match &**names {
+        [] => "none".to_owned(),
+        names => format!("`{}`", names.join("`, `")),
+    };
+    let message = format!("This key may not use the {what} `{name}`; it may use {others}.");
     Err(Error::new(ErrorCode::Forbidden, message))
 }
 

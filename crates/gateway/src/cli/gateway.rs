@@ -73,18 +73,54 @@ impl Gateway {
 
     /// The JSON that a request without a body gives, if it succeeds.
     pub(super) async fn json(&self, method: &str, path: &str) -> Result<Value, Failure> {
+        let body = self.ask(method, path, ("application/json", None)).await?;
+        self.parsed(&body)
+    }
+
+    /// The JSON that a request with a body gives, if it succeeds; null if it gives nothing.
+    pub(super) async fn tell(
+        &self,
+        method: &str,
+        path: &str,
+        body: &Value,
+    ) -> Result<Value, Failure> {
+        let body = Bytes::from(body.to_string());
+        let wish = ("application/json", Some(body));
+        let body = self.ask(method, path, wish).await?;
+        if body.is_empty() {
+            return Ok(Value::Null);
+        }
+        self.parsed(&body)
+    }
+
+    /// What a `GET` gives in another form, if it succeeds.
+    pub(super) async fn text(&self, path: &str, accept: &str) -> Result<String, Failure> {
+        let body = self.ask("GET", path, (accept, None)).await?;
+        Ok(String::from_utf8_lossy(&body).into_owned())
+    }
+
+    async fn ask(
+        &self,
+        method: &str,
+        path: &str,
+        (accept, body): (&str, Option<Bytes>),
+    ) -> Result<Vec<u8>, Failure> {
+        let json = [("accept", accept), ("content-type", "application/json")];
         let request = Request {
             method,
             path,
-            headers: &[("accept", "application/json")],
-            body: None,
+            headers: if body.is_some() { &json } else { &json[..1] },
+            body,
         };
         let response = self.send(request).await?;
         if !(200..300).contains(&response.head.status) {
             return Err(refused(response, self.key_from).await);
         }
-        let body = whole(response.body).await?;
-        serde_json::from_slice(&body)
+        whole(response.body).await
+    }
+
+    fn parsed(&self, body: &[u8]) -> Result<Value, Failure> {
+        serde_json::from_slice(body)
             .map_err(|_| Failure::Other(format!("{} is no Everstream gateway", self.url())))
     }
 }

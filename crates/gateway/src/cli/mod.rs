@@ -1,5 +1,7 @@
 //! The command line: what can be asked, and how the answer becomes an exit code.
 
+mod audit;
+mod budgets;
 mod check;
 mod completions;
 mod config;
@@ -7,11 +9,15 @@ mod doctor;
 mod farewell;
 mod gateway;
 mod key;
+mod keys;
+mod operator;
 mod serve;
 mod streams;
+mod tenants;
 #[cfg(test)]
 mod tests;
 mod upstreams;
+mod usage;
 
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -49,7 +55,8 @@ Examples:
   everstream serve                          with the providers and model servers found here
   everstream serve --config everstream.toml
   everstream config example > everstream.toml && everstream check --config everstream.toml
-  everstream key new --project web          a key for a client, and what to configure for it
+  everstream keys create --project web --create-project --name laptop
+  everstream usage --by project,model --each day
   everstream streams tail 0k3v9f2m7qx4c     watch an answer as it is written
   everstream upstreams                      how the upstreams of a running gateway are
   everstream doctor                         does a stream really stream, from here to the model?
@@ -66,9 +73,25 @@ enum Command {
     /// Describe the configuration file: schema, example, reference
     #[command(subcommand)]
     Config(config::ConfigCommand),
-    /// Make keys for clients
+    /// Make keys for clients that the configuration holds
     #[command(subcommand)]
     Key(key::KeyCommand),
+    /// Make, show, limit, change, rotate and revoke keys of a running gateway
+    #[command(subcommand)]
+    Keys(keys::KeysCommand),
+    /// Make, list, suspend and resume projects
+    #[command(subcommand)]
+    Projects(tenants::ProjectsCommand),
+    /// Make, list, suspend and resume organisations
+    #[command(subcommand)]
+    Organisations(tenants::OrganisationsCommand),
+    /// Bound what organisations, projects and keys may spend
+    #[command(subcommand)]
+    Budgets(budgets::BudgetsCommand),
+    /// Show what was used and what it cost
+    Usage(usage::UsageArgs),
+    /// Show who changed what, and when
+    Audit(audit::AuditArgs),
     /// Show the upstreams of a running gateway, or take one out
     Upstreams(upstreams::UpstreamsArgs),
     /// List, show, follow or cancel the streams of a running gateway
@@ -133,6 +156,12 @@ fn execute(cli: Cli, env: &Env, out: &mut dyn Write) -> Result<(), Failure> {
         Command::Check(args) => check::run(&args, env, out),
         Command::Config(command) => config::run(&command, out),
         Command::Key(command) => key::run(&command, out),
+        Command::Keys(command) => keys::run(&command, env, out),
+        Command::Projects(command) => tenants::projects(&command, env, out),
+        Command::Organisations(command) => tenants::organisations(&command, env, out),
+        Command::Budgets(command) => budgets::run(&command, env, out),
+        Command::Usage(args) => usage::run(&args, env, out),
+        Command::Audit(args) => audit::run(&args, env, out),
         Command::Completions(args) => completions::run(&args, out),
         Command::Serve(args) => serve::run(&args, env),
         Command::Upstreams(args) => upstreams::run(&args, env, out),

@@ -93,6 +93,8 @@ fn runtime() -> io::Result<Runtime> {
 async fn serve(config: Config, takeover: bool, env: &Env) -> Result<(), Failure> {
     let data_dir = (config.log.backend == Backend::Disk).then(|| app::data_dir(&config));
     let certificates = Certificates::load(&config.tls).map_err(other)?;
+    let admin_tls = config.admin_tls().map(|tls| Certificates::load(&tls));
+    let admin_certificates = admin_tls.transpose().map_err(other)?.flatten();
     // First of all: a port that is taken is the likeliest mistake, and the cheapest to find.
     let Listening {
         listener,
@@ -117,6 +119,7 @@ async fn serve(config: Config, takeover: bool, env: &Env) -> Result<(), Failure>
         ..Shutdown::default()
     };
     let scheme = certificates.as_ref().map_or("http", |_| "https");
+    let admin = admin.map(|admin| (admin, admin_certificates));
     let serving = accept(&app, (listener, certificates), admin, &shutdown);
     let serving = serving.boxed().shared();
     let registry = Arc::clone(&app.generator.registry);
@@ -168,22 +171,31 @@ async fn serve(config: Config, takeover: bool, env: &Env) -> Result<(), Failure>
 fn accept(
     app: &Arc<App>,
     (listener, certificates): (TcpListener, Option<Arc<Certificates>>),
-    admin: Option<TcpListener>,
+    admin: Option<(TcpListener, Option<Arc<Certificates>>)>,
     shutdown: &Shutdown,
 ) -> impl Future<Output = ()> + Send + use<> {
     let patience = server::Patience::new(&app.config);
-    if let Some(certificates) = certificates.clone() {
+    let of_admin = admin.iter().flat_map(|(_, certificates)| certificates);
+    for certificates in certificates.iter().chain(of_admin) {
+        let certificates = Arc::clone(certificates);
         (app.lifecycle).spawn(|stop| certificates.follow(stop));
     }
     let front = Front::new(Arc::clone(app));
     let clients = server::serve_tcp(listener, certificates, front, patience, shutdown.clone());
     let clients = tokio::spawn(clients);
-    let operators = admin.map(|admin| {
+    let operators = admin.map(|(admin, certificates)| {
         if let Ok(address) = admin.local_addr() {
-            tracing::info!(%address, "listening for operators");
+            tracing::info!(%address, tls = certificates.is_some(), "listening for operators");
         }
         let front = http::admin::front(Arc::clone(app));
-        tokio::spawn(server::serve(admin, front, patience, shutdown.clone()))
+        let shutdown = shutdown.clone();
+        tokio::spawn(server::serve_tcp(
+            admin,
+            certificates,
+            front,
+            patience,
+            shutdown,
+        ))
     });
     join(clients, OptionFuture::from(operators)).map(drop)
 }
@@ -289,6 +301,15 @@ fn announce(config: &Config, assembled: &Assembled) {
             "other machines can connect to {} without TLS, so that keys and answers can be read on the \
              way: configure [tls], or have a proxy in front that speaks it",
             config.listen
+        );
+    }
+    let admin = config.admin.listen.address();
+    if let Some(admin) = admin.filter(|at| !at.ip().to_canonical().is_loopback())
+        && config.admin_tls().is_none()
+    {
+        tracing::warn!(
+            "other machines can connect to {admin}, for operators, without TLS: have a proxy in front \
+             that speaks it (admin.tls)"
         );
     }
     if config.log.backend == Backend::Disk {

@@ -1,15 +1,15 @@
 //! `everstream upstreams`
 
 use std::io::Write;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use clap::Subcommand;
 use everstream_core::config::Env;
 use serde_json::Value;
 
-use super::gateway::{Gateway, block_on, encoded};
+use super::gateway::{block_on, encoded};
+use super::operator::OperatorArgs;
 use super::streams::{field, table};
-use super::{ConfigArgs, Failure, GatewayArgs};
+use super::{ConfigArgs, Failure};
 use crate::upstream::assemble::assemble;
 
 const ABOUT: &str = "\
@@ -47,16 +47,6 @@ enum UpstreamsCommand {
     Found(ConfigArgs),
 }
 
-/// Which listener for operators to talk to.
-#[derive(Debug, clap::Args)]
-struct OperatorArgs {
-    #[command(flatten)]
-    config: ConfigArgs,
-    /// The address of the listener for operators; that of the configuration if absent
-    #[arg(long)]
-    url: Option<String>,
-}
-
 #[derive(Debug, clap::Args)]
 struct DrainArgs {
     /// The upstream's name
@@ -75,34 +65,6 @@ pub(super) fn run(args: &UpstreamsArgs, env: &Env, out: &mut dyn Write) -> Resul
         Some(UpstreamsCommand::Undrain(drain)) => block_on(set_drained(drain, "undrain", env, out)),
         Some(UpstreamsCommand::Found(config)) => found(config, env, out),
     }
-}
-
-impl OperatorArgs {
-    fn gateway(&self, env: &Env) -> Result<Gateway, Failure> {
-        let admin = self.config.load(env)?.admin;
-        let url = match (&self.url, admin.listen.address()) {
-            (Some(url), _) => url.clone(),
-            (None, Some(listen)) => format!("http://{}", reachable(listen)),
-            (None, None) => {
-                let message =
-                    "the configuration has no listener for operators (admin.listen is off)";
-                return Err(Failure::Other(message.to_owned()));
-            }
-        };
-        let api_key = admin.key;
-        let gateway = GatewayArgs { url, api_key }.gateway(&[])?;
-        Ok(gateway.key_from("admin.key or EVERSTREAM_ADMIN_KEY"))
-    }
-}
-
-/// Where a program on this machine finds who listens there.
-fn reachable(listen: SocketAddr) -> SocketAddr {
-    let ip = match listen.ip() {
-        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
-        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
-        ip => ip,
-    };
-    SocketAddr::new(ip, listen.port())
 }
 
 async fn show(args: &UpstreamsArgs, env: &Env, out: &mut dyn Write) -> Result<(), Failure> {

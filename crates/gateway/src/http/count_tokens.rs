@@ -32,8 +32,11 @@ async fn try_count(app: &App, request: Request) -> Result<Response, Error> {
     const SURFACE: Surface = Surface::Messages;
     let (parts, body) = request.into_parts();
     let caller = app.access.authenticate(&parts).await?;
+    caller.may_use(SURFACE)?;
     let body = read_body(body, &app.config.limits).await?;
     let envelope = Envelope::parse(&body, SURFACE)?;
+    caller.may_ask(Some(&envelope.model))?;
+    caller.may_ask_besides(&body)?;
     let Route { upstream, model } = route(&app.models, &envelope.model, SURFACE.native())?;
     if upstream.spec().dialect != SURFACE.native() {
         // Other APIs count nothing beforehand. Four bytes a token is the usual rule of thumb.

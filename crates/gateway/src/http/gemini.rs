@@ -114,8 +114,11 @@ fn parameters(uri: &Uri) -> Result<Vec<(String, String)>, Error> {
 
 async fn count(app: &App, model: &str, parts: &Parts, body: Body) -> Result<Response, Error> {
     let caller = app.access.authenticate(parts).await?;
+    caller.may_use(SURFACE)?;
     let body = read_body(body, &app.config.limits).await?;
     let envelope = Envelope::addressed(&body, SURFACE, model, false)?;
+    caller.may_ask(Some(&envelope.model))?;
+    caller.may_ask_besides(&body)?;
     let Route { upstream, model } = route(&app.models, &envelope.model, SURFACE.native())?;
     if upstream.spec().dialect != SURFACE.native() {
         let kind = [(header::CONTENT_TYPE, "application/json")];

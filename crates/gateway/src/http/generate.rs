@@ -84,6 +84,8 @@ async fn resume(app: &App, caller: &Caller, cursor: Cursor, form: Form) -> Resul
     match open(app, &caller.project, stream, cursor.seq).await? {
         Opened::AtEnd => Ok(respond::nothing_follows(stream)),
         Opened::Reader(reader, stat) => {
+            // It may be of another API than the path.
+            caller.may_use(stat.info.surface)?;
             let about = About {
                 upstream: stat.info.upstream,
                 replayed: true,

@@ -14,6 +14,7 @@ use everstream_core::frame::sse::{HEARTBEAT, SseMessage};
 use everstream_core::id::{ProjectId, StreamId};
 use everstream_core::limits;
 use everstream_core::list::{ListPage, ListQuery, Selection};
+use everstream_core::policy::scope::Api;
 use futures_util::stream;
 use http::request::Parts;
 use http::{HeaderValue, header};
@@ -56,7 +57,8 @@ async fn try_list(
     parameters: &ListParameters,
     parts: &Parts,
 ) -> Result<Response, Error> {
-    let project = app.access.authenticate(parts).await?.project;
+    let caller = app.access.authenticate(parts).await?;
+    caller.may_use(Api::Streams)?;
     let query = ListQuery::parse(
         parameters.query.as_deref(),
         parameters.page.as_deref(),
@@ -73,7 +75,7 @@ async fn try_list(
     let changes = app.generator.changes.subscribe();
     let mut watch = Watch {
         app,
-        project,
+        project: caller.project,
         query,
         changes,
     };

@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use super::error::Shape;
 use super::gemini::check_query;
 use super::segment::Segment;
+use crate::access::Caller;
 use crate::app::App;
 use crate::pipeline::route;
 use crate::upstream::models::ModelEntry;
@@ -20,8 +21,9 @@ use crate::upstream::models::ModelEntry;
 /// `GET /v1/models`
 pub(super) async fn list(State(app): State<Arc<App>>, parts: Parts) -> Response {
     let dialect = Dialect::of(&parts.uri, &parts.headers);
-    let result = dialect.authenticate(&app, &parts).await.map(|()| {
-        let models = app.models.list();
+    let result = dialect.authenticate(&app, &parts).await.map(|caller| {
+        let mut models = app.models.list();
+        models.retain(|model| caller.may_ask(Some(&model.id)).is_ok());
         let rows: Vec<Value> = models.iter().map(|model| dialect.entry(model)).collect();
         axum::Json(match dialect {
             Dialect::OpenAi => json!({ "object": "list", "data": rows }),
@@ -44,7 +46,9 @@ pub(super) async fn show(
     parts: Parts,
 ) -> Response {
     let dialect = Dialect::of(&parts.uri, &parts.headers);
-    let result = dialect.authenticate(&app, &parts).await.and_then(|()| {
+    let caller = dialect.authenticate(&app, &parts).await;
+    let result = caller.and_then(|caller| {
+        caller.may_ask(Some(&model))?;
         if let Some(found) = app.models.list().iter().find(|entry| entry.id == model) {
             return Ok(axum::Json(dialect.entry(found)));
         }
@@ -79,11 +83,11 @@ impl Dialect {
         }
     }
 
-    async fn authenticate(self, app: &App, parts: &Parts) -> Result<(), Error> {
+    async fn authenticate(self, app: &App, parts: &Parts) -> Result<Caller, Error> {
         if let Self::Gemini = self {
             check_query(&parts.uri)?;
         }
-        app.access.authenticate(parts).await.map(drop)
+        app.access.authenticate(parts).await
     }
 
     fn native(self) -> ProviderDialect {

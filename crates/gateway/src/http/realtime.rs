@@ -17,6 +17,7 @@ use axum::response::{IntoResponse, Response};
 use everstream_core::dialect::{ClientDialect, hide};
 use everstream_core::error::{Error, ErrorCode};
 use everstream_core::limits;
+use everstream_core::policy::scope::Api;
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, header};
 
@@ -24,7 +25,7 @@ use super::error::{Shape, from_event};
 use super::limited;
 use super::relay::{by_model, by_name};
 use super::respond::{About, name_upstream};
-use crate::access::client_address;
+use crate::access::{Caller, client_address};
 use crate::app::App;
 use crate::upstream::{Route, Socket, SocketError, Upstream};
 use session::Session;
@@ -62,11 +63,12 @@ impl From<Error> for Refusal {
 
 async fn try_open(app: &Arc<App>, parts: &Parts, upgrade: Upgrade) -> Result<Response, Refusal> {
     let caller = app.access.authenticate(&with_key(parts)).await?;
+    caller.may_use(Api::Realtime)?;
     let upgrade = upgrade.map_err(|rejection| {
         let message = format!("This path speaks WebSocket: {}.", rejection.body_text());
         Error::new(ErrorCode::InvalidValue, message)
     })?;
-    let (upstream, model, target) = destination(app, parts)?;
+    let (upstream, model, target) = destination(app, &caller, parts)?;
     app.lifecycle.admit()?;
     let permit = limited::pass(app, &caller, client_address(parts), &model).await?;
     let told = permit.told();
@@ -103,7 +105,11 @@ fn protocols(headers: &HeaderMap) -> impl Iterator<Item = &str> {
 }
 
 /// Who is called, with which model, and where.
-fn destination(app: &App, parts: &Parts) -> Result<(Arc<Upstream>, String, String), Error> {
+fn destination(
+    app: &App,
+    caller: &Caller,
+    parts: &Parts,
+) -> Result<(Arc<Upstream>, String, String), Error> {
     let query = Query::<Vec<(String, String)>>::try_from_uri(&parts.uri);
     let Query(mut pairs) = query.map_err(|rejection| {
         let message = format!(
@@ -113,7 +119,13 @@ fn destination(app: &App, parts: &Parts) -> Result<(Arc<Upstream>, String, Strin
         Error::new(ErrorCode::InvalidValue, message)
     })?;
     pairs.retain(|(name, _)| name != "upstream");
-    let named = pairs.iter_mut().find(|(name, _)| name == "model");
+    let mut named = pairs.iter_mut().filter(|(name, _)| name == "model");
+    let (named, twice) = (named.next(), named.next().is_some());
+    if twice {
+        let message = "The query names `model` twice.";
+        return Err(Error::new(ErrorCode::InvalidValue, message).param("model"));
+    }
+    caller.may_ask(named.as_ref().map(|(_, name)| name.as_str()))?;
     // A session that transcribes has none.
     let (upstream, model) = match named {
         Some((_, name)) => {

@@ -9,6 +9,7 @@ use everstream_core::cursor::Cursor;
 use everstream_core::error::{Error, ErrorCode};
 use everstream_core::id::{ProjectId, Seq, StreamId};
 use everstream_core::limits;
+use everstream_core::policy::scope::Api;
 use everstream_store::Stat;
 use http::request::Parts;
 use http::{HeaderMap, header};
@@ -95,6 +96,7 @@ pub(super) async fn authorize(
         return Ok((admit(app, stream, token).await?, stream));
     }
     let caller = app.access.authenticate(parts).await?;
+    caller.may_use(Api::Streams)?;
     let stream = id.map_err(|_| unknown())?;
     Ok((caller.project, stream))
 }

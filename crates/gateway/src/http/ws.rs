@@ -17,6 +17,7 @@ use axum::response::{IntoResponse, Response};
 use everstream_core::error::{Error, ErrorCode};
 use everstream_core::id::ProjectId;
 use everstream_core::limits;
+use everstream_core::policy::scope::Api;
 use http::request::Parts;
 
 use super::error::Shape;
@@ -72,7 +73,10 @@ pub(super) async fn many(State(app): State<Arc<App>>, parts: Parts, upgrade: Upg
 /// Whose streams the socket may read without tokens.
 async fn caller(app: &App, parts: &Parts) -> Result<Option<ProjectId>, Error> {
     match app.access.authenticate(parts).await {
-        Ok(caller) => Ok(Some(caller.project)),
+        Ok(caller) => {
+            caller.may_use(Api::Streams)?;
+            Ok(Some(caller.project))
+        }
         Err(_) if !presents_key(&parts.headers) => Ok(None),
         Err(error) => Err(error),
     }

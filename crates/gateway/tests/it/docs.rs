@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use everstream_core::error::ErrorCode;
+use everstream_core::policy::scope::Api;
 
 const BEGIN: &str = "<!-- written by the tests, UPDATE=1 -->\n";
 const END: &str = "<!-- end -->";
@@ -49,25 +50,43 @@ fn the_table_of_errors_is_not_stale() {
     }
 }
 
+fn source(path: &str) -> String {
+    std::fs::read_to_string(file(path)).unwrap()
+}
+
+/// All paths that clients have, as the router has them.
+pub fn client_paths() -> Vec<String> {
+    let routed = source("src/http/mod.rs");
+    let routed = routed.split(".route(").skip(1).map(str::trim_start);
+    let routed = routed.filter(|row| row.starts_with('"'));
+    let generating = source("src/http/generate.rs");
+    let generating = generating.split("    (");
+    let generating = generating.filter(|row| row.contains("Surface::"));
+    let relayed = source("src/http/relay/table.rs");
+    let relayed = relayed.split('(').map(str::trim_start);
+    let relayed = relayed.filter(|row| row.starts_with("\"/v1"));
+    let rows = routed.chain(generating).chain(relayed);
+    let paths = rows.map(|row| row.split('"').nth(1).unwrap().to_owned());
+    let paths: Vec<_> = paths.collect();
+    assert!(paths.len() > 35, "only {paths:?} were found");
+    paths
+}
+
 #[test]
 fn every_path_is_described() {
-    let routes = ["src/http/mod.rs", "src/http/admin/mod.rs"]
-        .map(|of| std::fs::read_to_string(file(of)).unwrap())
-        .concat();
-    let text = std::fs::read_to_string(file("../../docs/api.md")).unwrap();
-    let mut paths = 0;
-    let generating = std::fs::read_to_string(file("src/http/generate.rs")).unwrap();
-    let generating = generating
-        .split("    (")
-        .filter(|row| row.contains("Surface::"));
-    let relayed = std::fs::read_to_string(file("src/http/relay/table.rs")).unwrap();
-    let relayed = relayed.split('(').filter(|row| row.starts_with("\"/v1"));
-    let rows = routes.split(".route(").skip(1).chain(generating);
-    let rows = rows.chain(relayed);
-    for row in rows.filter(|row| row.trim_start().starts_with('"')) {
-        let path = row.split('"').nth(1).unwrap().replace("{*", "{");
+    let text = source("../../docs/api.md");
+    // What operators have describes itself, at /admin/openapi.json.
+    for path in client_paths() {
+        let path = path.replace("{*", "{");
         assert!(text.contains(&path), "docs/api.md does not know {path}");
-        paths += 1;
     }
-    assert!(paths > 30, "only {paths} routes were found");
+}
+
+#[test]
+fn every_name_of_a_scope_is_described() {
+    let text = source("../../docs/api.md");
+    for api in Api::ALL {
+        let row = format!("\n| `{}` | ", api.as_str());
+        assert!(text.contains(&row), "docs/api.md does not know {api:?}");
+    }
 }

@@ -1,5 +1,6 @@
 //! The built program as a process of its own.
 
+use std::cell::RefCell;
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::path::Path;
@@ -18,6 +19,8 @@ pub struct Process {
     /// Where it listens.
     pub addr: SocketAddr,
     lines: Receiver<String>,
+    /// What somebody has waited for, and what came before that.
+    heard: RefCell<Vec<String>>,
 }
 
 impl Process {
@@ -56,6 +59,7 @@ impl Process {
             child,
             addr: SocketAddr::from(([127, 0, 0, 1], 0)),
             lines,
+            heard: RefCell::default(),
         };
         let line = process.line(ready);
         let (_, addr) = line.split_once("://").unwrap();
@@ -68,6 +72,7 @@ impl Process {
         loop {
             let line = self.lines.recv_timeout(PATIENCE);
             let line = line.unwrap_or_else(|_| panic!("no line with {part:?}"));
+            self.heard.borrow_mut().push(line.clone());
             if line.contains(part) {
                 return line;
             }
@@ -78,6 +83,13 @@ impl Process {
     pub fn rest(mut self) -> Vec<String> {
         let _ = self.child.kill();
         std::iter::from_fn(|| self.lines.recv_timeout(PATIENCE).ok()).collect()
+    }
+
+    /// All that it wrote on its standard error, up to its end.
+    pub fn all(self) -> Vec<String> {
+        let mut heard = self.heard.take();
+        heard.extend(self.rest());
+        heard
     }
 
     /// Ends it as `kill -9` does.

@@ -109,7 +109,7 @@ async fn ask_by_http_2(process: &Process, bearer: &str) {
     .await;
 }
 
-fn files(dir: &Path) -> Vec<PathBuf> {
+pub(crate) fn files(dir: &Path) -> Vec<PathBuf> {
     let paths = fs::read_dir(dir)
         .unwrap()
         .map(|entry| entry.unwrap().path());
@@ -124,7 +124,7 @@ fn files(dir: &Path) -> Vec<PathBuf> {
         .collect()
 }
 
-fn holds(text: &[u8], secret: &[u8]) -> bool {
+pub(crate) fn holds(text: &[u8], secret: &[u8]) -> bool {
     text.windows(secret.len()).any(|window| window == secret)
 }
 

@@ -82,6 +82,9 @@ pub trait Catalog: Send + Sync + 'static {
         limit: usize,
     ) -> CatalogFuture<'a, Vec<Project>>;
 
+    /// A project; `suspended` is also true if its organisation is. `None` if there never was one.
+    fn project<'a>(&'a self, id: &'a ProjectId) -> CatalogFuture<'a, Option<Project>>;
+
     /// Makes a key with its first secret. [`CatalogError::Exists`] if the id is taken.
     fn create_key<'a>(&'a self, by: &'a Actor, key: &'a NewKey) -> CatalogFuture<'a, ApiKey>;
 

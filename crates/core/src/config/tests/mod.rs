@@ -4,6 +4,7 @@ use super::*;
 
 mod admin;
 mod documents;
+mod jwt;
 mod routes;
 mod upstreams;
 mod values;

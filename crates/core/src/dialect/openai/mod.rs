@@ -1,5 +1,6 @@
 //! The OpenAI dialect: `/v1/chat/completions`, `/v1/completions`, `/v1/embeddings`.
 
+mod besides;
 mod envelope;
 mod error;
 mod fold;
@@ -8,6 +9,7 @@ mod named;
 mod observe;
 mod without;
 
+pub use besides::models_besides;
 pub use envelope::Envelope;
 pub use error::{UpstreamFault, error_body, fault_body, fault_from_body, fault_from_event};
 pub use fold::{fold, usage_event};

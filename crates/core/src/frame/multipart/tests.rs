@@ -111,7 +111,40 @@ fn what_cannot_be_read_is_an_error() {
 }
 
 #[test]
+fn a_name_that_others_could_read_as_another_is_refused() {
+    for disposition in [
+        "name=\"file\"; name=\"model\"",
+        "name=\"model\"; name=\"file\"",
+        "name*=utf-8''model",
+        "name*0=mo; name*1=del",
+        "Name * = utf-8''model",
+        "name=\"mo\\del\"",
+        "x=y;\r\n name=model",
+        "x=y\nContent-Disposition: form-data; name=model",
+        "x=y\r\nContent-Disposition: form-data; name=model",
+    ] {
+        let body = format!("{}--XX--", part(disposition, "whisper"));
+        let refused = read(body.as_bytes()).expect_err(disposition);
+        assert!(
+            matches!(refused, MultipartError::Malformed(_)),
+            "{disposition}: {refused}"
+        );
+    }
+    let other = "name=\"file\"; filename*=utf-8''a%20b; filename=\"a\\\"b\"";
+    let body = format!("{}{}--XX--", part(other, "x"), part("name=model", "w"));
+    let (found, _) = read(body.as_bytes()).expect("read");
+    assert_eq!(found.expect("found").value, "w");
+}
+
+#[test]
 fn the_boundary_is_read_from_the_content_type() {
+    for doubtful in [
+        "boundary=a; boundary=b",
+        "boundary*=utf-8''a",
+        "boundary=a; boundary*0=b",
+    ] {
+        assert_eq!(boundary(&format!("multipart/form-data; {doubtful}")), None);
+    }
     for (text, expected) in [
         ("multipart/form-data; boundary=ab-c", Some("ab-c")),
         (

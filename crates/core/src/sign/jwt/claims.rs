@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::error::JwtError;
+use super::{Grant, Grants};
 use crate::id::{ProjectId, UnixMillis};
 
 /// What an issuer's claims mean. Places of claims are JSON pointers (RFC 6901), such as
@@ -15,11 +16,11 @@ pub struct Mapping {
     /// The project of its bearers.
     pub project: ProjectFrom,
     /// Where the scopes are: a list of strings, or one string with spaces between. A token without
-    /// it may do nothing.
-    pub scopes: String,
-    /// What a scope of the issuer means here; others mean nothing. If it is empty they are taken as
-    /// they are.
-    pub scope_map: BTreeMap<String, Vec<String>>,
+    /// it may do nothing. `None`: scopes are not looked at, and each token may do all.
+    pub scopes: Option<String>,
+    /// What a scope of the issuer grants here; others grant nothing. If it is empty they are read as
+    /// what they say.
+    pub scope_map: BTreeMap<String, Grants>,
 }
 
 /// Where the project comes from.
@@ -58,16 +59,17 @@ impl Mapping {
         }
     }
 
-    pub(super) fn scopes(&self, claims: &Value) -> Vec<String> {
-        let said = claims.pointer(&self.scopes).into_iter().flat_map(strings);
-        let said = said.flat_map(str::split_ascii_whitespace);
-        let scopes: BTreeSet<&str> = if self.scope_map.is_empty() {
-            said.collect()
-        } else {
-            let mapped = said.filter_map(|scope| self.scope_map.get(scope));
-            mapped.flatten().map(String::as_str).collect()
+    pub(super) fn grants(&self, claims: &Value) -> BTreeSet<Grant> {
+        let Some(place) = &self.scopes else {
+            return [Grant::All].into();
         };
-        scopes.into_iter().map(str::to_owned).collect()
+        let said = claims.pointer(place).into_iter().flat_map(strings);
+        let said = said.flat_map(str::split_ascii_whitespace);
+        if self.scope_map.is_empty() {
+            return said.filter_map(|scope| scope.parse().ok()).collect();
+        }
+        let mapped = said.filter_map(|scope| self.scope_map.get(scope));
+        mapped.flat_map(|grants| &grants.0).cloned().collect()
     }
 }
 
@@ -82,7 +84,7 @@ pub(super) fn good_until(
     if now >= end {
         return Err(JwtError::Expired);
     }
-    if let Some(start) = claims.get("nbf") {
+    for start in ["nbf", "iat"].iter().filter_map(|name| claims.get(name)) {
         let start = numeric_date(start).ok_or(JwtError::TooEarly)?;
         if start > now.plus(skew) {
             return Err(JwtError::TooEarly);

@@ -28,7 +28,7 @@ pub enum JwtError {
     #[error("The token has expired, or has no exp: get a new one.")]
     Expired,
     /// It is not yet good.
-    #[error("The token is not good yet: its nbf lies ahead.")]
+    #[error("The token is not good yet: its nbf or iat lies ahead.")]
     TooEarly,
     /// It is for somebody else.
     #[error("The token's aud does not name this gateway.")]

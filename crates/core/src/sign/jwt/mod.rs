@@ -10,15 +10,18 @@
 
 mod claims;
 mod error;
+mod grant;
 mod jwks;
 mod token;
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use crate::id::{ProjectId, UnixMillis};
 
 pub use claims::{Mapping, ProjectFrom};
 pub use error::{JwksError, JwtError};
+pub use grant::{Grant, Grants, NoGrant};
 pub use jwks::{Jwks, PublicKey};
 pub use token::Token;
 
@@ -34,6 +37,18 @@ pub enum Algorithm {
 }
 
 impl Algorithm {
+    /// All of them.
+    pub const ALL: &'static [Self] = &[Self::Rs256, Self::Es256, Self::EdDsa];
+
+    /// Its name in `alg`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Rs256 => "RS256",
+            Self::Es256 => "ES256",
+            Self::EdDsa => "EdDSA",
+        }
+    }
+
     /// The algorithm of this name in `alg`.
     pub fn from_name(name: &str) -> Option<Self> {
         match name {
@@ -74,8 +89,8 @@ pub struct Identity {
     pub subject: Option<String>,
     /// The project it belongs to.
     pub project: ProjectId,
-    /// What it may do, in order and each once.
-    pub scopes: Vec<String>,
+    /// What it may do.
+    pub grants: BTreeSet<Grant>,
     /// When it is to be asked again, the skew included.
     pub good_until: UnixMillis,
 }
@@ -112,7 +127,7 @@ impl Issuer {
         Ok(Identity {
             subject: claims::text(claims, "sub").map(str::to_owned),
             project: self.mapping.project(claims)?,
-            scopes: self.mapping.scopes(claims),
+            grants: self.mapping.grants(claims),
             good_until,
         })
     }

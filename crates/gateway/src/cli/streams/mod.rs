@@ -230,7 +230,7 @@ fn now() -> Duration {
 }
 
 /// The date and time.
-fn utc(since_1970: Duration) -> String {
+pub(super) fn utc(since_1970: Duration) -> String {
     let DateTime {
         year,
         month,

@@ -60,9 +60,10 @@ pub(super) async fn answer(app: &App, row: &'static Row, request: Request) -> Re
 async fn try_answer(app: &App, row: &'static Row, request: Request) -> Result<Response, Error> {
     let (parts, body) = request.into_parts();
     let caller = app.access.authenticate(&parts).await?;
+    caller.may_use(row.api)?;
     let target = target(&parts)?;
     let counters = Arc::new(Counters::default());
-    let routed = route(app, row, &parts, body, &counters).await?;
+    let routed = route(app, &caller, row, &parts, body, &counters).await?;
     app.lifecycle.admit()?;
     let model = routed.model.as_deref().unwrap_or_default();
     let permit = limited::pass(app, &caller, client_address(&parts), model).await?;
@@ -124,6 +125,7 @@ enum Outbound {
 
 async fn route(
     app: &App,
+    caller: &Caller,
     row: &Row,
     parts: &Parts,
     body: Body,
@@ -132,7 +134,10 @@ async fn route(
     let limits = &app.config.limits;
     let kind = parts.headers.get(header::CONTENT_TYPE);
     let kind = kind.and_then(|kind| kind.to_str().ok()).unwrap_or_default();
-    if row.model == Model::None {
+    if row.model.is_never_named() {
+        if row.model == Model::InFile && parts.method == Method::POST {
+            caller.may_ask(None)?;
+        }
         let upstream = by_name(app, parts)?;
         let body = if parts.method != Method::POST {
             Outbound::Whole(None)
@@ -151,6 +156,7 @@ async fn route(
         let mut incoming = Incoming::new(body, limits, Arc::clone(counters))?;
         let field = incoming.find(boundary, "model").await?;
         let name = field.as_ref().map(|field| field.value.as_str());
+        caller.may_ask(name)?;
         let (upstream, model) = destination(app, row, parts, name)?;
         if let (Some(field), Some(model)) = (&field, &model) {
             incoming.replace(&field.place, model);
@@ -162,7 +168,10 @@ async fn route(
             body,
         });
     }
-    let request = Named::parse(&read_body(body, limits).await?)?;
+    let body = read_body(body, limits).await?;
+    let request = Named::parse(&body)?;
+    caller.may_ask(request.model())?;
+    caller.may_ask_besides(&body)?;
     let (upstream, model) = destination(app, row, parts, request.model())?;
     let body = match &model {
         Some(model) => request.renamed(model),

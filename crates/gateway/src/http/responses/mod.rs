@@ -193,6 +193,7 @@ async fn response(app: &App, found: &Stat) -> Result<Bytes, Error> {
 /// The stream of a response, if the caller may know it.
 async fn find(app: &App, id: &str, parts: &Parts) -> Result<(ProjectId, Stat), Error> {
     let caller = app.access.authenticate(parts).await?;
+    caller.may_use(Surface::Responses)?;
     let found = stored(app, &caller.project, id).await?;
     let missing = || {
         let message = format!("Response with id '{}' not found.", shown(id));

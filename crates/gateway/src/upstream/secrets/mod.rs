@@ -24,7 +24,7 @@ use tokio::time::timeout;
 
 use super::{SpecError, Upstream, UpstreamSpec};
 use crate::clock::Clock;
-use pace::{Lent, Pace, Trouble};
+pub(crate) use pace::{Lent, Pace, Trouble};
 use vault::{Entry, Session, VaultSecret};
 
 /// What is in one place. A file has one field, without a name.

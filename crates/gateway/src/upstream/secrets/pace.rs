@@ -15,7 +15,7 @@ use crate::random;
 const NAP: Duration = Duration::from_hours(1);
 
 /// Something that is fetched, and perhaps renewed.
-pub(super) trait Lent: Send {
+pub(crate) trait Lent: Send {
     /// Fetches it, and makes it known.
     fn replace(&mut self) -> impl Future<Output = Result<Life, Trouble>> + Send;
 
@@ -28,15 +28,15 @@ pub(super) trait Lent: Send {
 
 /// Why something could not be had, in words without anything secret.
 #[derive(Debug)]
-pub(super) struct Trouble {
-    pub(super) failure: Failure,
+pub(crate) struct Trouble {
+    pub(crate) failure: Failure,
     /// Whoever asked may not, or is not known any more.
-    pub(super) denied: bool,
-    pub(super) text: String,
+    pub(crate) denied: bool,
+    pub(crate) text: String,
 }
 
 impl Trouble {
-    pub(super) fn refused(text: impl Into<String>) -> Self {
+    pub(crate) fn refused(text: impl Into<String>) -> Self {
         Self {
             failure: Failure::Refused,
             denied: false,
@@ -44,7 +44,7 @@ impl Trouble {
         }
     }
 
-    pub(super) fn unanswered(text: impl Into<String>) -> Self {
+    pub(crate) fn unanswered(text: impl Into<String>) -> Self {
         Self {
             failure: Failure::Unanswered,
             denied: false,
@@ -54,7 +54,7 @@ impl Trouble {
 }
 
 /// When one of them is due, and who waits for it.
-pub(super) struct Pace {
+pub(crate) struct Pace {
     /// What it is about, for the log.
     what: String,
     clock: Clock,
@@ -71,7 +71,7 @@ struct Rounds {
 }
 
 impl Pace {
-    pub(super) fn new(what: String, clock: Clock) -> Self {
+    pub(crate) fn new(what: String, clock: Clock) -> Self {
         Self {
             what,
             clock,
@@ -82,7 +82,7 @@ impl Pace {
     }
 
     /// Fetches and renews when it is time.
-    pub(super) async fn run(&self, mut lent: impl Lent) {
+    pub(crate) async fn run(&self, mut lent: impl Lent) {
         let mut trouble = None;
         loop {
             let next = self.term().next(self.clock.now());
@@ -131,7 +131,7 @@ impl Pace {
     }
 
     /// Makes it due, unless it just was.
-    pub(super) fn hurry(&self) -> Hurry {
+    pub(crate) fn hurry(&self) -> Hurry {
         let hurry = self.term().hurry(self.clock.now());
         if hurry == Hurry::Begun {
             self.wake.notify_one();
@@ -140,7 +140,7 @@ impl Pace {
     }
 
     /// The same, and waits until that is done.
-    pub(super) async fn hurried(&self) {
+    pub(crate) async fn hurried(&self) {
         let mut rounds = self.rounds.subscribe();
         if self.hurry() != Hurry::TooSoon {
             let _closed = rounds.changed().await;
@@ -148,7 +148,7 @@ impl Pace {
     }
 
     /// Waits until it was had, or clearly refused.
-    pub(super) async fn decided(&self) {
+    pub(crate) async fn decided(&self) {
         let mut rounds = self.rounds.subscribe();
         let _closed = rounds.wait_for(|rounds| rounds.decided).await;
     }

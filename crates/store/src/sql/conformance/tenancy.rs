@@ -95,12 +95,16 @@ pub(super) async fn suspension(instance: &dyn Instance) {
         let key = catalog.key(&id).await.expect("found").expect("found");
         key.is_good(at(2))
     };
-    assert!(is_good().await);
+    let suspended = async || {
+        let found = catalog.project(&project("web")).await.expect("found");
+        found.expect("found").suspended
+    };
+    assert!(is_good().await && !suspended().await);
     catalog
         .suspend_project(&by, &project("web"), true)
         .await
         .expect("suspended");
-    assert!(!is_good().await);
+    assert!(!is_good().await && suspended().await);
     catalog
         .suspend_organisation(&by, &project("acme"), true)
         .await
@@ -109,12 +113,17 @@ pub(super) async fn suspension(instance: &dyn Instance) {
         .suspend_project(&by, &project("web"), false)
         .await
         .expect("resumed");
-    assert!(!is_good().await);
+    assert!(!is_good().await && suspended().await);
     catalog
         .suspend_organisation(&by, &project("acme"), false)
         .await
         .expect("resumed");
-    assert!(is_good().await);
+    assert!(is_good().await && !suspended().await);
+    let web = catalog.project(&project("web")).await.expect("found");
+    let all = catalog.projects(None, None, 9).await.expect("found");
+    assert_eq!(web, all.into_iter().find(|one| one.id == project("web")));
+    let nobody = catalog.project(&project("nobody")).await;
+    assert_eq!(nobody.expect("looked up"), None);
     let nobody = catalog.suspend_project(&by, &project("nobody"), true).await;
     assert!(matches!(
         nobody,

@@ -99,6 +99,10 @@ impl<D: Driver> Catalog for SqlCatalog<D> {
         }))
     }
 
+    fn project<'a>(&'a self, id: &'a ProjectId) -> CatalogFuture<'a, Option<Project>> {
+        Box::pin(self.0.run(ops::GetProject { id: id.clone() }))
+    }
+
     fn create_key<'a>(&'a self, by: &'a Actor, key: &'a NewKey) -> CatalogFuture<'a, ApiKey> {
         Box::pin(self.0.run(ops::CreateKey {
             by: by.clone(),

@@ -20,8 +20,8 @@ pub(super) use changes::{Check, GetChanges, GetCursor, PruneChanges};
 pub(super) use limits::{RenewSlots, SettleLimits, SweepLimits, TakeLimits};
 pub(super) use settle::{GetEntry, Settle};
 pub(super) use tenancy::{
-    CreateOrganisation, CreateProject, ListOrganisations, ListProjects, SuspendOrganisation,
-    SuspendProject,
+    CreateOrganisation, CreateProject, GetProject, ListOrganisations, ListProjects,
+    SuspendOrganisation, SuspendProject,
 };
 pub(super) use usage::Usage;
 

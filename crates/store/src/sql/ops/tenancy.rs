@@ -24,6 +24,11 @@ const ADD_PROJECT: Statement = Statement::new(
 );
 const SUSPEND_PROJECT: Statement =
     Statement::new("UPDATE projects SET suspended = $1 WHERE id = $2");
+const PROJECT: Statement = Statement::new(
+    "SELECT p.id, p.organisation, p.name,
+        CASE WHEN p.suspended + o.suspended > 0 THEN 1 ELSE 0 END, p.created_at
+     FROM projects p JOIN organisations o ON o.id = p.organisation WHERE p.id = $1",
+);
 const PROJECTS: Statement = Statement::new(
     "SELECT id, organisation, name, suspended, created_at FROM projects
      WHERE id > $1 ORDER BY id LIMIT $2",
@@ -207,6 +212,20 @@ impl Operation for ListProjects {
             }
         };
         all(&rows, project)
+    }
+}
+
+pub(in crate::sql) struct GetProject {
+    pub(in crate::sql) id: ProjectId,
+}
+
+impl Operation for GetProject {
+    type Output = Option<Project>;
+    const EFFECT: Effect = Effect::Reads;
+
+    async fn run<S: Sql>(&self, sql: &mut S) -> Result<Option<Project>, CatalogError> {
+        let rows = sql.query(&PROJECT, &[(&self.id).into()]).await?;
+        rows.first().map(project).transpose()
     }
 }
 

@@ -74,7 +74,7 @@ fn claims_with(changes: Value) -> Value {
         "exp": 1_800_000_060,
         "nbf": 1_799_999_940,
         "team": "web",
-        "scope": "chat models",
+        "scope": "openid everstream:model:gpt-4o everstream:surface:messages everstream:model:gpt-4o",
     });
     let Value::Object(changes) = changes else {
         panic!("an object");
@@ -102,7 +102,7 @@ fn issuer() -> Issuer {
                 place: "/team".to_owned(),
                 map: BTreeMap::new(),
             },
-            scopes: "/scope".to_owned(),
+            scopes: Some("/scope".to_owned()),
             scope_map: BTreeMap::new(),
         },
     }
