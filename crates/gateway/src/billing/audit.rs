@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use everstream_core::id::{StreamId, UnixMillis};
 use everstream_core::limits;
@@ -69,7 +70,8 @@ impl Clerk {
     /// Until there is nothing more.
     pub(super) async fn run(mut self, mut incoming: mpsc::Receiver<Bill>) {
         self.read_mark().await;
-        let mut audit_at = Instant::now();
+        // At a start nothing is on its way from here.
+        let mut audit_at = Instant::now() + self.audit(Duration::ZERO).await;
         loop {
             let bill = tokio::select! {
                 bill = incoming.recv() => match bill {
@@ -77,7 +79,7 @@ impl Clerk {
                     None => return,
                 },
                 () = sleep_until(audit_at) => {
-                    audit_at = Instant::now() + self.audit().await;
+                    audit_at = Instant::now() + self.audit(limits::AUDIT_GRACE).await;
                     continue;
                 }
             };
@@ -120,9 +122,10 @@ impl Clerk {
         is_last
     }
 
-    /// Finds what ended and was not written, and says when to look again.
-    async fn audit(&mut self) -> std::time::Duration {
-        let until = self.clock.now().minus(limits::AUDIT_GRACE);
+    /// Finds what ended, so long ago at least, and was not written; says when to look again.
+    async fn audit(&mut self, grace: Duration) -> Duration {
+        let now = self.clock.now();
+        let until = now.minus(grace);
         let since = self.mark.minus(limits::AUDIT_BACK);
         let mut found = Vec::new();
         self.source.log.ended(since, &mut |stream, at| {
@@ -150,7 +153,7 @@ impl Clerk {
                 "ends in the log were written to the ledger"
             );
         }
-        self.mark = self.mark.max(until);
+        self.mark = self.mark.max(now.minus(limits::AUDIT_GRACE));
         let since = self.mark.minus(limits::AUDIT_BACK);
         self.written = self.written.split_off(&(since, StreamId::from_bits(0)));
         self.write_mark().await;

@@ -49,6 +49,7 @@ mod million;
 mod money;
 mod money_stop;
 mod money_trouble;
+mod money_ways;
 mod overload;
 mod pages;
 mod probes;
