@@ -47,6 +47,7 @@ mod messages;
 mod messages_life;
 mod million;
 mod money;
+mod money_postgres;
 mod money_stop;
 mod money_trouble;
 mod money_ways;

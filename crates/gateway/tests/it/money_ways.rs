@@ -52,12 +52,12 @@ async fn who_lost_the_race_is_paid_for_too() {
 
 #[tokio::test]
 async fn what_passes_through_is_paid_for_when_it_was_served() {
-    let provider = FakeProvider::start(|request| match request.path.as_str() {
-        "/v1/moderations" => Script::json(400, &json!({"error": {"message": "No."}})),
-        _ => {
-            let usage = json!({"input_tokens": 3, "output_tokens": 4});
-            Script::json(200, &json!({"data": [], "usage": usage}))
+    let provider = FakeProvider::start(|request| {
+        if request.path == "/v1/moderations" {
+            return Script::json(400, &json!({"error": {"message": "No."}}));
         }
+        let usage = json!({"input_tokens": 3, "output_tokens": 4});
+        Script::json(200, &json!({"data": [], "usage": usage}))
     })
     .await;
     let setup = Setup::new(&provider).with_keys().config(PRICES);
