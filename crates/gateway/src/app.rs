@@ -107,7 +107,8 @@ impl App {
         let secret = config.master_secret.as_ref().map_or(secret, |master| {
             Sha256::digest(master.expose().as_bytes()).into()
         });
-        Self::start_with(log, secret, clock, config, models).await
+        // The configuration is large, and held by each of these.
+        Box::pin(Self::start_with(log, secret, clock, config, models)).await
     }
 
     /// The same with a log that is open already, by a clock that goes on from where it stood;

@@ -16,14 +16,14 @@ impl Writer {
     }
 
     /// Ends an answer of which something was delivered as if it had reached its limit of tokens; one
-    /// of which nothing was is stopped.
+    /// of which nothing was is stopped, and one that is finished but for its end mark is not.
     pub(super) fn on_exhausted(
         &mut self,
         now: UnixMillis,
         output: Option<Json<'static>>,
         outputs: &mut Vec<Output>,
     ) {
-        if self.is_over() {
+        if self.is_over() || self.answer.is_finished(&self.plan) {
             return;
         }
         let is_streaming = self.phase == Phase::Answering && self.answer.is_stream();

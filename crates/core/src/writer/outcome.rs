@@ -39,10 +39,17 @@ pub(super) struct Outcome {
     pub(super) hang_up: bool,
     /// What of the upstream's failed. `None` where another one would not do better.
     pub(super) failure: Option<FailureKind>,
+    manner: Manner,
+}
+
+/// What is special about an outcome.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Manner {
+    Plain,
     /// It was given up for the client's sake, which says nothing about the upstream.
-    hurried: bool,
+    Hurried,
     /// The client was told already, as a proper end.
-    is_proper: bool,
+    Proper,
 }
 
 impl Outcome {
@@ -54,8 +61,7 @@ impl Outcome {
             nothing_ran: false,
             hang_up: false,
             failure: None,
-            hurried: false,
-            is_proper: false,
+            manner: Manner::Plain,
         }
     }
 
@@ -78,7 +84,7 @@ impl Outcome {
     /// The upstream was silent for longer than others can wait.
     pub(super) fn hurried(error: Error) -> Self {
         Self {
-            hurried: true,
+            manner: Manner::Hurried,
             ..Self::upstream_failed(error, FailureKind::Silent)
         }
     }
@@ -106,7 +112,7 @@ impl Outcome {
     /// It was ended as its budgets have nothing left.
     pub(super) fn exhausted() -> Self {
         Self {
-            is_proper: true,
+            manner: Manner::Proper,
             ..Self::stopped(ErrorCode::BudgetExhausted, false)
         }
     }
@@ -184,7 +190,7 @@ impl Outcome {
 
     /// What it says of the deployment, which took so long to say something.
     pub(super) fn report(&self, plan: &Plan, first_content: Option<Duration>) -> Report {
-        let failure = self.failure().filter(|_| !self.hurried);
+        let failure = self.failure().filter(|_| self.manner != Manner::Hurried);
         Report {
             verdict: match failure {
                 Some(failure) => failure.kind.verdict(),
@@ -209,7 +215,10 @@ impl Outcome {
 
     /// The last event, if the outcome has one of its own.
     pub(super) fn event(&self, plan: &Plan, place: impl FnOnce() -> Place) -> Option<SseEvent> {
-        let error = self.error.as_ref().filter(|_| !self.is_proper)?;
+        let error = self
+            .error
+            .as_ref()
+            .filter(|_| self.manner != Manner::Proper)?;
         let event = match self.told.as_deref() {
             Some(Told::Event(event)) => event.clone(),
             Some(Told::Fault(fault)) => {
@@ -234,7 +243,7 @@ impl Outcome {
             status: code.map_or(Status::Completed, Status::of),
             reason: code.map(|code| code.as_str().to_owned()),
             http_status: code
-                .filter(|_| !self.is_proper)
+                .filter(|_| self.manner != Manner::Proper)
                 .map(|code| self.http_status.unwrap_or(code.status())),
             retry_after: self
                 .error

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use everstream_core::id::{StreamId, UnixMillis};
 use everstream_core::limits;
@@ -45,6 +46,15 @@ pub(super) struct Clerk {
     kept: Vec<LedgerEntry>,
 }
 
+/// How much of some bills was written.
+enum Taken {
+    All,
+    /// The rest is written later.
+    Some,
+    /// All, or as much as can be: there is nothing more to come.
+    Last,
+}
+
 /// What is to be written, and when the generation ended if the log has it.
 type Line = (LedgerEntry, Option<UnixMillis>);
 
@@ -69,7 +79,8 @@ impl Clerk {
     /// Until there is nothing more.
     pub(super) async fn run(mut self, mut incoming: mpsc::Receiver<Bill>) {
         self.read_mark().await;
-        let mut audit_at = Instant::now();
+        // At a start nothing is on its way from here.
+        let mut audit_at = Instant::now() + self.audit(Duration::ZERO).await;
         loop {
             let bill = tokio::select! {
                 bill = incoming.recv() => match bill {
@@ -77,7 +88,7 @@ impl Clerk {
                     None => return,
                 },
                 () = sleep_until(audit_at) => {
-                    audit_at = Instant::now() + self.audit().await;
+                    audit_at = Instant::now() + self.audit(limits::AUDIT_GRACE).await;
                     continue;
                 }
             };
@@ -88,14 +99,16 @@ impl Clerk {
             while let Ok(bill) = incoming.try_recv() {
                 bills.push(bill);
             }
-            if self.take(bills).await {
-                return;
+            match self.take(bills).await {
+                Taken::Last => return,
+                Taken::All => {}
+                Taken::Some => audit_at = audit_at.min(Instant::now() + limits::AUDIT_GRACE),
             }
         }
     }
 
-    /// Writes them. True if there is nothing more to come.
-    async fn take(&mut self, bills: Vec<Bill>) -> bool {
+    /// Writes them.
+    async fn take(&mut self, bills: Vec<Bill>) -> Taken {
         let mut is_last = false;
         let mut told = Vec::new();
         let mut lines = Vec::new();
@@ -111,18 +124,21 @@ impl Clerk {
                 Bill::Close => is_last = true,
             }
         }
-        let kept = std::mem::take(&mut self.kept);
-        lines.extend(kept.into_iter().map(|entry| (entry, None)));
-        self.write(lines).await;
+        let is_complete = self.write(lines).await;
         for who in told {
             let _ = who.send(());
         }
-        is_last
+        match is_complete {
+            _ if is_last => Taken::Last,
+            true => Taken::All,
+            false => Taken::Some,
+        }
     }
 
-    /// Finds what ended and was not written, and says when to look again.
-    async fn audit(&mut self) -> std::time::Duration {
-        let until = self.clock.now().minus(limits::AUDIT_GRACE);
+    /// Finds what ended, so long ago at least, and was not written; says when to look again.
+    async fn audit(&mut self, grace: Duration) -> Duration {
+        let now = self.clock.now();
+        let until = now.minus(grace);
         let since = self.mark.minus(limits::AUDIT_BACK);
         let mut found = Vec::new();
         self.source.log.ended(since, &mut |stream, at| {
@@ -130,7 +146,8 @@ impl Clerk {
                 found.push((stream, at));
             }
         });
-        let mut is_complete = true;
+        // What waits here, and whether there is room for it again.
+        let mut is_complete = self.write(Vec::new()).await;
         for some in found.chunks(BATCH) {
             let mut lines = Vec::with_capacity(some.len());
             for &(stream, at) in some {
@@ -150,7 +167,7 @@ impl Clerk {
                 "ends in the log were written to the ledger"
             );
         }
-        self.mark = self.mark.max(until);
+        self.mark = self.mark.max(now.minus(limits::AUDIT_GRACE));
         let since = self.mark.minus(limits::AUDIT_BACK);
         self.written = self.written.split_off(&(since, StreamId::from_bits(0)));
         self.write_mark().await;
@@ -159,15 +176,22 @@ impl Clerk {
 
     /// Writes to the ledger's queue. False if not all is written: what the log has is found there
     /// later, and what it has not is kept.
-    async fn write(&mut self, lines: Vec<Line>) -> bool {
-        let (entries, ends): (Vec<_>, Vec<_>) = lines.into_iter().unzip();
-        if entries.is_empty() {
+    async fn write(&mut self, mut lines: Vec<Line>) -> bool {
+        let kept = std::mem::take(&mut self.kept);
+        lines.extend(kept.into_iter().map(|entry| (entry, None)));
+        let was_full = self.is_full.load(Ordering::Relaxed);
+        if lines.is_empty() && !was_full {
             return true;
         }
+        let (entries, ends): (Vec<_>, Vec<_>) = lines.into_iter().unzip();
         let pushed = self.queue.push_all(&entries).await;
-        let is_full = matches!(pushed, Err(QueueError::Full { .. }));
+        let is_full = match &pushed {
+            // Not before there is some room again.
+            Ok(()) => was_full && self.queue.status().bytes > limits::LEDGER_QUEUE_BYTES / 10 * 9,
+            Err(error) => matches!(error, QueueError::Full { .. }),
+        };
         if is_full != self.is_full.swap(is_full, Ordering::Relaxed) {
-            tracing::warn!(is_full, "the ledger's queue");
+            tracing::warn!(is_full, "the ledger's queue on disk");
         }
         if let Err(error) = pushed {
             tracing::error!(%error, "generations that ended are not written to the ledger yet");
@@ -182,7 +206,7 @@ impl Clerk {
         let ids = entries.iter().map(|entry| entry.stream);
         let written = ids.zip(ends).filter_map(|(id, end)| Some((end?, id)));
         self.written.extend(written);
-        true
+        !is_full
     }
 
     /// What the log says that a generation cost.

@@ -162,7 +162,7 @@ impl Books {
             self.metrics.reserved("unavailable");
             return Asked::Unavailable;
         }
-        let request = self.request(hold, now);
+        let request = hold.request(now);
         let reserved = timeout(limits::RESERVE_PATIENCE, self.catalog.reserve(&request)).await;
         let trouble = match reserved {
             Ok(Ok(Reserved::Held(_))) => {
@@ -183,20 +183,9 @@ impl Books {
         Asked::Unavailable
     }
 
-    fn request(&self, hold: &Hold, now: UnixMillis) -> ReserveRequest {
-        ReserveRequest {
-            stream: hold.stream,
-            payer: hold.payer.clone(),
-            amount: hold.amount,
-            at: hold.at,
-            now,
-            lease_until: now.plus(limits::RESERVE_LEASE),
-        }
-    }
-
     /// Renews a reserve from now on.
     pub(super) fn keep(&self, hold: &Hold) {
-        let request = self.request(hold, self.clock.now());
+        let request = hold.request(self.clock.now());
         self.running().insert(hold.stream, request);
     }
 

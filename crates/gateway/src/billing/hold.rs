@@ -1,8 +1,9 @@
 use std::sync::Arc;
 
 use everstream_core::id::{StreamId, UnixMillis};
+use everstream_core::limits;
 use everstream_core::money::Money;
-use everstream_store::sql::values::Payer;
+use everstream_store::sql::values::{Payer, ReserveRequest};
 
 use super::books::Books;
 use super::meter::Meter;
@@ -59,6 +60,17 @@ impl Hold {
     /// The id that its generation has to have.
     pub const fn stream(&self) -> StreamId {
         self.stream
+    }
+
+    pub(super) fn request(&self, now: UnixMillis) -> ReserveRequest {
+        ReserveRequest {
+            stream: self.stream,
+            payer: self.payer.clone(),
+            amount: self.amount,
+            at: self.at,
+            now,
+            lease_until: now.plus(limits::RESERVE_LEASE),
+        }
     }
 
     /// Its generation is in the log: whatever happens, its end will be settled.

@@ -190,16 +190,14 @@ impl Billing {
         stream: StreamId,
     ) -> Result<Hold, Error> {
         let hold = Hold::new(books, stream, payer, amount, self.clock.now());
+        let must_hold = self.policy.when_unavailable == Otherwise::Refuse;
         match books.ask(&hold).await {
-            Asked::Held => Ok(hold),
             Asked::Refused(refusal) => {
                 hold.forget();
                 Err(used_up(&refusal))
             }
-            Asked::Unavailable if self.policy.when_unavailable == Otherwise::Refuse => {
-                Err(unavailable())
-            }
-            Asked::Unavailable => Ok(hold),
+            Asked::Unavailable if must_hold => Err(unavailable()),
+            Asked::Held | Asked::Unavailable => Ok(hold),
         }
     }
 

@@ -1,4 +1,5 @@
 mod attempts;
+mod budget;
 mod hedge;
 mod ladder;
 mod malformed;
