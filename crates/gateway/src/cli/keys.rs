@@ -73,7 +73,7 @@ struct ScopeArgs {
     /// The models that it may ask, by name or beginning (gpt-4o*), with commas between; \"all\" for all
     #[arg(long, value_name = "NAMES")]
     models: Option<String>,
-    /// The APIs that it may use, such as chat_completions; \"all\" for all
+    /// The APIs that it may use, such as `chat_completions`; \"all\" for all
     #[arg(long, value_name = "NAMES")]
     surfaces: Option<String>,
     /// The topics that it may use; \"all\" for all

@@ -108,6 +108,7 @@ impl<T> List<T> {
 }
 
 /// What the catalogue refuses, as operators are told.
+#[expect(clippy::needless_pass_by_value, reason = "it stands in `map_err`")]
 pub(super) fn refused(error: CatalogError) -> Error {
     let code = match &error {
         CatalogError::NotFound { .. } => ErrorCode::NotFound,

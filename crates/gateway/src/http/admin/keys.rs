@@ -1,22 +1,16 @@
 //! Keys of clients. The secret of one is in the answer to who makes it, and nowhere else.
 
-use std::time::Duration;
-
 use everstream_core::error::{Error, ErrorCode};
 use everstream_core::id::{ProjectId, UnixMillis};
-use everstream_core::limits;
 use everstream_core::policy::limit::bound::Bound;
-use everstream_core::policy::scope::{Api, is_listed};
 use everstream_core::sign::api_key::{KeyText, id_of};
-use everstream_core::suggest::nearest;
-use everstream_core::units::{parse_duration, show_duration};
 use everstream_store::sql::CatalogError;
-use everstream_store::sql::values::{Allow, ApiKey, KeyId, NewKey, Scopes, SecretHash};
+use everstream_store::sql::values::{Allow, ApiKey, KeyId, NewKey, SecretHash};
 use schemars::JsonSchema;
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 
 use super::answer::{List, Made, Shown, page_size, refused};
-use super::read::if_present;
+use super::key_wish::{KeyChange, KeyWish, Rotation};
 use super::route::{Ask, Nothing};
 use super::tenants::{ensure_project, no_project};
 use crate::access::Directory;
@@ -90,57 +84,6 @@ pub(super) struct KeyWithSecret {
 }
 
 #[derive(Deserialize, JsonSchema)]
-pub(super) struct KeyWish {
-    /// Whose it is to be.
-    project: ProjectId,
-    /// What people call it.
-    name: String,
-    /// Whether the project is made if there is none, in the organisation `default`.
-    #[serde(default)]
-    create_project: bool,
-    /// The APIs that it may use; all if absent or null.
-    surfaces: Option<Surfaces>,
-    /// The models that it may ask, by name or by beginning (`gpt-4o*`); all if absent or null.
-    models: Option<Names>,
-    /// The topics that it may use; all if absent or null.
-    topics: Option<Names>,
-    /// Limits of its own, such as `requests=60/1m`, `input-tokens=100000/1h` or `concurrency=5`.
-    #[serde(default)]
-    limits: Bounds,
-    /// When it ends, in milliseconds since 1970; never if absent or null.
-    expires_at: Option<UnixMillis>,
-}
-
-#[derive(Deserialize, JsonSchema)]
-pub(super) struct KeyChange {
-    /// The APIs that it may use; null for all. What is absent here stays as it is.
-    #[serde(default, deserialize_with = "if_present")]
-    #[schemars(with = "Option<Surfaces>")]
-    surfaces: Option<Option<Surfaces>>,
-    /// The models that it may ask; null for all.
-    #[serde(default, deserialize_with = "if_present")]
-    #[schemars(with = "Option<Names>")]
-    models: Option<Option<Names>>,
-    /// The topics that it may use; null for all.
-    #[serde(default, deserialize_with = "if_present")]
-    #[schemars(with = "Option<Names>")]
-    topics: Option<Option<Names>>,
-    /// Limits of its own, all of them.
-    limits: Option<Bounds>,
-    /// When it ends, in milliseconds since 1970; null for never.
-    #[serde(default, deserialize_with = "if_present")]
-    #[schemars(with = "Option<UnixMillis>")]
-    expires_at: Option<Option<UnixMillis>>,
-}
-
-#[derive(Deserialize, JsonSchema)]
-pub(super) struct Rotation {
-    /// How long the present secret is good beside the new one, such as `24h`, which it is if absent;
-    /// `0s` ends it at once.
-    overlap: Option<String>,
-}
-
-#[derive(Deserialize, JsonSchema)]
 pub(super) struct KeysQuery {
     /// Only those of this project.
     project: Option<ProjectId>,
@@ -150,21 +93,6 @@ pub(super) struct KeysQuery {
     /// The most entries of the page.
     limit: Option<usize>,
 }
-
-/// Names that a key is good for.
-#[derive(Clone, Debug, JsonSchema)]
-#[schemars(with = "Vec<String>")]
-struct Names(Vec<String>);
-
-/// Names of APIs.
-#[derive(Clone, Debug, JsonSchema)]
-#[schemars(with = "Vec<String>")]
-struct Surfaces(Names);
-
-/// Limits of a key.
-#[derive(Clone, Debug, Default, JsonSchema)]
-#[schemars(with = "Vec<String>")]
-struct Bounds(Vec<Bound>);
 
 pub(super) async fn list(ask: Ask<KeysQuery>) -> Result<Shown<List<KeySight>>, Error> {
     let KeysQuery {
@@ -190,17 +118,12 @@ pub(super) async fn create(ask: Ask<Nothing, KeyWish>) -> Result<Made<KeyWithSec
     if wish.expires_at.is_some_and(|end| end <= by.at) {
         return Err(past());
     }
-    let (id, secret, hash) = draw(directory, new_id()?, 1)?;
+    let (id, secret, hash) = draw(directory, &new_id()?, 1)?;
     let key = NewKey {
         id,
         project: wish.project.clone(),
         name: wish.name.clone(),
-        scopes: Scopes {
-            surfaces: allow(wish.surfaces.as_ref().map(|Surfaces(names)| names)),
-            models: allow(wish.models.as_ref()),
-            topics: allow(wish.topics.as_ref()),
-            limits: wish.limits.0.clone(),
-        },
+        scopes: wish.scopes(),
         hash,
         expires_at: wish.expires_at,
     };
@@ -221,26 +144,10 @@ pub(super) async fn create(ask: Ask<Nothing, KeyWish>) -> Result<Made<KeyWithSec
 pub(super) async fn change(ask: Ask<Nothing, KeyChange>) -> Result<Shown<KeySight>, Error> {
     let (directory, by, wish) = (ask.directory()?, ask.actor(), &ask.body);
     let key = unrevoked(directory, &ask.id()?).await?;
-    if matches!(wish.expires_at, Some(Some(end)) if end <= by.at) {
+    if wish.ends_by(by.at) {
         return Err(past());
     }
-    let changed = |wish: &Option<Option<Names>>, present: Allow| match wish {
-        Some(names) => allow(names.as_ref()),
-        None => present,
-    };
-    let scopes = Scopes {
-        surfaces: match &wish.surfaces {
-            Some(names) => allow(names.as_ref().map(|Surfaces(names)| names)),
-            None => key.scopes.surfaces,
-        },
-        models: changed(&wish.models, key.scopes.models),
-        topics: changed(&wish.topics, key.scopes.topics),
-        limits: match &wish.limits {
-            Some(limits) => limits.0.clone(),
-            None => key.scopes.limits,
-        },
-    };
-    let expires_at = wish.expires_at.unwrap_or(key.expires_at);
+    let (scopes, expires_at) = wish.applied(key.scopes, key.expires_at);
     let catalog = directory.catalog();
     let changed = catalog.change_key(&by, &key.id, &scopes, expires_at).await;
     directory.changed(key.id.as_str());
@@ -249,10 +156,10 @@ pub(super) async fn change(ask: Ask<Nothing, KeyChange>) -> Result<Shown<KeySigh
 
 pub(super) async fn rotate(ask: Ask<Nothing, Rotation>) -> Result<Shown<KeyWithSecret>, Error> {
     let (directory, by) = (ask.directory()?, ask.actor());
-    let overlap = overlap(ask.body.overlap.as_deref())?;
+    let overlap = ask.body.overlap()?;
     let key = unrevoked(directory, &ask.id()?).await?;
     let number = key.secrets.first().map_or(0, |secret| secret.number) + 1;
-    let (id, secret, hash) = draw(directory, key.id.to_string(), number)?;
+    let (id, secret, hash) = draw(directory, key.id.as_str(), number)?;
     let rotated = directory.catalog();
     let rotated = rotated
         .rotate_key(&by, &id, hash, by.at.plus(overlap))
@@ -278,10 +185,10 @@ pub(super) async fn revoke(ask: Ask) -> Result<Shown<KeySight>, Error> {
 /// The id and the text of a secret, and what is stored of it.
 fn draw(
     directory: &Directory,
-    id: String,
+    id: &str,
     number: u32,
 ) -> Result<(KeyId, String, SecretHash), Error> {
-    let text = directory.master().key(&id, number);
+    let text = directory.master().key(id, number);
     let parts = KeyText::parse(text.expose());
     let (Ok(id), Some(parts)) = (id.parse(), parts) else {
         let message = format!("Key `{id}` is none that this gateway made.");
@@ -317,78 +224,10 @@ async fn unrevoked(directory: &Directory, id: &KeyId) -> Result<ApiKey, Error> {
     Err(Error::new(ErrorCode::Unprocessable, message))
 }
 
-fn overlap(wish: Option<&str>) -> Result<Duration, Error> {
-    let most = limits::ROTATION_OVERLAP_MAX;
-    let overlap = wish.map_or(Ok(limits::ROTATION_OVERLAP), parse_duration);
-    match overlap {
-        Ok(overlap) if overlap <= most => Ok(overlap),
-        _ => {
-            let most = show_duration(most);
-            let message = format!("`overlap` is a duration from `0s` to `{most}`, such as `24h`.");
-            Err(Error::new(ErrorCode::InvalidValue, message).param("overlap"))
-        }
-    }
-}
-
 fn past() -> Error {
     let message = "`expires_at` is past: it is in milliseconds since 1970. To end a key at once, \
                    revoke it.";
     Error::new(ErrorCode::Unprocessable, message).param("expires_at")
-}
-
-fn allow(names: Option<&Names>) -> Allow {
-    names.map_or(Allow::All, |Names(names)| Allow::Only(names.clone()))
-}
-
-impl<'de> Deserialize<'de> for Names {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let names = bounded(Vec::<String>::deserialize(deserializer)?)?;
-        let is_name = |name: &String| {
-            let length = 1..=limits::MODEL_NAME_BYTES;
-            length.contains(&name.len()) && !name.contains(char::is_control)
-        };
-        if names.iter().all(is_name) {
-            Ok(Self(names))
-        } else {
-            let most = limits::MODEL_NAME_BYTES;
-            let message = format!("names have 1 to {most} bytes and no control characters");
-            Err(serde::de::Error::custom(message))
-        }
-    }
-}
-
-impl<'de> Deserialize<'de> for Surfaces {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let names = Names::deserialize(deserializer)?;
-        let known = || Api::ALL.iter().map(|api| api.as_str());
-        let is_unknown =
-            |name: &&String| !known().any(|api| is_listed(api, std::slice::from_ref(*name)));
-        let Some(wrong) = names.0.iter().find(is_unknown) else {
-            return Ok(Self(names));
-        };
-        let near = nearest(wrong, known(), 1);
-        let hint = match near.first() {
-            Some(near) => format!("did you mean `{near}`?"),
-            None => format!("there are {}", known().collect::<Vec<_>>().join(", ")),
-        };
-        let message = format!("there is no API `{}`: {hint}", wrong.escape_debug());
-        Err(serde::de::Error::custom(message))
-    }
-}
-
-impl<'de> Deserialize<'de> for Bounds {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        bounded(Vec::deserialize(deserializer)?).map(Self)
-    }
-}
-
-fn bounded<T, E: serde::de::Error>(list: Vec<T>) -> Result<Vec<T>, E> {
-    let most = limits::SCOPE_NAMES;
-    if list.len() <= most {
-        Ok(list)
-    } else {
-        Err(E::custom(format!("a list has at most {most} entries")))
-    }
 }
 
 impl KeySight {

@@ -5,6 +5,7 @@ mod answer;
 mod audit;
 mod budgets;
 mod csv;
+mod key_wish;
 mod keys;
 mod metrics;
 mod openapi;

@@ -1,4 +1,4 @@
-//! The description of the API for operators (OpenAPI 3.1), made of the table of its routes.
+//! The description of the API for operators (`OpenAPI` 3.1), made of the table of its routes.
 
 use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, SchemaGenerator};

@@ -119,12 +119,3 @@ fn plain(error: &serde_json::Error) -> String {
         None => text,
     }
 }
-
-/// For a field that may be absent, `null`, or have a value, which are three wishes.
-pub(super) fn if_present<'de, T, D>(deserializer: D) -> Result<Option<Option<T>>, D::Error>
-where
-    T: serde::Deserialize<'de>,
-    D: serde::Deserializer<'de>,
-{
-    serde::Deserialize::deserialize(deserializer).map(Some)
-}

@@ -177,7 +177,7 @@ fn moment(name: &str, text: Option<&str>, absent: UnixMillis) -> Result<UnixMill
     let millis = || {
         text.parse()
             .ok()
-            .filter(|at| *at <= i64::MAX as u64)
+            .filter(|at| i64::try_from(*at).is_ok())
             .map(UnixMillis)
     };
     day.or_else(millis).ok_or_else(|| {
