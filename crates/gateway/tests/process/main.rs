@@ -5,6 +5,7 @@ mod client;
 mod harness;
 mod inside;
 mod kill;
+mod leases;
 mod order;
 mod rolling;
 mod term;

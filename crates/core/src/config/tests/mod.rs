@@ -5,6 +5,7 @@ use super::*;
 mod admin;
 mod documents;
 mod jwt;
+mod rate_limits;
 mod routes;
 mod upstreams;
 mod values;

@@ -94,6 +94,10 @@ impl Collector for Now {
         let readers = live.iter().map(|live: &Arc<Live>| live.readers()).sum();
         gauge(&mut encoder, "readers", about, readers)?;
         admission(&mut encoder, app.admission.sight())?;
+        if let Some(shared) = app.limits.is_shared() {
+            let about = "Whether limits are counted for all gateways together: 1 while the database answers";
+            gauge(&mut encoder, "limits_shared", about, usize::from(shared))?;
+        }
         let upstreams = app.models.overview();
         connections(&mut encoder, &upstreams)?;
         deployments(&mut encoder, app, &upstreams)
