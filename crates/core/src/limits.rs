@@ -277,7 +277,9 @@ pub const SLOT_RENEW: Duration = Duration::from_secs(10);
 pub const SLOT_RETRY_AFTER: Duration = Duration::from_secs(1);
 /// How long a request waits for the limits that processes share; then they are counted in this process
 /// alone, until the database answers again.
-pub const LIMITS_PATIENCE: Duration = Duration::from_millis(500);
+pub const LIMITS_PATIENCE: Duration = Duration::from_secs(1);
+/// Most requests whose shared limits are asked for together.
+pub const LIMITS_BATCH: usize = 64;
 /// How often a database that did not answer is asked whether it does.
 pub const LIMITS_RETRY: Duration = Duration::from_secs(1);
 /// How often idle levels are removed from the database.

@@ -83,6 +83,11 @@ impl Limits {
         &self.metrics
     }
 
+    /// Whether the limits that gateways share are shared just now; `None` if there are no such.
+    pub fn is_shared(&self) -> Option<bool> {
+        self.shared.as_ref().map(|shared| shared.is_there())
+    }
+
     /// Takes of all limits that a request falls under. What it gets holds until it is settled or
     /// dropped.
     ///
@@ -113,7 +118,7 @@ impl Limits {
         // In a task of its own: a client that leaves meanwhile gives back what was taken for it.
         let (limits, shared) = (Arc::clone(self), Arc::clone(shared));
         let asked = tokio::spawn(async move {
-            match shared.take(&wish).await {
+            match shared.take(wish.clone()).await {
                 Some(taken) => limits.judge(due, wish, taken, Way::Shared),
                 None => {
                     limits.metrics.unshared();

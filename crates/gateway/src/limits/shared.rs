@@ -1,21 +1,20 @@
 //! Limits that gateways share by way of their database.
 //!
-//! A request waits for one round trip. What follows it, corrections and slots that are given back, is
-//! told in the background; renewals as well. While the database does not answer, each gateway counts
+//! One task talks with the database. While one question is on its way, those that come are gathered and
+//! asked together, after what was given back meanwhile has been told. Leases are renewed between. While the database does not answer, each gateway counts
 //! for itself, in memory, and nobody waits: the database is asked now and then whether it is back.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use everstream_core::id::StreamId;
 use everstream_core::limits::{
-    LIMITS_PATIENCE, LIMITS_RETRY, LIMITS_SWEEP, SLOT_LEASE, SLOT_RENEW,
+    LIMITS_BATCH, LIMITS_PATIENCE, LIMITS_RETRY, LIMITS_SWEEP, SLOT_LEASE, SLOT_RENEW,
 };
-use everstream_core::policy::limit::rate;
-use everstream_store::counters::{Counters, CountersFuture, Hold, Refusal, Settle, Take, Taken};
+use everstream_store::counters::{Counters, CountersFuture, Hold, Settle, Take, Taken};
 use everstream_store::sql::Catalog;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, oneshot};
 use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
 use tokio_util::sync::CancellationToken;
 
@@ -26,10 +25,8 @@ pub(super) struct Shared {
     clock: Clock,
     is_gone: AtomicBool,
     books: Mutex<Books>,
-    /// There are ends to be told.
+    /// There is something to be told or asked.
     bell: Notify,
-    /// Held while something is told, so that nothing overtakes it.
-    telling: tokio::sync::Mutex<()>,
 }
 
 #[derive(Default)]
@@ -38,8 +35,8 @@ struct Books {
     holds: HashMap<StreamId, Vec<String>>,
     /// What is over and is to be told.
     ends: Vec<Settle>,
-    /// How many of these there are, with those that are being told.
-    untold: usize,
+    /// What is to be asked, and who waits for the answer.
+    wishes: VecDeque<(Take, oneshot::Sender<Taken>)>,
 }
 
 impl Shared {
@@ -52,31 +49,27 @@ impl Shared {
             is_gone: AtomicBool::new(false),
             books: Mutex::default(),
             bell: Notify::new(),
-            telling: tokio::sync::Mutex::new(()),
         }))
     }
 
     /// Whether the database answers, as far as is known.
     pub(super) fn is_there(&self) -> bool {
-        !self.is_gone.load(Ordering::Relaxed)
+        !self.is_gone.load(Ordering::SeqCst)
     }
 
     /// `None` if the database does not answer.
-    pub(super) async fn take(&self, wish: &Take) -> Option<Taken> {
-        let is_behind = self.lock().untold > 0;
-        let mut taken = self.ask(|counters| counters.take(wish)).await?;
-        // What this gateway has given back was perhaps not told when that was asked.
-        let may_pass = matches!(
-            taken.refusal,
-            Some(Refusal::Slots(_) | Refusal::Rate(rate::Refusal::Wait { .. }))
-        );
-        if is_behind && may_pass {
-            self.tell_ends().await;
-            taken = self.ask(|counters| counters.take(wish)).await?;
+    pub(super) async fn take(&self, wish: Take) -> Option<Taken> {
+        let seats: Vec<_> = wish.seats.iter().map(|seat| seat.key.clone()).collect();
+        let holder = wish.holder;
+        let (tell, told) = oneshot::channel();
+        self.lock().wishes.push_back((wish, tell));
+        self.bell.notify_one();
+        if !self.is_there() {
+            return None;
         }
-        if taken.refusal.is_none() && !wish.seats.is_empty() {
-            let seats = wish.seats.iter().map(|seat| seat.key.clone()).collect();
-            self.lock().holds.insert(wish.holder, seats);
+        let taken = told.await.ok()?;
+        if taken.refusal.is_none() && !seats.is_empty() {
+            self.lock().holds.insert(holder, seats);
         }
         Some(taken)
     }
@@ -85,12 +78,12 @@ impl Shared {
         let mut books = self.lock();
         books.holds.remove(&end.holder);
         books.ends.push(end);
-        books.untold += 1;
         drop(books);
         self.bell.notify_one();
     }
 
-    /// Tells what is over, renews leases, forgets what is idle.
+    /// Tells what is over, asks what is wished, renews leases, forgets what is idle: one after the other,
+    /// so that nothing overtakes anything.
     pub(super) async fn run(&self, stop: CancellationToken) {
         let every = |period| {
             let mut ticks = interval_at(Instant::now() + period, period);
@@ -101,32 +94,50 @@ impl Shared {
         let mut retry = every(LIMITS_RETRY);
         loop {
             tokio::select! {
+                biased;
                 () = stop.cancelled() => break,
-                () = self.bell.notified() => self.tell_ends().await,
                 _ = renew.tick() => self.renew().await,
+                _ = retry.tick(), if !self.is_there() => self.renew().await,
                 _ = sweep.tick() => {
                     let now = self.clock.now();
                     self.ask(|counters| counters.sweep(now)).await;
                 }
-                _ = retry.tick(), if !self.is_there() => self.renew().await,
+                () = self.bell.notified() => self.turn().await,
             }
         }
-        self.tell_ends().await;
+        self.turn().await;
+        self.is_gone.store(true, Ordering::SeqCst);
+        self.lock().wishes.clear();
     }
 
-    async fn tell_ends(&self) {
-        let _alone = self.telling.lock().await;
-        let ends = std::mem::take(&mut self.lock().ends);
-        if ends.is_empty() {
+    /// Tells all that is over, and then asks what was wished until now. Those whose question fails are
+    /// not kept waiting.
+    async fn turn(&self) {
+        let (ends, wishes) = {
+            let mut books = self.lock();
+            let count = books.wishes.len().min(LIMITS_BATCH);
+            let wishes: Vec<_> = books.wishes.drain(..count).collect();
+            if !books.wishes.is_empty() {
+                self.bell.notify_one();
+            }
+            (std::mem::take(&mut books.ends), wishes)
+        };
+        if !ends.is_empty() {
+            // If it fails, leases run out, and what was reserved too much is paid off by time.
+            self.ask(|counters| counters.settle(&ends)).await;
+        }
+        if wishes.is_empty() || !self.is_there() {
             return;
         }
-        // If it fails, leases run out, and what was reserved too much is paid off by time.
-        self.ask(|counters| counters.settle(&ends)).await;
-        self.lock().untold -= ends.len();
+        let (wishes, waiting): (Vec<_>, Vec<_>) = wishes.into_iter().unzip();
+        let taken = self.ask(|counters| counters.take(&wishes)).await;
+        for (tell, taken) in waiting.into_iter().zip(taken.unwrap_or_default()) {
+            // Who does not wait any more has its lease run out.
+            let _gone = tell.send(taken);
+        }
     }
 
     async fn renew(&self) {
-        let _alone = self.telling.lock().await;
         let holds: Vec<Hold> = {
             let books = self.lock();
             let holds = books.holds.iter().flat_map(|(holder, keys)| {
@@ -152,7 +163,7 @@ impl Shared {
             Ok(Err(error)) => (None, Some(error.to_string())),
             Err(_) => (None, Some(format!("no answer within {LIMITS_PATIENCE:?}"))),
         };
-        let was_gone = self.is_gone.swap(answer.is_none(), Ordering::Relaxed);
+        let was_gone = self.is_gone.swap(answer.is_none(), Ordering::SeqCst);
         match (was_gone, why) {
             (false, Some(why)) => {
                 tracing::warn!(%why, "limits are counted in this gateway alone until the database answers");

@@ -52,6 +52,8 @@ mod identity;
 mod jwt;
 mod key_life;
 mod limited;
+mod limited_shared;
+mod limited_ways;
 mod list;
 mod messages;
 mod messages_life;

@@ -252,8 +252,9 @@ impl Shard {
 }
 
 impl Counters for MemoryCounters {
-    fn take<'a>(&'a self, wish: &'a Take) -> CountersFuture<'a, Taken> {
-        Box::pin(ready(Ok(self.take_now(wish))))
+    fn take<'a>(&'a self, wishes: &'a [Take]) -> CountersFuture<'a, Vec<Taken>> {
+        let taken = wishes.iter().map(|wish| self.take_now(wish)).collect();
+        Box::pin(ready(Ok(taken)))
     }
 
     fn settle<'a>(&'a self, ends: &'a [Settle]) -> CountersFuture<'a, ()> {

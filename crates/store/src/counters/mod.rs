@@ -113,8 +113,8 @@ pub struct Hold {
 /// - Time is the caller's. A clock that is behind another's stands still until it is there too.
 /// - What is idle is forgotten.
 pub trait Counters: Send + Sync {
-    /// Takes all that is wished, or nothing at all of any. One round trip.
-    fn take<'a>(&'a self, wish: &'a Take) -> CountersFuture<'a, Taken>;
+    /// Grants each wish as a whole or not at all, one after the other. One round trip.
+    fn take<'a>(&'a self, wishes: &'a [Take]) -> CountersFuture<'a, Vec<Taken>>;
 
     /// Corrects charges and gives slots back, in this order. Giving back what is not held changes
     /// nothing; corrections are not to be repeated.

@@ -67,7 +67,7 @@ fn who_come_at_once_never_get_more_than_there_is() {
             };
             asking.push(tokio::spawn(async move {
                 let counters = catalog.counters().expect("it holds counters");
-                counters.take(&wish).await.unwrap().refusal.is_none()
+                one(counters, &wish).await.refusal.is_none()
             }));
         }
         let mut let_in = 0;
@@ -81,18 +81,35 @@ fn who_come_at_once_never_get_more_than_there_is() {
             charges: vec![charge("b", 25, 60, 5)],
             ..wish(1_000, 0)
         };
-        assert_eq!(counters.take(&rest).await.unwrap().refusal, None);
+        assert_eq!(one(counters, &rest).await.refusal, None);
         for n in 0..10 {
             let seats = Take {
                 seats: vec![seat("c", 30)],
                 ..wish(2_000 + n, 0)
             };
-            assert_eq!(counters.take(&seats).await.unwrap().refusal, None);
+            assert_eq!(one(counters, &seats).await.refusal, None);
         }
+        // Several in one round trip are granted one after the other.
+        let several = [3, 4, 2, 1].map(|cost| Take {
+            charges: vec![charge("d", 6, 60, cost)],
+            ..wish(3_000 + cost, 0)
+        });
+        let taken = counters.take(&several).await.unwrap();
+        let granted: Vec<_> = taken.iter().map(|one| one.refusal.is_none()).collect();
+        assert_eq!(granted, [true, false, true, true]);
+        let left: Vec<_> = taken.iter().map(|one| one.standings[0].remaining).collect();
+        assert_eq!(left, [3, 3, 1, 0]);
         for catalog in catalogs {
             catalog.close().await;
         }
     });
+}
+
+/// What comes of a wish.
+async fn one(counters: &dyn Counters, wish: &Take) -> Taken {
+    let mut taken = counters.take(std::slice::from_ref(wish)).await.unwrap();
+    assert_eq!(taken.len(), 1);
+    taken.remove(0)
 }
 
 fn charge(key: &str, units: u64, seconds: u64, cost: u64) -> Charge {
@@ -258,7 +275,7 @@ async fn replay(counters: &dyn Counters, n: u64, steps: &[Step]) {
                     until: at(&model).plus(Duration::from_millis(LEASE)),
                     ..wish(holder, start + model.now)
                 };
-                let taken = counters.take(&wish).await.unwrap();
+                let taken = one(counters, &wish).await;
                 judge(&mut model, &costs, (holder, &seats), &taken);
                 if taken.refusal.is_none() {
                     given.push(Given {

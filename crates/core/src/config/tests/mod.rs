@@ -6,6 +6,7 @@ mod admin;
 mod documents;
 mod jwt;
 mod money;
+mod rate_limits;
 mod routes;
 mod upstreams;
 mod values;

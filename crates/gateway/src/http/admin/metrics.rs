@@ -96,6 +96,10 @@ impl Collector for Now {
         gauge(&mut encoder, "readers", about, readers)?;
         admission(&mut encoder, app.admission.sight())?;
         ledger(&mut encoder, app)?;
+        if let Some(shared) = app.limits.is_shared() {
+            let about = "Whether limits are counted for all gateways together: 1 while the database answers";
+            gauge(&mut encoder, "limits_shared", about, usize::from(shared))?;
+        }
         let upstreams = app.models.overview();
         connections(&mut encoder, &upstreams)?;
         deployments(&mut encoder, app, &upstreams)

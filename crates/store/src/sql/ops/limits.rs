@@ -7,7 +7,7 @@ use everstream_core::policy::limit::slots::SlotsTaken;
 use serde_json::{Value as Json, json};
 
 use super::all;
-use crate::counters::{Charge, Correction, Hold, Refusal, Settle, Take, Taken};
+use crate::counters::{Charge, Correction, Hold, Refusal, Seat, Settle, Take, Taken};
 use crate::sql::CatalogError;
 use crate::sql::engine::{Effect, Operation, Row, Sql, Statement};
 
@@ -31,64 +31,78 @@ const SWEEP: Statement = Statement::new(
 /// See [`Counters::take`](crate::counters::Counters::take).
 pub(in crate::sql) struct TakeLimits {
     text: String,
-    wish: Take,
+    wishes: Vec<Take>,
 }
 
 impl TakeLimits {
-    pub(in crate::sql) fn new(wish: &Take) -> Self {
+    pub(in crate::sql) fn new(wishes: &[Take]) -> Self {
         let charge = |charge: &Charge| {
             let Charge { key, quota, cost } = charge;
             let span = millis(*quota);
             json!({ "key": key, "units": quota.units(), "span": span, "cost": cost })
         };
-        let seat = |seat: &crate::counters::Seat| json!({ "key": seat.key, "limit": seat.limit });
-        let text = json!({
-            "holder": holder(wish.holder),
-            "now": wish.now.0,
-            "until": wish.until.0,
-            "charges": wish.charges.iter().map(charge).collect::<Vec<_>>(),
-            "seats": wish.seats.iter().map(seat).collect::<Vec<_>>(),
-        });
+        let seat = |seat: &Seat| json!({ "key": seat.key, "limit": seat.limit });
+        let wish = |wish: &Take| {
+            json!({
+                "holder": holder(wish.holder),
+                "now": wish.now.0,
+                "until": wish.until.0,
+                "charges": wish.charges.iter().map(charge).collect::<Vec<_>>(),
+                "seats": wish.seats.iter().map(seat).collect::<Vec<_>>(),
+            })
+        };
         Self {
-            text: text.to_string(),
-            wish: wish.clone(),
+            text: Json::from_iter(wishes.iter().map(wish)).to_string(),
+            wishes: wishes.to_vec(),
         }
     }
 }
 
 impl Operation for TakeLimits {
-    type Output = Taken;
+    type Output = Vec<Taken>;
     const EFFECT: Effect = Effect::Single;
 
-    async fn run<S: Sql>(&self, sql: &mut S) -> Result<Taken, CatalogError> {
+    async fn run<S: Sql>(&self, sql: &mut S) -> Result<Vec<Taken>, CatalogError> {
         let rows = sql.query(&TAKE, &[self.text.as_str().into()]).await?;
-        let (verdict, levels) = rows
-            .split_first()
-            .ok_or_else(|| CatalogError::Damaged("limit_take answered with nothing".to_owned()))?;
-        let mut levels = all(levels, level)?;
-        let (charges, now) = (&self.wish.charges, self.wish.now);
-        let standings = charges.iter().zip(&levels);
-        let standings = standings.map(|(charge, level)| rate::peek(charge.quota, level, now));
-        let standings = standings.collect();
-        if verdict.flag(0)? {
-            let refusal = None;
-            return Ok(Taken { refusal, standings });
+        let mut rows = rows.as_slice();
+        let mut all_taken = Vec::with_capacity(self.wishes.len());
+        for wish in &self.wishes {
+            let Some((own, rest)) = rows.split_at_checked(1 + wish.charges.len()) else {
+                let missing = "limit_take did not answer for each wish";
+                return Err(CatalogError::Damaged(missing.to_owned()));
+            };
+            all_taken.push(taken(wish, own)?);
+            rows = rest;
         }
-        let charges = charges.iter().zip(&mut levels);
-        let charges = charges.map(|(charge, level)| rate::Charge {
-            quota: charge.quota,
-            level,
-            cost: charge.cost,
-        });
-        let refusal = match rate::reserve(&mut charges.collect::<Vec<_>>(), now) {
-            Err(refusal) => Refusal::Rate(refusal),
-            Ok(()) => Refusal::Slots(SlotsTaken {
-                seat: usize::try_from(verdict.int(1)?).unwrap_or_default(),
-            }),
-        };
-        let refusal = Some(refusal);
-        Ok(Taken { refusal, standings })
+        Ok(all_taken)
     }
+}
+
+/// What came of a wish, by a row for it and one for each of its charges.
+fn taken(wish: &Take, rows: &[Row]) -> Result<Taken, CatalogError> {
+    let (verdict, mut levels) = (&rows[0], all(&rows[1..], level)?);
+    let (charges, now) = (&wish.charges, wish.now);
+    let standings = charges.iter().zip(&levels);
+    let standings = standings.map(|(charge, level)| rate::peek(charge.quota, level, now));
+    let standings = standings.collect();
+    if verdict.flag(0)? {
+        let refusal = None;
+        return Ok(Taken { refusal, standings });
+    }
+    let charges = charges.iter().zip(&mut levels);
+    let charges = charges.map(|(charge, level)| rate::Charge {
+        quota: charge.quota,
+        level,
+        cost: charge.cost,
+    });
+    let refusal = match rate::reserve(&mut charges.collect::<Vec<_>>(), now) {
+        Err(refusal) => Refusal::Rate(refusal),
+        Ok(()) => Refusal::Slots(SlotsTaken {
+            seat: usize::try_from(verdict.int(1)?).unwrap_or_default(),
+        }),
+    };
+    let refusal = Some(refusal);
+    Ok(Taken { refusal, standings })
 }
 
 /// See [`Counters::settle`](crate::counters::Counters::settle).

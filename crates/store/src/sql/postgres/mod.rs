@@ -129,8 +129,8 @@ impl Driver for Postgres {
 }
 
 impl Counters for SqlCatalog<Postgres> {
-    fn take<'a>(&'a self, wish: &'a Take) -> CountersFuture<'a, Taken> {
-        Box::pin(self.0.run(TakeLimits::new(wish)))
+    fn take<'a>(&'a self, wishes: &'a [Take]) -> CountersFuture<'a, Vec<Taken>> {
+        Box::pin(self.0.run(TakeLimits::new(wishes)))
     }
 
     fn settle<'a>(&'a self, ends: &'a [Settle]) -> CountersFuture<'a, ()> {

@@ -47,43 +47,48 @@ LANGUAGE sql STABLE AS $$
     LEFT JOIN limit_levels AS level ON level.key = charge.key
 $$;
 
--- Takes all charges and seats of a wish, or none. The first row says whether (1 or 0), and which seat
--- is not to be had (from 0, or -1); one more row for each charge, how its level is now.
-CREATE FUNCTION limit_take(wish_text TEXT) RETURNS TABLE (first BIGINT, second BIGINT)
+-- Takes all charges and seats of a wish, or none; one wish after the other. For each, the first row says
+-- whether (1 or 0), and which seat is not to be had (from 0, or -1); one more row for each charge, how its
+-- level is then.
+CREATE FUNCTION limit_take(wishes_text TEXT) RETURNS TABLE (first BIGINT, second BIGINT)
 LANGUAGE plpgsql AS $$
 DECLARE
-    wish CONSTANT JSONB := wish_text::JSONB;
-    moment CONSTANT BIGINT := (wish ->> 'now')::BIGINT;
+    wishes CONSTANT JSONB := wishes_text::JSONB;
+    wish JSONB;
+    moment BIGINT;
     fits BOOLEAN;
     full_seat BIGINT;
 BEGIN
-    PERFORM limit_lock(wish);
-    SELECT coalesce(bool_and(c.debt + c.cost <= c.capacity), TRUE)
-    INTO fits FROM limit_charges(wish -> 'charges', moment) AS c;
-    SELECT coalesce(min(item.number) - 1, -1) INTO full_seat
-    FROM jsonb_array_elements(wish -> 'seats') WITH ORDINALITY AS item (value, number)
-    WHERE (
-        SELECT count(*) >= (item.value ->> 'limit')::BIGINT
-            AND NOT coalesce(bool_or(slot.holder = (wish ->> 'holder')::BIGINT), FALSE)
-        FROM limit_slots AS slot
-        WHERE slot.key = item.value ->> 'key' AND slot.expires_at > moment
-    );
-    fits := fits AND full_seat = -1;
-    IF fits THEN
-        INSERT INTO limit_levels AS level (key, debt, at, idle_at)
-        SELECT c.key, least(c.debt + c.cost, 9223372036854775807), c.at,
-            least(c.at + ceil((c.debt + c.cost) / c.units), 9223372036854775807)
-        FROM limit_charges(wish -> 'charges', moment) AS c
-        ON CONFLICT ON CONSTRAINT limit_levels_pkey DO UPDATE
-        SET debt = excluded.debt, at = excluded.at, idle_at = excluded.idle_at;
-        INSERT INTO limit_slots AS slot (key, holder, expires_at)
-        SELECT item.value ->> 'key', (wish ->> 'holder')::BIGINT, (wish ->> 'until')::BIGINT
-        FROM jsonb_array_elements(wish -> 'seats') AS item (value)
-        ON CONFLICT ON CONSTRAINT limit_slots_pkey DO UPDATE SET expires_at = excluded.expires_at;
-    END IF;
-    RETURN QUERY SELECT fits::INT::BIGINT, full_seat;
-    RETURN QUERY SELECT c.debt::BIGINT, c.at
-    FROM limit_charges(wish -> 'charges', moment) AS c ORDER BY c.number;
+    PERFORM limit_lock(wishes);
+    FOR wish IN SELECT value FROM jsonb_array_elements(wishes) LOOP
+        moment := (wish ->> 'now')::BIGINT;
+        SELECT coalesce(bool_and(c.debt + c.cost <= c.capacity), TRUE)
+        INTO fits FROM limit_charges(wish -> 'charges', moment) AS c;
+        SELECT coalesce(min(item.number) - 1, -1) INTO full_seat
+        FROM jsonb_array_elements(wish -> 'seats') WITH ORDINALITY AS item (value, number)
+        WHERE (
+            SELECT count(*) >= (item.value ->> 'limit')::BIGINT
+                AND NOT coalesce(bool_or(slot.holder = (wish ->> 'holder')::BIGINT), FALSE)
+            FROM limit_slots AS slot
+            WHERE slot.key = item.value ->> 'key' AND slot.expires_at > moment
+        );
+        fits := fits AND full_seat = -1;
+        IF fits THEN
+            INSERT INTO limit_levels AS level (key, debt, at, idle_at)
+            SELECT c.key, least(c.debt + c.cost, 9223372036854775807), c.at,
+                least(c.at + ceil((c.debt + c.cost) / c.units), 9223372036854775807)
+            FROM limit_charges(wish -> 'charges', moment) AS c
+            ON CONFLICT ON CONSTRAINT limit_levels_pkey DO UPDATE
+            SET debt = excluded.debt, at = excluded.at, idle_at = excluded.idle_at;
+            INSERT INTO limit_slots AS slot (key, holder, expires_at)
+            SELECT item.value ->> 'key', (wish ->> 'holder')::BIGINT, (wish ->> 'until')::BIGINT
+            FROM jsonb_array_elements(wish -> 'seats') AS item (value)
+            ON CONFLICT ON CONSTRAINT limit_slots_pkey DO UPDATE SET expires_at = excluded.expires_at;
+        END IF;
+        RETURN QUERY SELECT fits::INT::BIGINT, full_seat;
+        RETURN QUERY SELECT c.debt::BIGINT, c.at
+        FROM limit_charges(wish -> 'charges', moment) AS c ORDER BY c.number;
+    END LOOP;
 END
 $$;
 
