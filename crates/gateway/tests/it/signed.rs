@@ -370,7 +370,7 @@ async fn what_one_gateway_took_another_refuses() {
     let url = std::env::var("EVERSTREAM_TEST_POSTGRES").expect("run with scripts/postgres.sh");
     let start = || {
         let config = format!(
-            "master_secret = \"a-secret-that-all-gateways-share\"\ndatabase = {{ url = \"{url}\" }}\n\
+            "master_secret = \"a-secret-that-all-gateways-share\"\ndatabase = {{ url = \"{url}?sslmode=disable\" }}\n\
              trusted_proxies = [\"127.0.0.1\"]"
         );
         Setup::new(&provider).config(&config).start()
