@@ -3,7 +3,8 @@
 #![no_main]
 
 use everstream_core::id::UnixMillis;
-use everstream_core::policy::budget::Money;
+use everstream_core::money::Money;
+use everstream_core::network::Network;
 use everstream_core::sign::http::{ClockWindow, ContentDigest, Presented, Request, Signer};
 use everstream_core::sign::jwt::{Jwks, Token};
 use libfuzzer_sys::fuzz_target;
@@ -20,6 +21,9 @@ fuzz_target!(|input: &[u8]| {
     }
     if let Ok(money) = text.parse::<Money>() {
         assert_eq!(money.to_string().parse(), Ok(money));
+    }
+    if let Ok(network) = text.parse::<Network>() {
+        assert_eq!(network.to_string().parse(), Ok(network));
     }
     let mut lines = text.split('\n');
     let mut line = || lines.next().unwrap_or_default();
@@ -67,6 +71,8 @@ fuzz_target!(|input: &[u8]| {
     };
     if let Ok(Some(presented)) = Presented::read(&request) {
         let verified = presented.verify(&request, b"secret", NOW, ClockWindow::default());
-        assert!(verified.is_ok(), "what was signed is refused");
+        let body = verified.expect("what was signed is refused").body_check();
+        assert_eq!(body.clone().update(input).is_ok(), input.is_empty());
+        assert!(body.finish().is_ok(), "no body was signed");
     }
 });

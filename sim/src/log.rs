@@ -156,6 +156,10 @@ impl StreamLog for SimLog {
         self.log.scan_all(visit);
     }
 
+    fn ended(&self, since: UnixMillis, visit: &mut dyn FnMut(StreamId, UnixMillis)) {
+        self.log.ended(since, visit);
+    }
+
     fn orphans(&self) -> LogFuture<'_, Vec<StreamId>> {
         Box::pin(async {
             let mut orphans = self.now(self.log.orphans()).await;

@@ -148,6 +148,9 @@ impl Schedule {
                 let _ = writeln!(text, "max_concurrency = {most}");
             }
         }
+        for at in 0..self.upstreams.len() {
+            let _ = writeln!(text, "[[prices]]\nmodel = \"u{at}-m\"\ninput = \"{at}\"");
+        }
         for (at, route) in self.routes.iter().enumerate() {
             let _ = write!(
                 text,
@@ -157,8 +160,7 @@ impl Schedule {
             for upstream in &route.upstreams {
                 let _ = write!(
                     text,
-                    "[[routes.deployments]]\nupstream = \"u{upstream}\"\nmodel = \"u{upstream}-m\"\n\
-                     price = {upstream}\n"
+                    "[[routes.deployments]]\nupstream = \"u{upstream}\"\nmodel = \"u{upstream}-m\"\n"
                 );
             }
         }

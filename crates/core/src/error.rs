@@ -83,6 +83,8 @@ error_codes! {
     Replayed = "request_replayed", 401, Client, "invalid_request_error", free;
     /// A web page that may not use this gateway.
     Forbidden = "forbidden", 403, Client, "invalid_request_error", free;
+    /// The model has no price, and models without one are refused; nothing was sent.
+    ModelUnpriced = "model_unpriced", 403, Client, "invalid_request_error", free;
     /// No upstream serves this model.
     ModelNotFound = "model_not_found", 404, Client, "invalid_request_error", free;
     /// No such stream, or not this project's.
@@ -122,6 +124,8 @@ error_codes! {
     TooManyWaiting = "too_many_waiting", 429, Client, "rate_limit_error", free;
     /// A limit of the key, the project, the model or the address is reached; nothing was sent.
     RateLimited = "rate_limit_exceeded", 429, Client, "rate_limit_error", free;
+    /// A budget that covers the caller is used up until its next period; nothing was sent.
+    InsufficientQuota = "insufficient_quota", 429, Client, "insufficient_quota", free;
     /// A bug of ours.
     Internal = "internal_error", 500, Gateway, "server_error", maybe_charged;
     /// The upstream could not be connected to.
@@ -148,6 +152,9 @@ error_codes! {
     AccessUnavailable = "access_unavailable", 503, Gateway, "server_error", free;
     /// The database of keys, budgets and the ledger does not answer, or there is none.
     CatalogUnavailable = "catalog_unavailable", 503, Gateway, "server_error", free;
+    /// Nothing that costs money may begin: the database of budgets does not answer, and the operator
+    /// wants requests to be refused then; or too much waits for the ledger.
+    BudgetUnavailable = "budget_unavailable", 503, Gateway, "server_error", free;
     /// No new requests are taken: the process is about to end.
     Draining = "draining", 503, Gateway, "server_error", free;
     /// Too much runs already, and the queue is full, or the request waited in it for as long as it may;
@@ -157,6 +164,8 @@ error_codes! {
     UpstreamTimeout = "upstream_timeout", 504, Upstream, "server_error", maybe_charged;
     /// A client or a policy cancelled the generation.
     Cancelled = "cancelled", 499, Client, "stream_cancelled", maybe_charged;
+    /// The answer used up what its budgets had left, and was stopped there.
+    BudgetExhausted = "budget_exhausted", 429, Gateway, "insufficient_quota", maybe_charged;
     /// The gateway died while the generation ran, and cannot re-attach.
     GatewayRestarted = "gateway_restarted", 503, Gateway, "stream_interrupted", maybe_charged;
     /// The gateway ended, and the generation did not end within the drain time.

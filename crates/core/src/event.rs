@@ -175,6 +175,33 @@ impl Usage {
             estimated: self.estimated || other.estimated,
         }
     }
+
+    /// What is left of it without `other`, a part of it.
+    #[must_use]
+    pub const fn less(&self, other: &Self) -> Self {
+        Self {
+            input_tokens: self.input_tokens.saturating_sub(other.input_tokens),
+            output_tokens: self.output_tokens.saturating_sub(other.output_tokens),
+            cached_tokens: self.cached_tokens.saturating_sub(other.cached_tokens),
+            cache_write_tokens: self
+                .cache_write_tokens
+                .saturating_sub(other.cache_write_tokens),
+            audio_input_tokens: self
+                .audio_input_tokens
+                .saturating_sub(other.audio_input_tokens),
+            audio_output_tokens: self
+                .audio_output_tokens
+                .saturating_sub(other.audio_output_tokens),
+            reasoning_tokens: self.reasoning_tokens.saturating_sub(other.reasoning_tokens),
+            estimated: self.estimated,
+        }
+    }
+
+    /// Whether anything was used.
+    #[must_use]
+    pub const fn is_nothing(&self) -> bool {
+        self.input_tokens == 0 && self.output_tokens == 0
+    }
 }
 
 #[expect(

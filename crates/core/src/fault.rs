@@ -166,6 +166,7 @@ impl From<&Error> for Fault {
             ErrorCode::GatewayRestarted | ErrorCode::OutcomeUnknown | ErrorCode::DrainTimeout => {
                 FaultKind::Interrupted
             }
+            ErrorCode::InsufficientQuota | ErrorCode::BudgetExhausted => FaultKind::Billing,
             code => FaultKind::of_status(code.status()),
         };
         Self {

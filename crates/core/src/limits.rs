@@ -328,6 +328,32 @@ pub const LEDGER_QUEUE_BYTES: u64 = 64 << 20;
 /// Entries that are settled in one transaction.
 pub const LEDGER_BATCH: usize = 100;
 
+/// The most tokens of a prompt that are reserved where the deployment's own bound is not known.
+pub const RESERVE_INPUT_TOKENS: u64 = 1_000_000;
+/// Tokens that are reserved for an answer whose request sets no limit.
+pub const RESERVE_OUTPUT_TOKENS: u64 = 16_384;
+/// How long a reserve is held for a process that does not renew it: what a crash costs others.
+pub const RESERVE_LEASE: Duration = Duration::from_mins(1);
+/// How often reserves are renewed.
+pub const RESERVE_RENEW: Duration = Duration::from_secs(20);
+/// How long a request waits for its reserve.
+pub const RESERVE_PATIENCE: Duration = Duration::from_secs(1);
+/// How long a database that did not give a reserve in time is not asked for another.
+pub const RESERVE_REST: Duration = Duration::from_secs(1);
+/// How often all budgets are read again, beside what is known of their changes.
+pub const BUDGETS_REREAD: Duration = Duration::from_mins(1);
+/// Generations that ended and wait to be written to the ledger's queue. What is beyond is found in the
+/// log.
+pub const BILLS: usize = 8_192;
+/// How long such generations are gathered, to be written and settled together.
+pub const BILLS_GATHERED: Duration = Duration::from_millis(50);
+/// How often the log is searched for generations that ended and that nobody wrote to the ledger.
+pub const AUDIT_EVERY: Duration = Duration::from_mins(1);
+/// How long before that search they ended at least: the others are on their way.
+pub const AUDIT_GRACE: Duration = Duration::from_secs(5);
+/// How far the search goes back behind what was searched before: a slow disk may show an end late.
+pub const AUDIT_BACK: Duration = Duration::from_mins(1);
+
 /// Largest file with a secret, and largest answer of Vault's: a private key has some KiB.
 pub const SECRET_BYTES: usize = 64 << 10;
 /// How often a file with a secret is looked at: what a rotation costs after the old one ended.

@@ -62,13 +62,39 @@ impl Secrets {
 
 #[cfg(test)]
 mod tests {
+    use std::marker::PhantomData;
+
     use super::*;
+    use crate::sign::api_key::KeyMaster;
 
     #[test]
     fn cannot_be_printed() {
         let secret = Secret::new("sk-planted");
         assert_eq!(format!("{secret} {secret:?}"), "[secret] [secret]");
         assert_eq!(secret.expose(), "sk-planted");
+    }
+
+    /// What a type itself says beats what is said of all types: so it is seen which of the two holds.
+    struct Probe<T>(PhantomData<T>);
+
+    impl<T: serde::Serialize> Probe<T> {
+        const IS_SERIALIZED: bool = true;
+    }
+
+    trait Otherwise {
+        const IS_SERIALIZED: bool = false;
+    }
+
+    impl<T> Otherwise for Probe<T> {}
+
+    #[test]
+    fn cannot_be_serialized() {
+        const {
+            assert!(<Probe<String>>::IS_SERIALIZED);
+            assert!(!<Probe<Secret>>::IS_SERIALIZED);
+            assert!(!<Probe<Secrets>>::IS_SERIALIZED);
+            assert!(!<Probe<KeyMaster>>::IS_SERIALIZED);
+        }
     }
 
     #[test]

@@ -119,7 +119,7 @@ impl Bench {
         self.runtime.block_on(ask(requests.len()));
         let (cpu, began) = (cpu_time(), Instant::now());
         self.runtime.block_on(ask(REQUESTS));
-        let (cpu, wall) = (cpu_time() - cpu, began.elapsed());
+        let (cpu, wall) = (cpu_time().saturating_sub(cpu), began.elapsed());
         println!(
             "{:>9}  {what:<28} {:>10.3} {:>10.3}",
             self.size,

@@ -25,6 +25,7 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use crate::access::{self, Access, Directory, Tokens};
 use crate::admission::Admission;
+use crate::billing::Billing;
 use crate::catalog;
 use crate::clock::Clock;
 use crate::config::environment;
@@ -106,7 +107,8 @@ impl App {
         let secret = config.master_secret.as_ref().map_or(secret, |master| {
             Sha256::digest(master.expose().as_bytes()).into()
         });
-        Self::start_with(log, secret, clock, config, models).await
+        // The configuration is large, and held by each of these.
+        Box::pin(Self::start_with(log, secret, clock, config, models)).await
     }
 
     /// The same with a log that is open already, by a clock that goes on from where it stood;
@@ -123,7 +125,11 @@ impl App {
             None => StreamId::from_bits(random_bits()?).node(),
         };
         let (changes, _) = broadcast::channel(limits::LIST_FEED_BACKLOG);
+        let dir = data_dir(&config);
+        let catalog = catalog::open(&config, &dir)?;
+        let billing = Billing::open(&config, &dir, catalog.clone(), Arc::clone(&log), clock)?;
         let generator = Generator {
+            billing,
             log: Arc::clone(&log),
             registry: Arc::new(Registry::default()),
             clock,
@@ -134,10 +140,9 @@ impl App {
             tasks: TaskTracker::new(),
         };
         let peers = match config.log.backend {
-            Backend::Disk => Peers::of(&data_dir(&config)),
+            Backend::Disk => Peers::of(&dir),
             Backend::Memory => Peers::default(),
         };
-        let catalog = catalog::open(&config, &data_dir(&config))?;
         let limits = Limits::new(&config, catalog.clone(), clock);
         let directory = catalog.map(|catalog| {
             let master = KeyMaster::new(&secret);
@@ -235,6 +240,7 @@ impl App {
     /// Ends the background tasks and closes the log.
     pub async fn stop(&self) {
         self.lifecycle.stop().await;
+        self.generator.billing.close().await;
         if let Some(directory) = self.access.directory() {
             directory.catalog().close().await;
         }
@@ -253,6 +259,10 @@ impl App {
         if let Err(error) = &read {
             tracing::warn!(%error, "the database of keys does not answer");
         }
+        let billing = Arc::clone(&self.generator.billing);
+        let changed = Arc::clone(directory.budgets());
+        self.lifecycle
+            .spawn(|stop| async move { billing.run(changed, stop).await });
         let directory = Arc::clone(directory);
         self.lifecycle
             .spawn(move |stop| access::follow(directory, read.ok(), stop));
@@ -347,7 +357,7 @@ fn open_log(
         }
         Backend::Disk => {
             let dir = data_dir(config);
-            std::fs::create_dir_all(&dir)?;
+            secret_file::create_dir(&dir)?;
             let secret = secret_file::load_or_create(&dir.join("secret"))?;
             let config = SegmentConfig {
                 dir,

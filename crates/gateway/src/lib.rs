@@ -8,6 +8,7 @@
 pub mod access;
 pub mod admission;
 pub mod app;
+pub mod billing;
 mod catalog;
 pub mod cli;
 pub mod clock;

@@ -5,7 +5,9 @@
 //!
 //! 3. Unless a stream answers the request already: `Limits::enter` (`limits/`) takes what it may use of
 //!    its limits, of all of them or of none.
-//! 4. `Admission::enter` (`admission/`): it waits for its turn. What is refused so far was logged
+//! 4. `Request::reserve`: the worst that it may cost is reserved in the budgets of its payer
+//!    (`billing/`).
+//! 5. `Admission::enter` (`admission/`): it waits for its turn. What is refused so far was logged
 //!    nowhere and cost nothing, and what was taken is given back.
 //!
 //! Each stage is a type that only the one before it can make, so the order cannot be mixed up.
@@ -23,7 +25,7 @@ use everstream_core::limits;
 use everstream_core::policy::disconnect::OnDisconnect;
 use everstream_core::policy::recovery::OnCut;
 use everstream_core::policy::route::NotFound;
-use everstream_core::record::{Accepted, Claim};
+use everstream_core::record::{Accepted, Account, Claim};
 use everstream_core::units::{MAX_DURATION, parse_duration};
 use http::HeaderMap;
 
@@ -166,6 +168,7 @@ pub fn plan_again(models: &ModelDirectory, accepted: &Accepted) -> Option<genera
         logged.map(move |(_, value)| (name, value.clone()))
     });
     Some(generate::Request {
+        account: accepted.account.clone(),
         headers: headers.collect(),
         ..request.ok()?
     })
@@ -211,6 +214,7 @@ fn request(
     };
     Ok(generate::Request {
         project: asker.project,
+        account: Account::default(),
         surface,
         mode,
         show_usage: envelope.include_usage,
@@ -226,6 +230,7 @@ fn request(
         headers: Vec::new(),
         slot: None,
         permit: Permit::default(),
+        hold: None,
         model: envelope.model.clone(),
         course: Course::new(envelope, mode, routed)?,
     })

@@ -1,8 +1,8 @@
 //! Secrets that this gateway makes for itself.
 
-use std::fs::{self, OpenOptions};
+use std::fs::{self, DirBuilder, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
 
 const BYTES: usize = 32;
@@ -12,6 +12,18 @@ pub(crate) fn fresh() -> io::Result<[u8; BYTES]> {
     let mut secret = [0; BYTES];
     getrandom::fill(&mut secret).map_err(io::Error::other)?;
     Ok(secret)
+}
+
+/// Makes a directory that nobody but its owner may look into, as prompts and answers lie there. One
+/// that exists stays as open as it is.
+pub(crate) fn create_dir(path: &Path) -> io::Result<()> {
+    if let Some(above) = path.parent() {
+        fs::create_dir_all(above)?;
+    }
+    match DirBuilder::new().mode(0o700).create(path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        made => made,
+    }
 }
 
 /// The secret in `path`, which is made, readable by its owner alone, if it is not there yet. Of two

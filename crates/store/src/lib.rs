@@ -8,7 +8,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use everstream_core::event::{Event, StreamInfo};
-use everstream_core::id::{Epoch, ProjectId, Seq, StreamId};
+use everstream_core::id::{Epoch, ProjectId, Seq, StreamId, UnixMillis};
 use everstream_core::record::{Accepted, Claim, Digest, End, Misfit, Record, Tail};
 
 mod admit;
@@ -95,6 +95,10 @@ pub trait StreamLog: Send + Sync + 'static {
 
     /// Calls `visit` for every stream, whoever owns it, in no order.
     fn scan_all(&self, visit: &mut dyn FnMut(&StreamInfo));
+
+    /// Calls `visit` for every stream, whosever it is, whose terminal record says that it ended at
+    /// `since` or later, with that time, in no order. Cheap for each stream, no I/O.
+    fn ended(&self, since: UnixMillis, visit: &mut dyn FnMut(StreamId, UnixMillis));
 
     /// Streams without a terminal record whose writer is dead: what a recovery has to resolve.
     fn orphans(&self) -> LogFuture<'_, Vec<StreamId>>;

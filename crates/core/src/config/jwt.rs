@@ -24,7 +24,7 @@ settings! {
             .unique();
         /// What its tokens have to name in `aud`: one of these. Tokens for others are refused.
         audience: Vec<String> = list(text("visible ASCII characters", name).example("everstream"));
-        /// Where its public keys are. If absent, its OpenID configuration says so, which is asked at
+        /// Where its public keys are. If absent, the issuer is asked, at
         /// `<issuer>/.well-known/openid-configuration`. Redirects are not followed.
         jwks: Option<JwksSource> = text("a URL, or `file:<path>`", jwks)
             .example("https://id.example.org/realms/main/keys")
@@ -211,6 +211,9 @@ fn name(text: &str) -> Result<String, Fault> {
 }
 
 fn key(text: &str) -> Result<String, Fault> {
+    if text.is_empty() {
+        return Err("it is empty".into());
+    }
     Ok(text.to_owned())
 }
 

@@ -13,6 +13,7 @@ mod expand;
 mod jwt;
 mod kinds;
 mod mistake;
+mod money;
 mod rate_limits;
 mod read;
 mod reference;
@@ -39,6 +40,7 @@ pub use admin::AdminListen;
 pub use env::Env;
 pub use jwt::{JwksSource, JwtIssuerConfig, TokenProject};
 pub use mistake::{ConfigErrors, Mistake, Place};
+pub use money::{BudgetsConfig, Otherwise, PriceConfig};
 pub use rate_limits::RateLimitConfig;
 pub use reference::{example, json_schema, markdown};
 pub use routes::{DeploymentConfig, RouteConfig};
@@ -117,6 +119,11 @@ settings! {
         /// How much callers may use, in any time and at once. Keys in the database may have limits of
         /// their own beside these.
         rate_limits: Vec<RateLimitConfig> = sections();
+        /// What models cost. Of several prices that fit, the one that says most about its model
+        /// counts.
+        prices: Vec<PriceConfig> = sections();
+        /// How budgets are kept. The budgets themselves are in the database.
+        budgets: BudgetsConfig = section();
         /// Other names for models, such as `fast = "openai/gpt-4o-mini"`: a model of one upstream
         /// (`upstream/model`), a model that is routed by its name, or another alias.
         aliases: BTreeMap<String, String> = map(
@@ -607,6 +614,7 @@ impl Config {
             routes::check(config, &mut reader);
             jwt::check(config, &mut reader);
             rate_limits::check(config, &mut reader);
+            money::check(config, &mut reader);
             aws::check(config, &mut reader);
         }
         reader.finish(config)

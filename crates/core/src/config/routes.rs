@@ -20,7 +20,8 @@ settings! {
         model: String = values::model().example("chat").unique();
         /// Who is asked first among deployments of the same priority: the one that comes first in
         /// this file (`priority`), by chance according to the weights (`weighted`), the least busy
-        /// (`least_busy`), the better of two in latency (`latency`), the cheapest (`cheapest`), or
+        /// (`least_busy`), the better of two in latency (`latency`), the cheapest by `[[prices]]`
+        /// (`cheapest`), or
         /// the same for the same session or beginning of a prompt (`sticky`), which keeps the
         /// providers' prompt caches warm.
         strategy: Strategy = choice().or(Strategy::Priority);
@@ -55,8 +56,6 @@ settings! {
         /// Its share of the requests, against those of the others. With 0 it is asked only after
         /// all others of its priority.
         weight: u32 = whole(0..=1_000_000).or(1);
-        /// For `cheapest`: what a million tokens cost, in any unit.
-        price: u64 = whole(0..=1_000_000_000).or(0);
         /// How many tokens the model takes. A request that is too long for one deployment goes to
         /// one with more.
         context_window: Option<u64> = whole(1..=1_000_000_000).example(128_000).optional();

@@ -12,6 +12,7 @@ use super::kinds::text;
 use super::mistake::{Fault, did_you_mean, nearest};
 use super::spec::Scalar;
 use crate::id::ProjectId;
+use crate::money::{Money, MoneyError};
 use crate::network::{Network, NetworkError};
 use crate::policy::disconnect::OnDisconnect;
 use crate::policy::hedge::HedgeAfter;
@@ -457,6 +458,14 @@ pub(super) fn level() -> Scalar<String> {
 pub(super) fn on_disconnect() -> Scalar<OnDisconnect> {
     text("`continue`, `cancel` or `linger:<duration>`", |text| {
         text.parse().map_err(|_| "no such policy".into())
+    })
+}
+
+/// An amount of money.
+pub(super) fn money() -> Scalar<Money> {
+    text("an amount in dollars, such as `\"2.50\"`", |text| {
+        text.parse()
+            .map_err(|error: MoneyError| error.to_string().into())
     })
 }
 

@@ -183,13 +183,37 @@ pub fn tokens(figures: &Value) -> Usage {
         .get("tokens")
         .or_else(|| figures.get("billed_units"));
     let figures = inner.filter(|inner| inner.is_object()).unwrap_or(figures);
-    let read = |names: [&str; 2]| {
+    let read = |names: &[&str]| {
         let mut counts = names.iter().filter_map(|name| figures.get(name)?.as_u64());
+        counts.next()
+    };
+    let detail = |names: [&str; 3], name: &str| {
+        let mut counts = names
+            .iter()
+            .filter_map(|details| figures.get(details)?.get(name)?.as_u64());
         counts.next().unwrap_or_default()
     };
+    let (input, output) = (
+        [
+            "input_token_details",
+            "input_tokens_details",
+            "prompt_tokens_details",
+        ],
+        [
+            "output_token_details",
+            "output_tokens_details",
+            "completion_tokens_details",
+        ],
+    );
+    let made = read(&["output_tokens", "completion_tokens"]);
+    // Who counts no more than all of them makes no text.
+    let given = read(&["input_tokens", "prompt_tokens"]).or_else(|| read(&["total_tokens"]));
     Usage {
-        input_tokens: read(["input_tokens", "prompt_tokens"]),
-        output_tokens: read(["output_tokens", "completion_tokens"]),
+        input_tokens: given.unwrap_or_default(),
+        output_tokens: made.unwrap_or_default(),
+        cached_tokens: detail(input, "cached_tokens"),
+        audio_input_tokens: detail(input, "audio_tokens"),
+        audio_output_tokens: detail(output, "audio_tokens"),
         ..Usage::default()
     }
 }

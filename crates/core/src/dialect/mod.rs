@@ -28,6 +28,7 @@ mod prepare;
 pub mod problem;
 mod read;
 mod redact;
+mod stopped;
 mod surface;
 mod token;
 mod traits;
@@ -40,6 +41,7 @@ pub use continuation::{Prefix, abilities, continuation_body, takes_prefix};
 pub use extent::{Extent, extent};
 pub use prepare::{continued_body, upstream_body};
 pub use redact::{hide, redact};
+pub use stopped::Stopped;
 pub use traits::{ThinkingWords, ToolChoices, Traits};
 pub use translate::{
     ClientDialect, DecodeError, Decoder, Place, ProviderDialect, Renderer, ReplyHead, Target,

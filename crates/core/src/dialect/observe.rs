@@ -123,6 +123,22 @@ impl Observer {
         }
     }
 
+    /// The choices that go on.
+    pub fn unfinished(&self) -> Vec<u32> {
+        match self {
+            Self::Gemini(observer) => observer.unfinished(),
+            Self::Anthropic(_) | Self::OpenAiResponses(_) => vec![0],
+        }
+    }
+
+    /// The content block of Anthropic's that is open.
+    pub const fn open_block(&self) -> Option<u64> {
+        match self {
+            Self::Anthropic(observer) => observer.open_block(),
+            Self::OpenAiResponses(_) | Self::Gemini(_) => None,
+        }
+    }
+
     /// What a connection that breaks makes of it, given how many choices it was asked for.
     pub fn abandon(&self, choices: u32) -> Closing {
         match self {

@@ -2,6 +2,7 @@
 
 pub mod attempt;
 pub mod backoff;
+pub mod bill;
 pub mod bloom;
 pub mod breaker;
 pub mod connection;

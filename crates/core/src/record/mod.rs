@@ -9,6 +9,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::dialect::Handle;
+use crate::error::ErrorCode;
 use crate::event::{Event, Mode, Status, Surface, Usage};
 use crate::id::{ProjectId, Seq, UnixMillis};
 use crate::policy::recovery::OnCut;
@@ -54,6 +55,9 @@ pub enum Record {
 pub struct Accepted {
     /// The owner: only this project can read the stream.
     pub project: ProjectId,
+    /// Who pays for it beside the project, for whoever ends the stream to settle it.
+    #[serde(default, skip_serializing_if = "Account::is_empty")]
+    pub account: Account,
     /// The API it was opened through.
     pub surface: Surface,
     /// Streamed or one body.
@@ -84,6 +88,24 @@ pub struct Accepted {
     /// sent yet. Stored beside the JSON of the other fields, byte for byte.
     #[serde(skip)]
     pub request: Bytes,
+}
+
+/// Who pays for what a project uses, as far as the catalogue knows.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Account {
+    /// The organisation's id.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub organisation: Option<Box<str>>,
+    /// The id of the key that was shown.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<Box<str>>,
+}
+
+impl Account {
+    /// Whether nobody but the project is known.
+    pub const fn is_empty(&self) -> bool {
+        self.organisation.is_none() && self.key.is_none()
+    }
 }
 
 /// A client's `Idempotency-Key`: while a stream holds it, no second one can be opened with it.
@@ -211,6 +233,16 @@ pub struct End {
     pub release_claim: bool,
     /// When it ended.
     pub at: UnixMillis,
+}
+
+impl End {
+    /// Whether what was delivered is an answer with an end of its own: the provider's, or that of one
+    /// which was stopped as its budgets had nothing left.
+    pub fn is_answer(&self) -> bool {
+        self.status == Status::Completed
+            || (self.reason.as_deref() == Some(ErrorCode::BudgetExhausted.as_str())
+                && self.http_status.is_none())
+    }
 }
 
 /// Where a stream ends just now.

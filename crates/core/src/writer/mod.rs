@@ -9,6 +9,7 @@
 mod answer;
 mod attach;
 mod attempts;
+mod budget;
 mod calls;
 mod hedge;
 mod ladder;
@@ -168,6 +169,7 @@ impl Writer {
             Input::AppendFailed(code) => self.on_append_failed(now, code, outputs),
             Input::Tick => self.on_tick(now, outputs),
             Input::Stop(code) => self.on_stop(now, code, outputs),
+            Input::Exhausted(output) => self.on_exhausted(now, output, outputs),
             Input::Keep => {
                 self.plan.on_disconnect = OnDisconnect::Continue;
                 self.unread_until = None;
@@ -383,7 +385,7 @@ impl Status {
     /// The status that goes with an error.
     fn of(code: ErrorCode) -> Self {
         match code {
-            ErrorCode::Cancelled => Self::Cancelled,
+            ErrorCode::Cancelled | ErrorCode::BudgetExhausted => Self::Cancelled,
             ErrorCode::GatewayRestarted
             | ErrorCode::OutcomeUnknown
             | ErrorCode::DrainTimeout

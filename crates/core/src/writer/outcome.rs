@@ -39,8 +39,17 @@ pub(super) struct Outcome {
     pub(super) hang_up: bool,
     /// What of the upstream's failed. `None` where another one would not do better.
     pub(super) failure: Option<FailureKind>,
+    manner: Manner,
+}
+
+/// What is special about an outcome.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Manner {
+    Plain,
     /// It was given up for the client's sake, which says nothing about the upstream.
-    hurried: bool,
+    Hurried,
+    /// The client was told already, as a proper end.
+    Proper,
 }
 
 impl Outcome {
@@ -52,7 +61,7 @@ impl Outcome {
             nothing_ran: false,
             hang_up: false,
             failure: None,
-            hurried: false,
+            manner: Manner::Plain,
         }
     }
 
@@ -75,7 +84,7 @@ impl Outcome {
     /// The upstream was silent for longer than others can wait.
     pub(super) fn hurried(error: Error) -> Self {
         Self {
-            hurried: true,
+            manner: Manner::Hurried,
             ..Self::upstream_failed(error, FailureKind::Silent)
         }
     }
@@ -91,11 +100,20 @@ impl Outcome {
     pub(super) fn stopped(code: ErrorCode, nothing_ran: bool) -> Self {
         let message = match code {
             ErrorCode::DrainTimeout => "The gateway is ending, and this answer took too long.",
+            ErrorCode::BudgetExhausted => "The budgets of this request have nothing left.",
             _ => "The generation was cancelled before its end.",
         };
         Self {
             nothing_ran,
             ..Self::failed(Error::new(code, message))
+        }
+    }
+
+    /// It was ended as its budgets have nothing left.
+    pub(super) fn exhausted() -> Self {
+        Self {
+            manner: Manner::Proper,
+            ..Self::stopped(ErrorCode::BudgetExhausted, false)
         }
     }
 
@@ -172,7 +190,7 @@ impl Outcome {
 
     /// What it says of the deployment, which took so long to say something.
     pub(super) fn report(&self, plan: &Plan, first_content: Option<Duration>) -> Report {
-        let failure = self.failure().filter(|_| !self.hurried);
+        let failure = self.failure().filter(|_| self.manner != Manner::Hurried);
         Report {
             verdict: match failure {
                 Some(failure) => failure.kind.verdict(),
@@ -197,7 +215,10 @@ impl Outcome {
 
     /// The last event, if the outcome has one of its own.
     pub(super) fn event(&self, plan: &Plan, place: impl FnOnce() -> Place) -> Option<SseEvent> {
-        let error = self.error.as_ref()?;
+        let error = self
+            .error
+            .as_ref()
+            .filter(|_| self.manner != Manner::Proper)?;
         let event = match self.told.as_deref() {
             Some(Told::Event(event)) => event.clone(),
             Some(Told::Fault(fault)) => {
@@ -221,7 +242,9 @@ impl Outcome {
         End {
             status: code.map_or(Status::Completed, Status::of),
             reason: code.map(|code| code.as_str().to_owned()),
-            http_status: code.map(|code| self.http_status.unwrap_or(code.status())),
+            http_status: code
+                .filter(|_| self.manner != Manner::Proper)
+                .map(|code| self.http_status.unwrap_or(code.status())),
             retry_after: self
                 .error
                 .as_ref()

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use crate::content::Json;
 use crate::dialect::{Handle, Prefix, ProviderDialect, ReplyHead};
 use crate::error::ErrorCode;
 use crate::event::{Mode, Surface};
@@ -186,6 +187,8 @@ pub enum Input {
     Tick,
     /// Somebody wants it stopped, for this reason.
     Stop(ErrorCode),
+    /// Its budgets have nothing left. With it, for OpenAI's responses, the items that were delivered.
+    Exhausted(Option<Json<'static>>),
     /// Readers come and go elsewhere from now on: nobody reading here is no reason to stop.
     Keep,
     /// The number of readers changed.

@@ -15,7 +15,7 @@ use everstream_store::sql::values::{ApiKey, KeyId, KeySecret, OrganisationId, Sc
 use everstream_store::sql::{Catalog, CatalogError};
 use quick_cache::sync::Cache;
 use subtle::ConstantTimeEq as _;
-use tokio::sync::Semaphore;
+use tokio::sync::{Notify, Semaphore};
 
 use super::projects::Projects;
 use crate::clock::Clock;
@@ -45,6 +45,8 @@ pub struct Directory {
     cache: Cache<String, Entry>,
     lookups: Semaphore,
     projects: Projects,
+    /// Budgets have changed.
+    budgets: Arc<Notify>,
     clock: Clock,
 }
 
@@ -80,6 +82,7 @@ impl Directory {
             cache: Cache::new(limits::KEY_CACHE),
             lookups: Semaphore::new(limits::KEY_LOOKUPS),
             projects: Projects::default(),
+            budgets: Arc::default(),
             clock,
         }
     }
@@ -87,6 +90,11 @@ impl Directory {
     /// Where the keys are.
     pub fn catalog(&self) -> &Arc<dyn Catalog> {
         &self.catalog
+    }
+
+    /// Tells when budgets may have changed.
+    pub fn budgets(&self) -> &Arc<Notify> {
+        &self.budgets
     }
 
     /// What makes keys.

@@ -58,11 +58,12 @@ fn apply(directory: &Directory, changes: &Changes) -> bool {
             ChangeKind::Key => directory.changed(&change.id),
             // All keys of it, which are not known by it.
             ChangeKind::Organisation | ChangeKind::Project => directory.forget(),
-            ChangeKind::Budget => {}
+            ChangeKind::Budget => directory.budgets().notify_one(),
         }
     }
     if changes.has_gap {
         directory.forget();
+        directory.budgets().notify_one();
     }
     changes.has_gap
 }

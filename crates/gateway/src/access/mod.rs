@@ -167,8 +167,8 @@ impl Access {
         if let Some(caller) = self.configured.caller(key) {
             return Ok(caller);
         }
-        if let Some(bearer) = self.bearer_of_token(key).await {
-            return bearer;
+        if let Some(tokens) = self.tokens.as_ref().filter(|_| Token::is_meant(key)) {
+            return self.bearer_of_token(tokens, key).await;
         }
         let Some(directory) = &self.catalogued else {
             return self.stranger(unknown);
@@ -201,19 +201,13 @@ impl Access {
         }
     }
 
-    /// Who bears a token. `None` if the text is meant to be none.
-    async fn bearer_of_token(&self, text: &str) -> Option<Result<Caller, Error>> {
-        let tokens = self.tokens.as_ref().filter(|_| Token::is_meant(text))?;
-        let bearer = tokens.verify(text).await;
-        let (Ok(caller), Some(directory)) = (&bearer, &self.catalogued) else {
-            return Some(bearer);
-        };
-        let payer = directory.payer(&caller.project).await;
-        Some(payer.and_then(|organisation| {
-            let mut caller = bearer?;
-            caller.organisation = organisation;
-            Ok(caller)
-        }))
+    /// Who bears a token. What is known of its project counts as for keys.
+    async fn bearer_of_token(&self, tokens: &Tokens, text: &str) -> Result<Caller, Error> {
+        let mut caller = tokens.verify(text).await?;
+        if let Some(directory) = &self.catalogued {
+            caller.organisation = directory.payer(&caller.project).await?;
+        }
+        Ok(caller)
     }
 
     /// Whoever shows no key that is known: while there is none at all, everybody is let in.

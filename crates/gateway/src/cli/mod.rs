@@ -12,6 +12,7 @@ mod key;
 mod keys;
 mod operator;
 mod serve;
+mod sign;
 mod streams;
 mod tenants;
 #[cfg(test)]
@@ -97,6 +98,8 @@ enum Command {
     /// List, show, follow or cancel the streams of a running gateway
     #[command(subcommand)]
     Streams(streams::StreamsCommand),
+    /// Sign a request for curl, with a key whose secret goes nowhere
+    Sign(sign::SignArgs),
     /// Test whether a stream really streams, through everything between here and the model
     Doctor(doctor::DoctorArgs),
     /// Print completions for a shell
@@ -166,6 +169,7 @@ fn execute(cli: Cli, env: &Env, out: &mut dyn Write) -> Result<(), Failure> {
         Command::Serve(args) => serve::run(&args, env),
         Command::Upstreams(args) => upstreams::run(&args, env, out),
         Command::Streams(command) => streams::run(&command, out),
+        Command::Sign(args) => sign::run(&args, env, out),
         Command::Doctor(args) => doctor::run(&args, out),
     }
 }

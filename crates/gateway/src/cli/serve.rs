@@ -291,7 +291,7 @@ fn announce(config: &Config, assembled: &Assembled) {
              [[upstreams]]; `make run` brings a small model"
         );
     }
-    if config.keys.is_empty() {
+    if config.keys.is_empty() && !config.require_keys {
         tracing::warn!(
             "no API keys are configured: every program on this machine can call this gateway"
         );

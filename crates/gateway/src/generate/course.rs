@@ -18,6 +18,7 @@ use everstream_core::writer::{Advice, Breakage, Leg, Route};
 use tokio::sync::Semaphore;
 
 use super::attach::Call;
+use crate::billing::Target as Priced;
 use crate::random;
 use crate::upstream::health::{Health, Leave};
 use crate::upstream::{Deployment, Routed, Shadow, Upstream};
@@ -137,6 +138,15 @@ impl Course {
         stops
             .map(|stop| Arc::clone(&stop.deployment.health))
             .collect()
+    }
+
+    /// The deployments that may be asked, in order.
+    pub fn targets(&self) -> impl Iterator<Item = Priced<'_>> {
+        self.stops().map(|stop| Priced {
+            upstream: stop.deployment.upstream.name(),
+            model: &stop.deployment.model,
+            context_window: stop.deployment.context_window,
+        })
     }
 
     /// Asks the deployment at `place` first, with this leave.

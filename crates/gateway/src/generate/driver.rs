@@ -7,23 +7,27 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
+use everstream_core::content::Json;
 use everstream_core::dialect::{Handle, Prefix};
 use everstream_core::error::{Error, ErrorCode};
+use everstream_core::event::Surface;
 use everstream_core::frame::http1::ResponseHead;
-use everstream_core::id::{Epoch, Seq, UnixMillis};
+use everstream_core::id::{Epoch, Seq, StreamId, UnixMillis};
 use everstream_core::policy::attempt::FailureKind;
 use everstream_core::policy::retry_after::retry_after;
 use everstream_core::record::Record;
 use everstream_core::writer::{Breakage, Input, Output, UpstreamHead, Writer};
-use everstream_store::Lease;
+use everstream_store::{Lease, StreamLog};
 use tokio::time::{Sleep, sleep_until, timeout};
 
 use super::Generator;
 use super::attach::{self, Asked, Call};
+use super::costs::Costs;
 use super::course::Course;
 use super::hedge::{self, Hedge};
 use super::live::{Ending, Live, News};
 use super::registry::Lost;
+use super::snapshot::snapshot;
 use crate::clock::Clock;
 use crate::limits::Permit;
 use crate::store_error;
@@ -53,6 +57,7 @@ pub(super) struct Driver {
     pub(super) connection: Connection,
     /// Who is asked beside.
     pub(super) hedge: Option<Box<Hedge>>,
+    costs: Box<Costs>,
     /// The error of the last append, for readers if the log takes nothing any more.
     append_error: Option<Error>,
     /// What the generation took of its limits, until its end is logged.
@@ -78,6 +83,7 @@ impl Driver {
         lease: Lease,
         writer: Writer,
         course: Course,
+        costs: Box<Costs>,
     ) -> Self {
         Self {
             place: writer.place(),
@@ -91,6 +97,7 @@ impl Driver {
             asked: None,
             connection: Connection::None,
             hedge: None,
+            costs,
             append_error: None,
             permit: Permit::default(),
         }
@@ -130,6 +137,11 @@ impl Driver {
             input = tokio::select! {
                 biased;
                 () = live.attention.notified() => match live.news() {
+                    News { stop: Some(ErrorCode::BudgetExhausted), .. } => {
+                        // Boxed, because it is rare beside all else that this task does.
+                        let log = Arc::clone(&self.generator.log);
+                        Input::Exhausted(Box::pin(delivered(log, live.id())).await)
+                    }
                     News { stop: Some(why), .. } => Input::Stop(why),
                     News { keep: true, .. } => Input::Keep,
                     News { readers, .. } => Input::Readers(readers),
@@ -231,6 +243,7 @@ impl Driver {
                 let mut events = Vec::with_capacity(records.len());
                 let mut ending = None;
                 for record in records {
+                    self.costs.push(&record);
                     match record {
                         Record::Event(event) => events.push(event),
                         Record::Dialled(dialled) => self.live.asked(dialled.upstream),
@@ -244,6 +257,7 @@ impl Driver {
                             self.generator.registry.metrics().ended(&end);
                             // Before anybody hears of the end, and asks the next.
                             self.permit.settle(&end.usage);
+                            self.costs.settle(&self.generator, id, &end);
                             ending = Some(Ending::Logged(end));
                         }
                         _ => {}
@@ -253,6 +267,12 @@ impl Driver {
                 if !events.is_empty() && self.course.is_some() && !self.writer.may_go_on() {
                     // An answer may stream for minutes; its request need not live as long.
                     self.course = None;
+                }
+                if ending.is_none()
+                    && !events.is_empty()
+                    && self.costs.are_over(&self.generator, &self.writer)
+                {
+                    self.live.stop(ErrorCode::BudgetExhausted);
                 }
                 let news = ending.is_some() || began;
                 if !events.is_empty() || ending.is_some() {
@@ -394,6 +414,16 @@ impl Connection {
             let _ = timeout(DRAIN, end).await;
         }
     }
+}
+
+/// What was delivered of OpenAI's items, which the last event of a response repeats. What cannot be read
+/// is left out.
+async fn delivered(log: Arc<dyn StreamLog>, id: StreamId) -> Option<Json<'static>> {
+    let stat = log.info(id).await.ok()?;
+    if stat.info.surface != Surface::Responses {
+        return None;
+    }
+    snapshot(&*log, &stat).await.ok()?.output()
 }
 
 /// Takes the generation out of the registry when its task ends. If its end is not logged, readers

@@ -2,6 +2,7 @@
 
 mod attach;
 mod batch;
+mod costs;
 mod course;
 mod driver;
 mod hedge;
@@ -23,18 +24,21 @@ use everstream_core::limits;
 use everstream_core::limits::StreamLimits;
 use everstream_core::policy::disconnect::OnDisconnect;
 use everstream_core::policy::recovery::OnCut;
-use everstream_core::record::{Accepted, Claim, Digest};
+use everstream_core::record::{Accepted, Account, Claim, Digest};
 use everstream_core::writer::{Plan, Writer};
+use everstream_store::sql::values::Payer;
 use everstream_store::{Claimed, Created, Lease, LogError, StreamLog};
 use tokio::sync::broadcast;
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
 use crate::admission::{Admission, Admitted, Slot, Way};
+use crate::billing::{Billing, Hold, Order, Tab, account_of};
 use crate::clock::Clock;
 use crate::limits::Permit;
 use crate::random;
 use crate::store_error;
+use costs::Costs;
 pub use course::Course;
 use driver::Driver;
 use live::{Attachment, Live};
@@ -43,6 +47,8 @@ use registry::{Lost, Registry};
 /// Starts generations and owns their tasks.
 #[derive(Clone)]
 pub struct Generator {
+    /// Prices, budgets and the ledger.
+    pub billing: Arc<Billing>,
     /// Where streams are logged.
     pub log: Arc<dyn StreamLog>,
     /// The generations that run here.
@@ -66,6 +72,8 @@ pub struct Generator {
 pub struct Request {
     /// The owner.
     pub project: ProjectId,
+    /// Who pays beside it.
+    pub account: Account,
     /// The dialect.
     pub surface: Surface,
     /// Streamed or one body.
@@ -100,9 +108,37 @@ pub struct Request {
     pub slot: Option<Slot>,
     /// What it took of its limits.
     pub permit: Permit,
+    /// What is reserved for it in budgets.
+    pub hold: Option<Hold>,
 }
 
 impl Request {
+    /// Reserves the worst that it may cost, in all budgets that cover the payer.
+    ///
+    /// # Errors
+    /// When one is used up, or as for [`Billing::reserve`].
+    pub async fn reserve(&mut self, payer: Payer, generator: &Generator) -> Result<(), Error> {
+        self.account = account_of(&payer);
+        let billing = &generator.billing;
+        if billing.is_free(&payer) {
+            return Ok(());
+        }
+        let order = self.order();
+        let held = billing.reserve(payer, &order, || generator.draw_id());
+        self.hold = held.await?;
+        Ok(())
+    }
+
+    fn order(&self) -> Order<'_> {
+        Order {
+            surface: self.surface,
+            body: &self.body,
+            choices: self.choices,
+            targets: self.course.targets().collect(),
+            at_once: 1 + u64::from(self.course.attempts.hedge_after.is_some()),
+        }
+    }
+
     /// Waits for its turn, which counts as waiting for the first event.
     ///
     /// # Errors
@@ -140,6 +176,7 @@ impl Generator {
         let created_at = self.clock.now();
         let accepted = Arc::new(Accepted {
             project: request.project.clone(),
+            account: request.account.clone(),
             surface: request.surface,
             mode: request.mode,
             model: request.model.clone(),
@@ -157,7 +194,10 @@ impl Generator {
             request: request.body.clone(),
         });
         let (id, lease) = loop {
-            let id = self.draw_id()?;
+            let id = match &request.hold {
+                Some(hold) => hold.stream(),
+                None => self.draw_id()?,
+            };
             let unsure = Unsure(Some((self, id)));
             let created = self.log.create(id, Arc::clone(&accepted)).await;
             if !matches!(created, Err(LogError::Stalled)) {
@@ -166,7 +206,7 @@ impl Generator {
             match created {
                 Ok(Created::New(lease)) => break (id, lease),
                 Ok(Created::Claimed(claimed)) => return Ok(Started::Claimed(claimed)),
-                Err(LogError::Exists) => {}
+                Err(LogError::Exists) if request.hold.is_none() => {}
                 Err(error) => {
                     let mut error = store_error(&error);
                     error.retry_after = Some(limits::LOG_RETRY_AFTER);
@@ -174,6 +214,7 @@ impl Generator {
                 }
             }
         };
+        request.hold = request.hold.map(Hold::begun);
         let live = Live::new(id);
         let attachment = live.attach(Seq::ZERO, limits::STREAM_READERS);
         let attachment = attachment
@@ -182,7 +223,8 @@ impl Generator {
         request.course.headers.clone_from(&request.headers);
         shadow::cast(self, &plan, &mut request.course);
         let writer = Writer::new(plan, self.clock.now());
-        self.launch(&live, lease, request, writer);
+        let tab = Some(Tab::new(id, &accepted));
+        self.launch(&live, lease, request, writer, tab);
         Ok(Started::New(attachment))
     }
 
@@ -199,8 +241,16 @@ impl Generator {
         }
     }
 
-    /// Spawns the writer of a stream that is leased to this process.
-    fn launch(&self, live: &Arc<Live>, lease: Lease, request: Request, writer: Writer) {
+    /// Spawns the writer of a stream that is leased to this process. Without a tab, what it cost is
+    /// read from its log in the end.
+    fn launch(
+        &self,
+        live: &Arc<Live>,
+        lease: Lease,
+        request: Request,
+        writer: Writer,
+        tab: Option<Tab>,
+    ) {
         let (id, now) = (live.id(), self.clock.now());
         self.registry.insert(live);
         // Nobody may be watching.
@@ -211,15 +261,18 @@ impl Generator {
         let mut course = request.course;
         course.traceparent = request.traceparent;
         course.headers = request.headers;
+        let is_streamed = request.mode == Mode::Stream;
+        let hold = request.hold.as_ref().filter(|_| is_streamed);
+        let costs = Box::new(Costs::new(self, tab, hold));
         let mut permit = request.permit;
         permit.begin();
-        let driver = Driver::new(self.clone(), Arc::clone(live), lease, writer, course);
+        let driver = Driver::new(self.clone(), Arc::clone(live), lease, writer, course, costs);
         let driver = driver.limited(permit);
-        let slot = request.slot;
+        let held = (request.slot, request.hold);
         self.tasks.spawn(async move {
             driver.run().await;
             // However the task ends: one that dies drops it too.
-            drop(slot);
+            drop(held);
         });
     }
 
@@ -246,7 +299,7 @@ impl Generator {
         }
     }
 
-    fn draw_id(&self) -> Result<StreamId, Error> {
+    pub(crate) fn draw_id(&self) -> Result<StreamId, Error> {
         let random = random::u64().map_err(|error| {
             Error::new(
                 ErrorCode::Internal,

@@ -123,7 +123,8 @@ async fn run_or_end(
         && let Some(writer) = resume(generator, &stat, lease, &request).await?
     {
         let live = Live::behind(id, lease.tail.seq);
-        generator.launch(&live, lease, request, writer);
+        let request = adopt(generator, &stat, request);
+        generator.launch(&live, lease, request, writer, None);
         live.attention.notify_one();
         return Ok(Status::Running);
     }
@@ -136,13 +137,21 @@ async fn run_or_end(
             let live = Live::new(id);
             let plan = generator.plan(id, &request, &stat.accepted);
             let writer = Writer::new(plan, generator.clock.now());
-            generator.launch(&live, lease, request, writer);
+            let request = adopt(generator, &stat, request);
+            generator.launch(&live, lease, request, writer, None);
             // Nobody reads it yet, which the writer has to know.
             live.attention.notify_one();
             return Ok(Status::Running);
         }
     }
     end(generator, &stat, lease, verdict).await
+}
+
+/// The request with the reserve that the dead process held for it.
+fn adopt(generator: &Generator, stat: &Stat, mut request: Request) -> Request {
+    let (id, accepted) = (stat.info.id, &stat.accepted);
+    request.hold = generator.billing.adopt(id, accepted, &request.order());
+    request
 }
 
 /// A writer that stands where the dead one did, if its provider may be found again, or somebody may go
@@ -249,6 +258,7 @@ async fn end(
     records.push(Record::End(Arc::clone(&end)));
     generator.log.append(id, lease, &records).await?;
     generator.registry.metrics().ended(&end);
+    generator.billing.ended(id, None, &end);
     Ok(status)
 }
 

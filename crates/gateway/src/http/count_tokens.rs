@@ -50,9 +50,11 @@ async fn try_count(app: &App, request: Request) -> Result<Response, Error> {
     };
     let body = upstream_body(&envelope, upstream.spec().dialect, &target)?;
     let headers = passed_on(SURFACE, &parts.headers);
-    let permit = limited::pass(app, &caller, client_address(&parts), &model).await?;
+    // To count costs nothing.
+    let whom = (upstream.name(), &*model);
+    let dues = limited::pass(app, &caller, client_address(&parts), whom, false).await?;
     let asked = asked(&upstream, "/messages/count_tokens", &headers, body, SURFACE);
-    asked.await.map(|answer| permit.told().on(answer))
+    asked.await.map(|answer| dues.told().on(answer))
 }
 
 /// What an upstream of the surface's own dialect answers, an error in the surface's words.

@@ -110,7 +110,7 @@ impl IntoResponse for Failure {
 pub fn must_not_retry(code: ErrorCode) -> bool {
     let same_again = matches!(
         code,
-        ErrorCode::CursorAhead | ErrorCode::IdempotencyMismatch
+        ErrorCode::CursorAhead | ErrorCode::IdempotencyMismatch | ErrorCode::InsufficientQuota
     );
     same_again || !code.no_side_effects()
 }

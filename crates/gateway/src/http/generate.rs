@@ -148,6 +148,7 @@ async fn begin(
     wanted: Wanted,
     about: &About,
 ) -> Result<Response, Error> {
+    request.reserve(caller.payer(), &app.generator).await?;
     request.admit(&app.admission).await?;
     let mode = request.mode;
     let fingerprint = request.claim.map(|claim| claim.fingerprint);

@@ -70,10 +70,12 @@ async fn try_open(app: &Arc<App>, parts: &Parts, upgrade: Upgrade) -> Result<Res
     })?;
     let (upstream, model, target) = destination(app, &caller, parts)?;
     app.lifecycle.admit()?;
-    let permit = limited::pass(app, &caller, client_address(parts), &model).await?;
-    let told = permit.told();
+    let asked = (upstream.name(), &*model);
+    let dues = limited::pass(app, &caller, client_address(parts), asked, true).await?;
+    let told = dues.told();
     let socket = connect(&upstream, parts, &target).await?;
-    let tally = Tally::new(caller.project.to_string(), upstream.name(), model, permit);
+    let project = caller.project.to_string();
+    let tally = Tally::new(project, upstream.name(), model, dues.begun());
     let session_app = Arc::clone(app);
     let mut response = upgrade
         .protocols([PROTOCOL])

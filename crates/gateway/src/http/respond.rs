@@ -128,7 +128,7 @@ pub(super) async fn whole(
             Read::Lost(error) => return Err(error),
         }
     };
-    if end.status != Status::Completed {
+    if !end.is_answer() {
         let data = data.pop().unwrap_or_default();
         return Ok(refused(&reader, surface, about, &end, data));
     }

@@ -1,5 +1,6 @@
 //! What the program says about itself: log lines on standard error, and metrics.
 
+pub mod billing;
 pub mod metrics;
 
 use std::io::IsTerminal as _;

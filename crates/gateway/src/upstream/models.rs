@@ -82,7 +82,8 @@ impl ModelDirectory {
     pub fn from_config(upstreams: Vec<Arc<Upstream>>, config: &Config) -> Self {
         let mut directory = Self::new(upstreams, config.aliases.clone());
         let upstreams: Vec<_> = directory.upstreams().cloned().collect();
-        let route = |route| ConfiguredRoute::new(route, &upstreams, &directory.healths);
+        let prices = config.price_table();
+        let route = |route| ConfiguredRoute::new(route, &prices, &upstreams, &directory.healths);
         directory.routes = config.routes.iter().map(route).collect();
         directory
     }

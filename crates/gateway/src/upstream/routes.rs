@@ -9,6 +9,7 @@ use everstream_core::policy::attempt::AttemptPolicy;
 use everstream_core::policy::breaker::BreakerSettings;
 use everstream_core::policy::deployment::{DeploymentSettings, Sight};
 use everstream_core::policy::overload::Ceiling;
+use everstream_core::policy::price::PriceTable;
 use everstream_core::policy::recovery::{Abilities, OnCut};
 use everstream_core::policy::select::{self, Strategy, Trial};
 use tokio::sync::Semaphore;
@@ -75,6 +76,7 @@ struct Place {
     name: String,
     priority: u32,
     weight: u32,
+    /// Of a million tokens in and a million out.
     price: u64,
     /// The share of the requests that ask it first, in percent, if it is a canary.
     canary: Option<u32>,
@@ -119,6 +121,7 @@ impl ConfiguredRoute {
     /// The route with those of its upstreams that there are.
     pub(super) fn new(
         config: &RouteConfig,
+        prices: &PriceTable,
         upstreams: &[Arc<Upstream>],
         healths: &Healths,
     ) -> Self {
@@ -147,7 +150,9 @@ impl ConfiguredRoute {
                 },
                 priority: at.priority,
                 weight: at.weight,
-                price: at.price,
+                price: prices
+                    .price(&at.upstream, model)
+                    .map_or(0, |price| price.input.plus(price.output).0),
                 canary: at.canary,
             };
             Some((place, at.shadow))

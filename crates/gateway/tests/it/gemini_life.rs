@@ -182,6 +182,7 @@ async fn left_behind(id: StreamId, request: &Value, chunks: &[&str]) -> TempDir 
     let log = SegmentLog::open(config, Arc::new(OsDisk), Arc::new(now)).unwrap();
     let accepted = Accepted {
         project: "default".parse().unwrap(),
+        account: everstream_core::record::Account::default(),
         surface: Surface::GenerateContent,
         mode: Mode::Stream,
         model: "m".to_owned(),

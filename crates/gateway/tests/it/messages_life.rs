@@ -191,6 +191,7 @@ async fn an_accepted_request_is_run_by_the_next_start_with_what_its_provider_has
     let log = log.unwrap();
     let accepted = Accepted {
         project: "default".parse().unwrap(),
+        account: everstream_core::record::Account::default(),
         surface: Surface::Messages,
         mode: Mode::Stream,
         model: "m".to_owned(),

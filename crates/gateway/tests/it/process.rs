@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{self, Receiver};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use everstream_testkit::client::RawClient;
 use serde_json::Value;
@@ -69,14 +69,27 @@ impl Process {
 
     /// Waits for a line with `part` on its standard error.
     pub fn line(&self, part: &str) -> String {
+        let until = Instant::now() + PATIENCE;
         loop {
-            let line = self.lines.recv_timeout(PATIENCE);
-            let line = line.unwrap_or_else(|_| panic!("no line with {part:?}"));
+            let left = until.saturating_duration_since(Instant::now());
+            let line = self.lines.recv_timeout(left);
+            let line = line.unwrap_or_else(|_| {
+                let heard = self.heard.borrow().join("\n");
+                panic!("no line with {part:?} in:\n{heard}")
+            });
             self.heard.borrow_mut().push(line.clone());
             if line.contains(part) {
                 return line;
             }
         }
+    }
+
+    /// A line with `part` among those that were waited for, or came before.
+    pub fn heard(&self, part: &str) -> String {
+        let heard = self.heard.borrow();
+        let line = heard.iter().find(|line| line.contains(part));
+        line.unwrap_or_else(|| panic!("no line with {part:?}"))
+            .clone()
     }
 
     /// What it wrote on its standard error and nobody has waited for, up to its end.

@@ -148,6 +148,29 @@ impl Exchange {
         self.send(text).await;
     }
 
+    /// Reads until the body is whole by its own framing, or the gateway hangs up: whether it was whole.
+    pub async fn ends(&mut self) -> bool {
+        let length = self.header("content-length").map(|it| it.parse().unwrap());
+        loop {
+            let is_whole = match length {
+                Some(length) => self.unread.len() >= length,
+                None => self.unread.ends_with(b"\r\n0\r\n\r\n"),
+            };
+            if is_whole {
+                return true;
+            }
+            let mut buffer = vec![0; 64 << 10];
+            match within(self.stream.read(&mut buffer)).await {
+                Ok(0) => return false,
+                Ok(read) => self.unread.extend_from_slice(&buffer[..read]),
+                Err(error) => {
+                    assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
+                    return false;
+                }
+            }
+        }
+    }
+
     /// Waits until the gateway has hung up.
     pub async fn hung_up(&mut self) {
         let mut rest = Vec::new();

@@ -386,6 +386,7 @@ async fn how_long_a_client_waits_and_what_it_consents_to_survive_a_restart() {
         let wait = Duration::from_mins(u64::from(in_time));
         let accepted = Accepted {
             project: "default".parse().unwrap(),
+            account: everstream_core::record::Account::default(),
             surface: Surface::ChatCompletions,
             mode: Mode::Stream,
             model: "m".to_owned(),

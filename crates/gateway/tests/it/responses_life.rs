@@ -400,6 +400,7 @@ async fn an_accepted_request_is_run_by_the_next_start_with_its_conversation() {
         let log = log.unwrap();
         let accepted = Accepted {
             project: "default".parse().unwrap(),
+            account: everstream_core::record::Account::default(),
             surface: Surface::Responses,
             mode: Mode::Stream,
             model: "m".to_owned(),

@@ -233,6 +233,8 @@ async fn no_key_and_no_token_shows_up_anywhere() {
     let signing = fs::read(state.join("secret")).unwrap();
     let private = fs::metadata(state.join("secret")).unwrap().permissions();
     assert_eq!(private.mode() & 0o777, 0o600);
+    let private = fs::metadata(&state).unwrap().permissions();
+    assert_eq!(private.mode() & 0o777, 0o700);
     let mut secrets: Vec<Vec<u8>> = tokens.into_iter().map(Into::into).collect();
     let planted = [
         UPSTREAM_KEY,

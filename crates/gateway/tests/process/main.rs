@@ -5,6 +5,7 @@ mod client;
 mod harness;
 mod inside;
 mod kill;
+mod money;
 mod order;
 mod rolling;
 mod term;

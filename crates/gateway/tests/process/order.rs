@@ -236,6 +236,7 @@ const ID: StreamId = StreamId::from_bits(77);
 fn accepted(created_at: UnixMillis) -> Arc<Accepted> {
     Arc::new(Accepted {
         project: "default".parse().unwrap(),
+        account: everstream_core::record::Account::default(),
         surface: Surface::ChatCompletions,
         mode: Mode::Stream,
         model: "m".to_owned(),

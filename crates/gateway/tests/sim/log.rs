@@ -283,6 +283,10 @@ impl StreamLog for SimLog {
         self.log.scan_all(visit);
     }
 
+    fn ended(&self, since: UnixMillis, visit: &mut dyn FnMut(StreamId, UnixMillis)) {
+        self.log.ended(since, visit);
+    }
+
     /// In the order of the simulation's numbers: the log's own order is its hash table's.
     fn orphans(&self) -> LogFuture<'_, Vec<StreamId>> {
         Box::pin(async move {

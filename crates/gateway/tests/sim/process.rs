@@ -1,15 +1,19 @@
 //! A process of the gateway: a runtime of its own in virtual time, the real generator, recovery and
 //! readers, and the real log on its own view of the host's disk.
 
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
+use everstream::Config;
+use everstream::billing::Billing;
 use everstream::clock::Clock;
 use everstream::generate::recover::recover;
 use everstream::generate::registry::Registry;
 use everstream::generate::{Course, Generator, Request, Started};
+use everstream::limits::Permit;
 use everstream::read::Reader;
 use everstream::upstream::health::Health;
 use everstream::upstream::{Deployment, Routed, Upstream, UpstreamSpec};
@@ -22,7 +26,7 @@ use everstream_core::policy::attempt::AttemptPolicy;
 use everstream_core::policy::deployment::DeploymentSettings;
 use everstream_core::policy::disconnect::OnDisconnect;
 use everstream_core::policy::recovery::{Abilities, OnCut};
-use everstream_core::record::{Accepted, Claim};
+use everstream_core::record::{Accepted, Account, Claim};
 use everstream_store::LogError;
 use everstream_store::config::SegmentConfig;
 use everstream_store::segment::SegmentLog;
@@ -123,7 +127,17 @@ impl Process {
         };
         let upstream = Upstream::new(spec).map_err(|error| LogError::Io(error.to_string()))?;
         let upstream = upstream.over(host.provider.transport(disk.clone()));
+        let config = Config::default();
+        let billing = Billing::open(
+            &config,
+            Path::new("/data"),
+            None,
+            Arc::<SimLog>::clone(&log),
+            clock,
+        );
+        let billing = billing.map_err(|error| LogError::Io(error.to_string()))?;
         let generator = Generator {
+            billing,
             log: Arc::<SimLog>::clone(&log),
             registry: Arc::new(Registry::default()),
             clock,
@@ -319,6 +333,7 @@ fn request(
     };
     Some(Request {
         project: project()?,
+        account: Account::default(),
         surface,
         mode: script.mode,
         model: format!("s{number}"),
@@ -334,6 +349,8 @@ fn request(
         on_disconnect,
         traceparent: None,
         slot: None,
+        permit: Permit::default(),
+        hold: None,
         headers: Vec::new(),
     })
 }

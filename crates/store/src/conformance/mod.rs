@@ -136,6 +136,7 @@ pub fn project(name: &str) -> ProjectId {
 pub fn accepted(claim: Option<Claim>) -> Arc<Accepted> {
     Arc::new(Accepted {
         project: project("web"),
+        account: everstream_core::record::Account::default(),
         surface: Surface::ChatCompletions,
         mode: Mode::Stream,
         model: "small".to_owned(),

@@ -1,5 +1,7 @@
 //! One stream: order, the tail, the end, limits, waiting.
 
+use std::time::Duration;
+
 use everstream_core::event::Status;
 use everstream_core::id::{Epoch, Seq};
 
@@ -291,6 +293,14 @@ pub(super) async fn what_is_known(backend: &dyn Backend) {
     log.scan_all(&mut |info| all.push(info.id));
     all.sort();
     assert_eq!(all, [id(1), id(2)]);
+    for (since, found) in [
+        (time.now(), 1),
+        (time.now().plus(Duration::from_millis(1)), 0),
+    ] {
+        let mut ended = Vec::new();
+        log.ended(since, &mut |id, at| ended.push((id, at)));
+        assert_eq!(ended, [(id(1), time.now())][..found]);
+    }
     let audit = log.audit(id(1)).await.expect("an audit");
     let expected = [
         Record::Accepted(accepted(None)),

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use everstream_core::event::StreamInfo;
-use everstream_core::id::{Epoch, ProjectId, Seq, StreamId};
+use everstream_core::id::{Epoch, ProjectId, Seq, StreamId, UnixMillis};
 use everstream_core::record::{Accepted, Digest, Record, Tail};
 
 use crate::admit::{Extent, admit, is_bounded, weight};
@@ -343,6 +343,18 @@ impl StreamLog for MemoryLog {
 
     fn scan_all(&self, visit: &mut dyn FnMut(&StreamInfo)) {
         self.infos(None).iter().for_each(visit);
+    }
+
+    fn ended(&self, since: UnixMillis, visit: &mut dyn FnMut(StreamId, UnixMillis)) {
+        let ended: Vec<_> = {
+            let state = self.lock();
+            let ends = state.streams.iter();
+            let ends = ends.filter_map(|(id, stream)| Some((id, stream.end.as_ref()?.at)));
+            ends.filter(|(_, at)| *at >= since).collect()
+        };
+        for (id, at) in ended {
+            visit(id, at);
+        }
     }
 
     fn orphans(&self) -> LogFuture<'_, Vec<StreamId>> {

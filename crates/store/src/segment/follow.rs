@@ -4,7 +4,7 @@ use std::pin::pin;
 use std::time::Duration;
 
 use everstream_core::event::StreamInfo;
-use everstream_core::id::{ProjectId, StreamId};
+use everstream_core::id::{ProjectId, StreamId, UnixMillis};
 use everstream_core::record::{Digest, Record, Tail};
 
 use super::{Shared, lock};
@@ -108,6 +108,28 @@ impl Shared {
                 own.filter_map(|(id, entry)| entry.info(id)).collect()
             };
             infos.iter().for_each(&mut *visit);
+        }
+    }
+
+    pub(super) fn visit_ended(
+        &self,
+        since: UnixMillis,
+        visit: &mut dyn FnMut(StreamId, UnixMillis),
+    ) {
+        if self.check_open().is_err() {
+            return;
+        }
+        if self.may_read_here() {
+            self.refresh();
+        }
+        let ended: Vec<_> = {
+            let index = lock(&self.index);
+            let ends = index.iter();
+            let ends = ends.filter_map(|(id, entry)| Some((id, entry.end.as_ref()?.at)));
+            ends.filter(|(_, at)| *at >= since).collect()
+        };
+        for (id, at) in ended {
+            visit(id, at);
         }
     }
 

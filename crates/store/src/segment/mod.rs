@@ -291,6 +291,10 @@ impl StreamLog for SegmentLog {
         self.shared.visit(None, visit);
     }
 
+    fn ended(&self, since: UnixMillis, visit: &mut dyn FnMut(StreamId, UnixMillis)) {
+        self.shared.visit_ended(since, visit);
+    }
+
     fn orphans(&self) -> LogFuture<'_, Vec<StreamId>> {
         Box::pin(self.shared.orphans())
     }

@@ -5,6 +5,7 @@ use super::*;
 mod admin;
 mod documents;
 mod jwt;
+mod money;
 mod routes;
 mod upstreams;
 mod values;

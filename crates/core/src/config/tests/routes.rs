@@ -26,7 +26,6 @@ upstream = "two"
 model = "other"
 priority = 1
 weight = 3
-price = 60
 context_window = 128000
 
 [[routes]]
@@ -59,7 +58,7 @@ deterministic = true
     };
     assert_eq!((one.model.as_deref(), one.weight), (None, 1));
     assert_eq!((two.model.as_deref(), two.weight), (Some("other"), 3));
-    assert_eq!((two.priority, two.price), (1, 60));
+    assert_eq!(two.priority, 1);
     assert_eq!(
         (one.context_window, two.context_window),
         (None, Some(128_000))

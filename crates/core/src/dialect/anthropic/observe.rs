@@ -18,6 +18,8 @@ pub struct Observer {
     totals: Totals,
     /// It was said why the answer ends.
     finished: bool,
+    /// The content block that was opened and not closed.
+    open: Option<u64>,
 }
 
 impl Observer {
@@ -38,6 +40,11 @@ impl Observer {
             return Kind::Error(fault_from_event(&data).into()).into();
         }
         self.finished |= seen.finish;
+        match &*seen.kind {
+            "content_block_start" => self.open = seen.index,
+            "content_block_stop" => self.open = None,
+            _ => {}
+        }
         Observation {
             kind: match seen.event_kind() {
                 Kind::Done if !self.finished => {
@@ -77,6 +84,11 @@ impl Observer {
         }
     }
 
+    /// The content block that is open.
+    pub const fn open_block(&self) -> Option<u64> {
+        self.open
+    }
+
     fn take(&mut self, usage: Option<&str>) -> Option<Usage> {
         // Figures that cannot be read count as absent.
         let usage: UsageIn = serde_json::from_str(usage?).ok()?;
@@ -90,6 +102,7 @@ struct Seen<'a> {
     kind: Cow<'a, str>,
     /// The type of the block that it opens.
     block: &'a str,
+    index: Option<u64>,
     usage: Option<&'a str>,
     finish: bool,
     failed: bool,
@@ -105,6 +118,7 @@ impl<'a> Seen<'a> {
                     "delta" => seen.inner(scanner, &["stop_reason"])?,
                     "message" => seen.inner(scanner, &["usage"])?,
                     "content_block" => seen.inner(scanner, &["type"])?,
+                    "index" => seen.index = scanner.value()?.parse().ok(),
                     "usage" => seen.usage = Some(scanner.value()?),
                     "stop_reason" => seen.finish |= scanner.value()? != "null",
                     "error" => seen.failed |= scanner.value()? != "null",

@@ -55,6 +55,19 @@ impl Observer {
         if is_whole { Closing::Whole } else { CUT }
     }
 
+    /// The candidates of which it was not said why they end: the first, if there is none yet.
+    pub fn unfinished(&self) -> Vec<u32> {
+        let known = self.finished.iter().zip(0..);
+        let mut open: Vec<_> = known
+            .filter(|(done, _)| !**done)
+            .map(|(_, at)| at)
+            .collect();
+        if self.finished.is_empty() {
+            open.push(0);
+        }
+        open
+    }
+
     fn all_finished(&self) -> bool {
         self.finished.iter().all(|finished| *finished)
     }

@@ -43,6 +43,14 @@ impl Marks {
         self.begun != 0 && self.begun == self.finished
     }
 
+    /// Those that go on: the first, if none has begun.
+    pub fn unfinished(self) -> Vec<u32> {
+        let open = (self.begun & !self.finished) | u128::from(self.begun == 0);
+        (0..u128::BITS)
+            .filter(|bit| open & (1 << bit) != 0)
+            .collect()
+    }
+
     fn mark(&mut self, index: u32, finished: bool) {
         let bit = 1 << index.min(u128::BITS - 1);
         self.begun |= bit;

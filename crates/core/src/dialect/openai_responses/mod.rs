@@ -41,7 +41,7 @@ pub(super) use path::path;
 pub(super) use refusal::refusal;
 pub(super) use request::{read_request, write_request};
 pub use stream::{Decoder, Renderer};
-pub(super) use stream::{failed, lost};
+pub(super) use stream::{failed, incomplete, lost};
 pub(super) use unseal::{continued, unseal};
 pub(super) use whole::{read_answer, write_answer};
 

@@ -27,6 +27,7 @@ fn record() -> impl Strategy<Value = Record> {
     let accepted = accepted.prop_map(|(project, model, key, request, at)| {
         Record::Accepted(Arc::new(Accepted {
             project: project.parse().expect("a sound project"),
+            account: crate::record::Account::default(),
             surface: Surface::Completions,
             mode: Mode::Unary,
             model,

@@ -7,6 +7,7 @@ mod events;
 mod go_on;
 mod refusal;
 mod said;
+mod stopped;
 mod translation;
 mod whole;
 

@@ -1,6 +1,6 @@
 use super::estimate;
 use super::said::{Known, Repeat, Said};
-use crate::answer::{Delta, Piece};
+use crate::answer::{Delta, Finish, Piece, Reason};
 use crate::dialect::{ClientDialect, DecodeError, Decoder, Place, Renderer, ReplyHead};
 use crate::event::Usage;
 use crate::fault::Fault;
@@ -17,6 +17,8 @@ pub(super) struct Translation {
     /// Pieces so far.
     pieces: u64,
     counted: bool,
+    /// Choices whose end was told.
+    finished: Vec<u32>,
     /// What is dropped, as an earlier attempt said it.
     repeat: Repeat,
 }
@@ -64,6 +66,7 @@ impl Translation {
             },
             pieces: 0,
             counted: false,
+            finished: Vec::new(),
             repeat: Repeat::Over,
         }
     }
@@ -74,6 +77,7 @@ impl Translation {
         self.decoder = Decoder::new(plan.leg().provider, &self.head.id);
         self.pieces = 0;
         self.counted = false;
+        self.finished.clear();
         self.voice.before = Some(before.clone());
         self.repeat = match &self.voice.said {
             Some(said) if repeats => Repeat::of(said),
@@ -112,6 +116,23 @@ impl Translation {
         })
     }
 
+    /// Ends it for the client, as if it had reached its limit of tokens.
+    pub(super) fn stopped(&mut self, plan: &Plan, usage: &Usage) -> Vec<SseEvent> {
+        let mut events = Vec::new();
+        let open = (0..plan.choices.max(1)).filter(|choice| !self.finished.contains(choice));
+        for choice in open {
+            let finish = Finish {
+                reason: Reason::Length,
+                detail: None,
+            };
+            self.voice
+                .say(&Delta::Finish { choice, finish }, &mut events);
+        }
+        self.voice.say(&Delta::Usage(usage.clone()), &mut events);
+        self.voice.say(&Delta::End, &mut events);
+        events
+    }
+
     /// Takes the end of the stream.
     pub(super) fn finish(&mut self, plan: &Plan, events: &mut Vec<SseEvent>) -> Heard {
         self.hear(plan, events, Decoder::finish)
@@ -128,6 +149,7 @@ impl Translation {
             voice,
             pieces,
             counted,
+            finished,
             repeat,
             ..
         } = self;
@@ -154,7 +176,10 @@ impl Translation {
                     *pieces += 1;
                     heard.pieces += 1;
                 }
-                Delta::Finish { .. } => heard.finished += 1,
+                Delta::Finish { choice, .. } => {
+                    finished.push(*choice);
+                    heard.finished += 1;
+                }
                 Delta::Usage(usage) => {
                     *counted = true;
                     heard.usage = Some(usage.clone());

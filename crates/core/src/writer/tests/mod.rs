@@ -1,4 +1,5 @@
 mod attempts;
+mod budget;
 mod hedge;
 mod ladder;
 mod malformed;
@@ -100,6 +101,7 @@ impl Bench {
     fn new(plan: Plan) -> Self {
         let accepted = Record::Accepted(Arc::new(Accepted {
             project: "p".parse().unwrap(),
+            account: crate::record::Account::default(),
             surface: plan.surface,
             mode: plan.mode,
             model: plan.asked_model.clone(),

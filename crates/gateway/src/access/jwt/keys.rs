@@ -55,7 +55,7 @@ enum Source {
     },
 }
 
-/// The part of an OpenID configuration that matters (OpenID Connect Discovery 1.0, 3).
+/// What matters of the document by which an issuer is discovered (`OpenID Connect Discovery 1.0`, 3).
 #[derive(Deserialize)]
 struct OpenId {
     issuer: String,
@@ -69,9 +69,10 @@ pub(super) fn follow(
     clock: Clock,
 ) -> Result<(Arc<IssuerKeys>, Follower), SpecError> {
     let way = Way {
-        reach: match config.allow_private {
-            true => Reach::Private,
-            false => Reach::Public,
+        reach: if config.allow_private {
+            Reach::Private
+        } else {
+            Reach::Public
         },
         ca_file: config.ca_file.clone(),
         proxies: Proxies::of(env),

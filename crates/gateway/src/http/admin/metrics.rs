@@ -39,6 +39,7 @@ impl Metrics {
         app.models.metrics().register(&mut registry);
         app.generator.registry.metrics().register(&mut registry);
         app.limits.metrics().register(&mut registry);
+        app.generator.billing.metrics().register(&mut registry);
         registry.register_collector(Box::new(Now(Arc::clone(app))));
         Self(registry)
     }
@@ -94,6 +95,7 @@ impl Collector for Now {
         let readers = live.iter().map(|live: &Arc<Live>| live.readers()).sum();
         gauge(&mut encoder, "readers", about, readers)?;
         admission(&mut encoder, app.admission.sight())?;
+        ledger(&mut encoder, app)?;
         let upstreams = app.models.overview();
         connections(&mut encoder, &upstreams)?;
         deployments(&mut encoder, app, &upstreams)
@@ -119,6 +121,34 @@ fn admission(encoder: &mut DescriptorEncoder<'_>, sight: EntranceSight) -> fmt::
     ] {
         let labels = [("reason", reason)];
         ConstCounter::new(count).encode(family.encode_family(&labels)?)?;
+    }
+    Ok(())
+}
+
+fn ledger(encoder: &mut DescriptorEncoder<'_>, app: &App) -> fmt::Result {
+    let Some(queue) = app.generator.billing.queue() else {
+        return Ok(());
+    };
+    let whole = |n: u64| usize::try_from(n).unwrap_or(usize::MAX);
+    let about = "Generations that wait on disk for the ledger's database";
+    gauge(encoder, "ledger_queue", about, whole(queue.entries))?;
+    let about = "Their bytes on disk";
+    gauge(encoder, "ledger_queue_bytes", about, whole(queue.bytes))?;
+    let counts = [
+        (
+            "ledger_settled",
+            "Generations that were settled",
+            queue.settled,
+        ),
+        (
+            "ledger_refused",
+            "Generations that the database refuses: they stand in refused.jsonl",
+            queue.refused,
+        ),
+    ];
+    for (name, about, count) in counts {
+        let counter = encoder.encode_descriptor(name, about, None, MetricType::Counter)?;
+        ConstCounter::new(count).encode(counter)?;
     }
     Ok(())
 }

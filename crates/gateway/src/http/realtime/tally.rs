@@ -1,11 +1,11 @@
-use everstream_core::dialect::figures::{add_figures, figures, tokens};
+use everstream_core::dialect::figures::{add_figures, figures};
 use everstream_core::limits::USAGE_BYTES;
 use serde::Deserialize;
 use serde_json::Value;
 use tokio::time::Instant;
 use tungstenite::Message;
 
-use crate::limits::Permit;
+use crate::http::limited::Dues;
 
 /// What is known of a session in the end: one line in the log, nothing of what was said.
 pub(super) struct Tally {
@@ -19,8 +19,8 @@ pub(super) struct Tally {
     /// A response is being made.
     pub(super) busy: bool,
     usage: Value,
-    /// What it took of its limits.
-    permit: Permit,
+    /// What it took of its limits and budgets.
+    dues: Dues,
     /// How it ended.
     pub(super) outcome: &'static str,
 }
@@ -40,7 +40,7 @@ struct Happened {
 }
 
 impl Tally {
-    pub(super) fn new(project: String, upstream: &str, model: String, permit: Permit) -> Self {
+    pub(super) fn new(project: String, upstream: &str, model: String, dues: Dues) -> Self {
         Self {
             project,
             upstream: upstream.to_owned(),
@@ -51,7 +51,7 @@ impl Tally {
             responses: 0,
             busy: false,
             usage: Value::Null,
-            permit,
+            dues,
             outcome: "client_gone",
         }
     }
@@ -106,7 +106,7 @@ impl Tally {
 
 impl Drop for Tally {
     fn drop(&mut self) {
-        self.permit.settle(&tokens(&self.usage));
+        self.dues.settle(Some(&self.usage));
         let usage = match &self.usage {
             Value::Null => String::new(),
             usage => usage.to_string(),

@@ -28,11 +28,10 @@ use tokio::time::timeout;
 
 use super::body::read_body;
 use super::error::Shape;
-use super::limited;
+use super::limited::{self, Dues};
 use super::respond::{About, name_upstream};
 use crate::access::{Caller, client_address};
 use crate::app::App;
-use crate::limits::Permit;
 use crate::upstream::{self, Route, Upload, Upstream, UpstreamError};
 pub(super) use choose::{by_model, by_name};
 use incoming::{Counters, Incoming};
@@ -65,12 +64,13 @@ async fn try_answer(app: &App, row: &'static Row, request: Request) -> Result<Re
     let counters = Arc::new(Counters::default());
     let routed = route(app, &caller, row, &parts, body, &counters).await?;
     app.lifecycle.admit()?;
-    let model = routed.model.as_deref().unwrap_or_default();
-    let permit = limited::pass(app, &caller, client_address(&parts), model).await?;
-    let told = permit.told();
     let upstream = Arc::clone(&routed.upstream);
+    let asked = (upstream.name(), routed.model.as_deref().unwrap_or_default());
+    let costs = row.model != Model::None;
+    let dues = limited::pass(app, &caller, client_address(&parts), asked, costs).await?;
+    let told = dues.told();
     let target = choose::place(&upstream, target, routed.model.as_deref());
-    let record = Record::new(row, &caller, &routed, Arc::clone(&counters), permit);
+    let record = Record::new(row, &caller, &routed, Arc::clone(&counters), dues);
     let answered = relay(&parts, &target, routed, &counters, record).await;
     let mut response =
         answered.unwrap_or_else(|error| Shape::OpenAi.failure(error).into_response());
@@ -277,10 +277,10 @@ impl Record {
         caller: &Caller,
         routed: &Routed,
         counters: Arc<Counters>,
-        permit: Permit,
+        dues: Dues,
     ) -> Self {
         let (upstream, model) = (routed.upstream.name(), routed.model.as_deref());
         let whom = (upstream, model.unwrap_or_default());
-        Self::begin(row, caller, whom, counters, permit)
+        Self::begin(row, caller, whom, counters, dues)
     }
 }

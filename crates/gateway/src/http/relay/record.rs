@@ -1,13 +1,13 @@
 use std::sync::Arc;
 
-use everstream_core::dialect::figures::{UsageFinder, tokens};
+use everstream_core::dialect::figures::UsageFinder;
 use everstream_core::error::Error;
 use tokio::time::Instant;
 
 use super::incoming::Counters;
 use super::table::Row;
 use crate::access::Caller;
-use crate::limits::Permit;
+use crate::http::limited::Dues;
 
 /// What is said in the log about a request that was passed through: one line, at its end. Nothing of
 /// what was asked or answered is in it.
@@ -17,8 +17,8 @@ pub(super) struct Record {
     upstream: String,
     model: String,
     counters: Arc<Counters>,
-    /// What it took of its limits.
-    permit: Permit,
+    /// What it took of its limits and budgets.
+    dues: Dues,
     started: Instant,
     status: u16,
     received: u64,
@@ -32,7 +32,7 @@ impl Record {
         caller: &Caller,
         (upstream, model): (&str, &str),
         counters: Arc<Counters>,
-        permit: Permit,
+        dues: Dues,
     ) -> Self {
         Self {
             path: row.path,
@@ -40,7 +40,7 @@ impl Record {
             upstream: upstream.to_owned(),
             model: model.to_owned(),
             counters,
-            permit,
+            dues,
             started: Instant::now(),
             status: 0,
             received: 0,
@@ -53,6 +53,8 @@ impl Record {
     /// The upstream's status is known. Usage is looked for where an answer is text.
     pub(super) fn answered(&mut self, status: u16, is_text: bool) {
         self.status = status;
+        // What is refused costs nothing.
+        self.dues.answered((200..300).contains(&status));
         self.usage = self.usage.take().filter(|_| is_text);
     }
 
@@ -79,8 +81,10 @@ impl Record {
 impl Drop for Record {
     fn drop(&mut self) {
         let usage = self.usage.take().and_then(UsageFinder::usage);
-        self.permit
-            .settle(&usage.as_ref().map(tokens).unwrap_or_default());
+        // Nothing was used if nobody answered.
+        if self.status > 0 {
+            self.dues.settle(usage.as_ref());
+        }
         let usage = usage.map(|usage| usage.to_string()).unwrap_or_default();
         tracing::info!(
             path = self.path,

@@ -4,7 +4,9 @@ mod attacks;
 mod issuer;
 mod rotation;
 
-use everstream_store::sql::values::Actor;
+use everstream::access::Directory;
+use everstream_core::id::ProjectId;
+use everstream_store::sql::values::{Actor, OrganisationId};
 use everstream_testkit::provider::FakeProvider;
 use serde_json::{Value, json};
 
@@ -192,7 +194,7 @@ async fn a_project_that_is_suspended_is_nobodys_whoever_names_it() {
         .create_project(&by, &acme, &web, "Web")
         .await
         .unwrap();
-    within(async { while directory.payer(&web).await.unwrap() != Some(acme.clone()) {} }).await;
+    paid_by(directory, &web, &acme).await;
     catalog
         .suspend_organisation(&by, &acme, true)
         .await
@@ -211,7 +213,7 @@ async fn a_project_that_is_suspended_is_nobodys_whoever_names_it() {
     let ops = "ops".parse().unwrap();
     let made = catalog.create_project(&by, &acme, &ops, "Ops").await;
     made.unwrap();
-    within(async { while directory.payer(&ops).await.unwrap().is_none() {} }).await;
+    paid_by(directory, &ops, &acme).await;
     assert_eq!(asked(&gateway, &token).await.0, 403);
     // Without the database, what is known goes on.
     catalog.close().await;
@@ -222,4 +224,14 @@ async fn a_project_that_is_suspended_is_nobodys_whoever_names_it() {
         asked(&gateway, &unseen).await,
         (503, "access_unavailable".to_owned())
     );
+}
+
+/// Waits until it is known who pays for a project.
+async fn paid_by(directory: &Directory, project: &ProjectId, organisation: &OrganisationId) {
+    let known = async {
+        while directory.payer(project).await.unwrap().as_ref() != Some(organisation) {
+            tokio::task::yield_now().await;
+        }
+    };
+    within(known).await;
 }

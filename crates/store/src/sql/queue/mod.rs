@@ -138,14 +138,23 @@ impl LedgerQueue {
     /// Takes an entry: once this returns, no kill takes it back, and it will be settled. What is
     /// refused was not taken.
     pub async fn push(&self, entry: &LedgerEntry) -> Result<(), QueueError> {
-        let text = serde_json::to_vec(entry).map_err(|error| QueueError::Io(error.to_string()))?;
+        self.push_all(std::slice::from_ref(entry)).await
+    }
+
+    /// As [`push`](Self::push), of several. Of those that come before an error some may be taken.
+    pub async fn push_all(&self, entries: &[LedgerEntry]) -> Result<(), QueueError> {
+        let texts: Result<Vec<_>, _> = entries.iter().map(serde_json::to_vec).collect();
+        let texts = texts.map_err(|error| QueueError::Io(error.to_string()))?;
         let shared = Arc::clone(&self.shared);
         // A disk may hang.
         let pushed = tokio::task::spawn_blocking(move || {
             if shared.is_closed.load(Ordering::Acquire) {
                 return Err(QueueError::Closed);
             }
-            let pushed = shared.with_files(|files| files.push(&text, shared.max_bytes));
+            let pushed = shared.with_files(|files| {
+                let mut texts = texts.iter();
+                texts.try_for_each(|text| files.push(text, shared.max_bytes))
+            });
             shared.written.notify_one();
             pushed
         });

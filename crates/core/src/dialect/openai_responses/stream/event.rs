@@ -8,6 +8,7 @@ use crate::dialect::openai_responses::item::{ItemOut, PartOut};
 use crate::dialect::openai_responses::repeated::Repeated;
 use crate::dialect::openai_responses::response::{OutputOut, ResponseOut, State};
 use crate::dialect::translate::Place;
+use crate::event::Usage;
 use crate::fault::Fault;
 use crate::frame::sse::SseEvent;
 
@@ -53,6 +54,25 @@ pub(in crate::dialect) fn failed(fault: &Fault, place: &Place) -> SseEvent {
     let output = output.map_or_else(|| OutputOut::Items(Vec::new()), OutputOut::Written);
     let state = State::Failed(fault);
     let response = ResponseOut::new(&place.head, state, output, None, FieldsOut::new());
+    SseEvent {
+        name: Bytes::from_static(kind.as_bytes()),
+        data: json_line(&EventOut {
+            kind,
+            sequence_number: place.before,
+            response: Some(response),
+            ..EventOut::default()
+        }),
+    }
+}
+
+/// The last event of a response that is stopped at its limit of tokens.
+pub(in crate::dialect) fn incomplete(place: &Place, usage: &Usage) -> SseEvent {
+    let kind = "response.incomplete";
+    let output = place.output.as_ref();
+    let output = output.map_or_else(|| OutputOut::Items(Vec::new()), OutputOut::Written);
+    let state = State::Incomplete("max_output_tokens");
+    let usage = Some(usage);
+    let response = ResponseOut::new(&place.head, state, output, usage, FieldsOut::new());
     SseEvent {
         name: Bytes::from_static(kind.as_bytes()),
         data: json_line(&EventOut {

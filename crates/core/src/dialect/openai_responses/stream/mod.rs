@@ -4,5 +4,5 @@ mod event;
 mod render;
 
 pub use decode::Decoder;
-pub(in crate::dialect) use event::{failed, lost};
+pub(in crate::dialect) use event::{failed, incomplete, lost};
 pub use render::Renderer;
