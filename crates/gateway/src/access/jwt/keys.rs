@@ -51,7 +51,7 @@ enum Source {
         issuer: String,
         configuration: Document,
         /// Where the keys were when it was asked last.
-        jwks: Option<Document>,
+        jwks: Option<Box<Document>>,
     },
 }
 

@@ -127,6 +127,9 @@ async fn a_flood_of_made_up_keys_is_one_question() {
     assert_eq!(issuer.calls(), 4);
 }
 
+/// What an issuer says at a path; `None` for what it usually does.
+type Answer = Box<dyn Fn(&str) -> Option<Script> + Send>;
+
 #[tokio::test]
 async fn an_issuer_that_says_nothing_of_use_is_asked_again() {
     let good = |issuer: &Issuer, uri: String| json!({"issuer": issuer.name(), "jwks_uri": uri});
@@ -136,7 +139,6 @@ async fn an_issuer_that_says_nothing_of_use_is_asked_again() {
     let keys = elsewhere.keys_url();
     let large = json!({"keys": [{"kty": "x".repeat(300_000)}]});
     let own = issuer.keys_url();
-    type Answer = Box<dyn Fn(&str) -> Option<Script> + Send>;
     let at = |place: &'static str, script: fn() -> Script| -> Answer {
         Box::new(move |path| path.ends_with(place).then(script))
     };
