@@ -334,6 +334,7 @@ fn request(
         on_disconnect,
         traceparent: None,
         slot: None,
+        permit: everstream::limits::Permit::default(),
         headers: Vec::new(),
     })
 }

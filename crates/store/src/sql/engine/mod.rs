@@ -138,11 +138,10 @@ pub(super) trait Driver: Send + Sync + 'static {
     ) -> impl Future<Output = Result<O::Output, CatalogError>> + Send;
 
     /// The counters that all who use the database share, if it can hold any.
-    fn counters(catalog: &SqlCatalog<Self>) -> Option<&dyn Counters>
+    fn counters(_catalog: &SqlCatalog<Self>) -> Option<&dyn Counters>
     where
         Self: Sized,
     {
-        let _none = catalog;
         None
     }
 
