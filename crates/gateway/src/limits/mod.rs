@@ -113,18 +113,16 @@ impl Limits {
         };
         let wish = self.wish(&due, tokens)?;
         let Some(shared) = self.shared.as_ref().filter(|shared| shared.is_there()) else {
-            return self.judge_here(due, wish);
+            return self.judge_here(&due, wish);
         };
         // In a task of its own: a client that leaves meanwhile gives back what was taken for it.
         let (limits, shared) = (Arc::clone(self), Arc::clone(shared));
         let asked = tokio::spawn(async move {
-            match shared.take(wish.clone()).await {
-                Some(taken) => limits.judge(due, wish, taken, Way::Shared),
-                None => {
-                    limits.metrics.unshared();
-                    limits.judge_here(due, wish)
-                }
+            if let Some(taken) = shared.take(wish.clone()).await {
+                return limits.judge(&due, wish, &taken, Way::Shared);
             }
+            limits.metrics.unshared();
+            limits.judge_here(&due, wish)
         });
         let died = |_| Error::new(ErrorCode::Internal, "The limits could not be checked.");
         asked.await.map_err(died)?
@@ -167,25 +165,25 @@ impl Limits {
         })
     }
 
-    fn judge_here(self: &Arc<Self>, due: Due, mut wish: Take) -> Result<Permit, Error> {
+    fn judge_here(self: &Arc<Self>, due: &Due, mut wish: Take) -> Result<Permit, Error> {
         // Who dies takes this memory along.
         wish.until = UnixMillis(u64::MAX);
         let taken = self.local.take_now(&wish);
-        self.judge(due, wish, taken, Way::Local)
+        self.judge(due, wish, &taken, Way::Local)
     }
 
     fn judge(
         self: &Arc<Self>,
-        due: Due,
+        due: &Due,
         wish: Take,
-        taken: Taken,
+        taken: &Taken,
         way: Way,
     ) -> Result<Permit, Error> {
-        let told = Told::new(&due, &taken.standings);
+        let told = Told::new(due, &taken.standings);
         if let Some(refusal) = taken.refusal {
-            let (subject, metric) = refusal::culprit(&due, refusal);
+            let (subject, metric) = refusal::culprit(due, refusal);
             self.metrics.limited(subject.as_str(), metric);
-            return Err(refusal::error(&due, &wish, refusal, told));
+            return Err(refusal::error(due, &wish, refusal, told));
         }
         Ok(Permit::new(Held {
             limits: Arc::clone(self),

@@ -1,5 +1,6 @@
 //! Which limits a request falls under.
 
+use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv6Addr};
 
 use everstream_core::config::RateLimitConfig;
@@ -127,8 +128,11 @@ fn name(subject: Subject, asks: &Asks<'_>) -> Option<String> {
     Some(if plain {
         name
     } else {
-        let digest = Sha256::digest(name.as_bytes());
-        digest.iter().map(|byte| format!("{byte:02x}")).collect()
+        let mut digest = String::new();
+        for byte in Sha256::digest(name.as_bytes()) {
+            let _infallible = write!(digest, "{byte:02x}");
+        }
+        digest
     })
 }
 

@@ -33,9 +33,12 @@ async fn slots_of_a_killed_gateway_are_free_when_its_leases_are_over() {
     let database = std::env::var("EVERSTREAM_TEST_POSTGRES").unwrap();
     let gate = Gate::new("held");
     let held_by = gate.clone();
-    let provider = FakeProvider::start(move |request| match request.wants_stream() {
-        true => Script::chat_stream(&answer("x", 4)).gate_before_event(3, &held_by),
-        false => Script::chat_json(&answer("x", 4)),
+    let provider = FakeProvider::start(move |request| {
+        if request.wants_stream() {
+            Script::chat_stream(&answer("x", 4)).gate_before_event(3, &held_by)
+        } else {
+            Script::chat_json(&answer("x", 4))
+        }
     })
     .await;
     let hash = everstream_core::config::key_hash(KEY);

@@ -281,7 +281,7 @@ mod tests {
     use super::*;
 
     fn charge(counters: &MemoryCounters, key: String, cost: u64, now: u64) -> bool {
-        let quota = Quota::new(10, Duration::from_secs(60)).expect("a quota");
+        let quota = Quota::new(10, Duration::from_mins(1)).expect("a quota");
         let wish = Take {
             holder: StreamId::from_bits(1),
             charges: vec![Charge { key, quota, cost }],

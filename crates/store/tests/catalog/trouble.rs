@@ -212,8 +212,9 @@ async fn schemas() {
     for check in checks.collect::<Vec<_>>() {
         check.await.unwrap().unwrap();
     }
-    let versions = Server::tell(&database.0, "SELECT count(*) FROM schema_version").await;
-    assert_eq!(versions, ["1"]);
+    // Each step was done once.
+    let text = "SELECT count(*) - max(version) FROM schema_version";
+    assert_eq!(Server::tell(&database.0, text).await, ["0"]);
     // One that a newer program made is left alone.
     Server::tell(
         &database.0,

@@ -187,7 +187,7 @@ impl Source {
                 let url = discover(issuer, configuration).await?;
                 let document = match jwks.take() {
                     Some(known) if known.url() == url => known,
-                    _ => configuration.named_here(&url)?,
+                    _ => Box::new(configuration.named_here(&url)?),
                 };
                 jwks.insert(document).fetch(JWKS_BYTES).await
             }
@@ -203,7 +203,7 @@ impl Source {
                 configuration,
                 jwks,
                 ..
-            } => jwks.as_ref().unwrap_or(configuration).url().to_owned(),
+            } => jwks.as_deref().unwrap_or(configuration).url().to_owned(),
         }
     }
 }

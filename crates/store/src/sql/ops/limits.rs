@@ -52,7 +52,7 @@ impl TakeLimits {
             })
         };
         Self {
-            text: Json::from_iter(wishes.iter().map(wish)).to_string(),
+            text: wishes.iter().map(wish).collect::<Json>().to_string(),
             wishes: wishes.to_vec(),
         }
     }
@@ -125,7 +125,7 @@ impl SettleLimits {
                 "seats": seats.collect::<Vec<_>>(),
             })
         };
-        Self(Json::from_iter(ends.iter().map(end)).to_string())
+        Self(ends.iter().map(end).collect::<Json>().to_string())
     }
 }
 
@@ -148,7 +148,7 @@ pub(in crate::sql) struct RenewSlots {
 impl RenewSlots {
     pub(in crate::sql) fn new(holds: &[Hold], until: UnixMillis) -> Self {
         let hold = |hold: &Hold| json!({ "key": hold.key, "holder": holder(hold.holder) });
-        let holds = Json::from_iter(holds.iter().map(hold)).to_string();
+        let holds = holds.iter().map(hold).collect::<Json>().to_string();
         Self { holds, until }
     }
 }
