@@ -15,7 +15,7 @@ use crate::talk::{Reply, data, get, post};
 const HARD: &str = "[[prices]]\nmodel = \"*\"\noutput = \"1000000\"\n\
                     [budgets]\nhard_stop = true\noutput_tokens = 3\n";
 /// Far more than may be paid for.
-const TOKENS: usize = 4_000;
+const TOKENS: usize = 30_000;
 
 fn event(name: &str, data: &Value) -> Step {
     let name = if name.is_empty() {
