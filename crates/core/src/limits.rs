@@ -339,7 +339,7 @@ pub const RESERVE_LEASE: Duration = Duration::from_mins(1);
 /// How often reserves are renewed.
 pub const RESERVE_RENEW: Duration = Duration::from_secs(20);
 /// How long a request waits for its reserve.
-pub const RESERVE_PATIENCE: Duration = Duration::from_secs(1);
+pub const RESERVE_PATIENCE: Duration = Duration::from_secs(3);
 /// How long a database that did not give a reserve in time is not asked for another.
 pub const RESERVE_REST: Duration = Duration::from_secs(1);
 /// How often all budgets are read again, beside what is known of their changes.

@@ -80,6 +80,10 @@ impl BillingMetrics {
             self.cost.clone(),
         );
         registry.register("tokens", "Tokens that were used", self.tokens.clone());
+        // From the start, so that what is rare shows as none.
+        for result in ["held", "refused", "unavailable"] {
+            self.reserves.get_or_create(&ReserveLabels { result });
+        }
         registry.register(
             "budget_reserves",
             "Reserves that budgets were asked for",

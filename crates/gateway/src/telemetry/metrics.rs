@@ -288,6 +288,13 @@ impl LimitMetrics {
 
     /// Shows them in `registry`.
     pub fn register(&self, registry: &mut Registry) {
+        // From the start, so that what is rare shows as none.
+        for subject in ["address", "key", "model", "project"] {
+            for metric in ["requests", "input-tokens", "output-tokens", "concurrency"] {
+                let labels = LimitedLabels { subject, metric };
+                self.limited.get_or_create(&labels);
+            }
+        }
         registry.register(
             "limited",
             "Requests that were refused, by whose limit was reached and of what",

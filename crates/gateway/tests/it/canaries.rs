@@ -259,7 +259,7 @@ async fn no_secret_and_no_prompt_is_told() {
     let mut process = Process::start(&setup(&provider, &nobody, &tls), dir.path());
     let line = process.heard("listening for operators");
     let (_, operators) = line.rsplit_once("address=").unwrap();
-    let operators = operators.trim().parse().unwrap();
+    let operators = operators.split(' ').next().unwrap().parse().unwrap();
     process.addr = unwrapped(process.addr, authority.client(None)).await;
     let got = provoke(&process, operators, &key).await;
     subscribe(&process, TOKEN).await;

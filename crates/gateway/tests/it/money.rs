@@ -44,9 +44,14 @@ pub async fn budget(gateway: &Gateway, dollars: &str, alert_at: &[u8]) {
         at: gateway.app.clock.now(),
     };
     catalog(gateway).put_budget(&by, &budget).await.unwrap();
-    let payer = payer("one");
+    knows_budget(gateway, &payer("one")).await;
+}
+
+/// Waits until a gateway knows whom budgets cover, and that one covers the payer.
+pub async fn knows_budget(gateway: &Gateway, covered: &Payer) {
     let billing = &gateway.app.generator.billing;
-    crate::harness::until(|| !billing.is_free(&payer)).await;
+    let nobody = payer("nobody");
+    crate::harness::until(|| billing.is_free(&nobody) && !billing.is_free(covered)).await;
 }
 
 pub fn payer(project: &str) -> Payer {

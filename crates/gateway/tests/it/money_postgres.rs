@@ -9,7 +9,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
 use crate::harness::{Gateway, Setup, until, within};
-use crate::money::{COST, PRICES, ask, budget, entry, money, stands};
+use crate::money::{COST, PRICES, ask, budget, entry, knows_budget, money, payer, stands};
 use crate::talk::{answer_to, chat, held};
 
 /// A line to the server, which is cut while `is_cut`.
@@ -75,8 +75,7 @@ async fn gateways_that_share_postgres_share_budgets_and_outlive_it() {
     // Room for three and a half.
     let limit = (reserve * 7 / 2).to_string();
     budget(&one, &limit, &[]).await;
-    let payer = crate::money::payer("one");
-    until(|| !two.app.generator.billing.is_free(&payer)).await;
+    knows_budget(&two, &payer("one")).await;
     let asking = (0..20).map(|n| ask(if n % 2 == 0 { &one } else { &two }, &body));
     let opening = async {
         gate.reached_by(4).await;

@@ -10,7 +10,7 @@ use serde_json::json;
 use tokio_tungstenite::tungstenite::Message;
 
 use crate::harness::{Gateway, KEY_ONE, Setup, within};
-use crate::money::{PRICES, ask, budget, catalog, entry, money, stands};
+use crate::money::{PRICES, ask, budget, catalog, entry, knows_budget, money, stands};
 use crate::realtime::Realtime;
 use crate::socket::Socket;
 use crate::talk::{CHAT, answer_to, chat, held, post};
@@ -160,7 +160,7 @@ async fn the_organisation_of_a_key_pays() {
         project: web,
         key: Some(key.id.clone()),
     };
-    crate::harness::until(|| !gateway.app.generator.billing.is_free(&payer)).await;
+    knows_budget(&gateway, &payer).await;
     let bearer = format!("Bearer {}", text.expose());
     let headers = [("authorization", bearer.as_str())];
     let reply = within(async {

@@ -26,7 +26,8 @@ impl Sample {
             rss: rss * PAGE,
             fds: fs::read_dir(format!("/proc/{pid}/fd"))?.count() as u64,
             threads: fs::read_dir(format!("/proc/{pid}/task"))?.count() as u64,
-            disk: size(data)?,
+            // The ledger has a row for each generation, and keeps it.
+            disk: size(&data.join("log"))?,
         })
     }
 

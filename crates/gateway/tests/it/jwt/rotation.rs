@@ -98,7 +98,8 @@ async fn a_token_ends_with_its_time_though_it_was_found_good_before() {
 async fn a_flood_of_made_up_keys_is_one_question() {
     let provider = FakeProvider::start(answer_to).await;
     let issuer = Issuer::start().await;
-    let gateway = trusting(&provider, &issuer, "").await;
+    // All of it comes from one address.
+    let gateway = trusting(&provider, &issuer, "\n[limits]\nfailed_authentications = 1000").await;
     let time = StillTime::begin();
     let good = claims(&gateway, &issuer, json!({}));
     let signer = Signer::eddsa("ed");

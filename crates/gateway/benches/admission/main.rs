@@ -5,6 +5,8 @@
 //! catalogue of that many keys is made once, in `target/bench`, and is used again. Pin it to a core
 //! for figures that can be compared.
 
+mod credentials;
+
 use std::hint::black_box;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -12,7 +14,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use everstream::access::{Access, Directory, read_all};
+use everstream::app::App;
 use everstream::clock::Clock;
+use everstream::upstream::models::ModelDirectory;
 use everstream_core::config::{Config, KeyConfig, key_hash};
 use everstream_core::error::ErrorCode;
 use everstream_core::id::UnixMillis;
@@ -21,9 +25,10 @@ use everstream_core::sign::api_key::{KeyMaster, KeyText, id_of};
 use everstream_store::sql::Catalog;
 use everstream_store::sql::sqlite::{self, SqliteConfig};
 use everstream_store::sql::values::{Actor, NewKey, Scopes, SecretHash};
-use http::Request;
 use http::request::Parts;
 use tokio::runtime::{Builder, Runtime};
+
+use credentials::{Issuer, bearer, fresh, made_up, signed};
 
 /// Requests of one measurement.
 const REQUESTS: usize = 200_000;
@@ -37,10 +42,7 @@ fn main() {
     if sizes.is_empty() {
         sizes = vec![10, 1_000_000];
     }
-    println!(
-        "{:>9}  {:<28} {:>10} {:>10}",
-        "keys", "what", "CPU us", "wall us"
-    );
+    println!("{:>9}  {:<28} {:>10}", "keys", "what", "CPU us");
     for size in sizes {
         Bench::new(size).run();
     }
@@ -52,6 +54,7 @@ struct Bench {
     catalog: Arc<dyn Catalog>,
     master: KeyMaster,
     size: usize,
+    clock: Clock,
 }
 
 impl Bench {
@@ -83,6 +86,7 @@ impl Bench {
             catalog,
             master,
             size,
+            clock,
         }
     }
 
@@ -90,6 +94,8 @@ impl Bench {
         let of_catalog = self.catalogued();
         self.measure("key of the configuration", &[bearer(STATIC_KEY)], None);
         self.measure("key of the catalogue", &of_catalog, None);
+        self.measure_once("signed request", &self.signed());
+        self.tokens();
         let made_up = made_up(&KeyMaster::new(b"another"));
         self.measure("made-up key", &made_up, Some(ErrorCode::Unauthorized));
         let garbage = [bearer("sk-not-a-key-of-this-gateway-at-all")];
@@ -108,6 +114,56 @@ impl Bench {
             .collect()
     }
 
+    /// Requests that keys of the catalogue signed, each with a nonce of its own.
+    fn signed(&self) -> Vec<Parts> {
+        let keys = self.size.min(DIFFERENT).min(KEY_CACHE / 2);
+        let now = self.clock.now();
+        let requests = (0..REQUESTS).map(|n| {
+            let id = id(n % keys);
+            let secret = self.master.secret(&id, 1);
+            signed(&self.access, &id, secret.expose().as_bytes(), n, now)
+        });
+        requests.collect()
+    }
+
+    /// Tokens of an issuer: the first time that each is seen, and again.
+    fn tokens(&self) {
+        let issuer = Issuer::new(&directory());
+        let config = issuer.trusted();
+        let models = ModelDirectory::from_config(Vec::new(), &config);
+        let start = App::start(config, Arc::new(models));
+        let app = self.runtime.block_on(start).expect("a gateway");
+        let bench = |access: &Access, what: &str, requests: &[Parts], rounds: usize| {
+            let began = cpu_time();
+            self.runtime.block_on(async {
+                for request in (0..rounds).flat_map(|_| requests) {
+                    let caller = access.authenticate(black_box(request)).await;
+                    assert!(caller.is_ok(), "{what}: {caller:?}");
+                }
+            });
+            self.say(what, cpu_time().saturating_sub(began), requests.len() * rounds);
+        };
+        let now = self.clock.now();
+        let first = issuer.tokens(0..1, now);
+        bench(&app.access, "the keys of the issuer", &first, 1);
+        let tokens = issuer.tokens(1..2_000, now);
+        bench(&app.access, "token (JWT, RS256), new", &tokens, 1);
+        bench(&app.access, "token (JWT, RS256), known", &tokens, 100);
+        self.runtime.block_on(app.stop());
+    }
+
+    /// The cost of requests that are good once.
+    fn measure_once(&self, what: &str, requests: &[Parts]) {
+        let began = cpu_time();
+        self.runtime.block_on(async {
+            for request in requests {
+                let caller = self.access.authenticate(black_box(request)).await;
+                assert!(caller.is_ok(), "{what}: {caller:?}");
+            }
+        });
+        self.say(what, cpu_time().saturating_sub(began), requests.len());
+    }
+
     /// The cost of requests that were all seen before, of which each is let in, or refused.
     fn measure(&self, what: &str, requests: &[Parts], refused: Option<ErrorCode>) {
         let ask = async |count: usize| {
@@ -117,15 +173,15 @@ impl Bench {
             }
         };
         self.runtime.block_on(ask(requests.len()));
-        let (cpu, began) = (cpu_time(), Instant::now());
+        let began = cpu_time();
         self.runtime.block_on(ask(REQUESTS));
-        let (cpu, wall) = (cpu_time().saturating_sub(cpu), began.elapsed());
-        println!(
-            "{:>9}  {what:<28} {:>10.3} {:>10.3}",
-            self.size,
-            per_request(cpu),
-            per_request(wall)
-        );
+        self.say(what, cpu_time().saturating_sub(began), REQUESTS);
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "a mean")]
+    fn say(&self, what: &str, cpu: Duration, requests: usize) {
+        let each = cpu.as_secs_f64() * 1e6 / requests as f64;
+        println!("{:>9}  {what:<28} {each:>10.3}", self.size);
     }
 
     /// The delay of requests with good keys, alone and beside made-up ones at full speed; and how many
@@ -198,11 +254,7 @@ impl Bench {
 
 /// A catalogue of so many keys, which lies there from an earlier run, or is made.
 async fn catalogue(size: usize, master: &KeyMaster) -> Arc<dyn Catalog> {
-    let target = std::env::var_os("CARGO_TARGET_DIR").map(PathBuf::from);
-    let target =
-        target.unwrap_or_else(|| concat!(env!("CARGO_MANIFEST_DIR"), "/../../target").into());
-    let dir = target.join("bench");
-    std::fs::create_dir_all(&dir).expect("a directory");
+    let dir = directory();
     let whole = dir.join(format!("keys-{size}.db"));
     if !whole.exists() {
         let draft = dir.join(format!("keys-{size}.draft.db"));
@@ -216,6 +268,16 @@ async fn catalogue(size: usize, master: &KeyMaster) -> Arc<dyn Catalog> {
         std::fs::rename(&draft, &whole).expect("moved");
     }
     sqlite::open(&SqliteConfig::new(whole))
+}
+
+/// Where files of the benchmark are.
+fn directory() -> PathBuf {
+    let target = std::env::var_os("CARGO_TARGET_DIR").map(PathBuf::from);
+    let target =
+        target.unwrap_or_else(|| concat!(env!("CARGO_MANIFEST_DIR"), "/../../target").into());
+    let dir = target.join("bench");
+    std::fs::create_dir_all(&dir).expect("a directory");
+    dir
 }
 
 async fn fill(catalog: &dyn Catalog, size: usize, master: &KeyMaster) {
@@ -255,36 +317,9 @@ fn id(n: usize) -> String {
     id_of(bits)
 }
 
-/// Keys that have the form of good ones.
-fn made_up(master: &KeyMaster) -> Vec<Parts> {
-    let ids = (0..DIFFERENT).map(|n| id(n + 1_000_000_000));
-    ids.map(|id| bearer(master.key(&id, 1).expose())).collect()
-}
-
-/// The same, none of which was seen before.
-fn fresh(count: usize) -> Vec<Parts> {
-    let master = KeyMaster::new(b"another");
-    let ids = (0..count).map(|n| id(n + 2_000_000_000));
-    ids.map(|id| bearer(master.key(&id, 1).expose())).collect()
-}
-
-/// A request as clients send it.
-fn bearer(key: &str) -> Parts {
-    let request = Request::post("/v1/chat/completions")
-        .header("host", "localhost:8080")
-        .header("content-type", "application/json")
-        .header("authorization", format!("Bearer {key}"));
-    request.body(()).expect("a request").into_parts().0
-}
-
 /// What this thread has used.
 fn cpu_time() -> Duration {
     let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
     let nanos = text.split(' ').next().and_then(|nanos| nanos.parse().ok());
     Duration::from_nanos(nanos.unwrap_or_default())
-}
-
-#[expect(clippy::cast_precision_loss, reason = "a mean")]
-fn per_request(all: Duration) -> f64 {
-    all.as_secs_f64() * 1e6 / REQUESTS as f64
 }
