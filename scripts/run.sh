@@ -4,10 +4,11 @@
 #
 #   scripts/run.sh [arguments of `everstream serve`]
 #
-# EVERSTREAM_CONFIG, EVERSTREAM_LISTEN and provider keys (OPENAI_API_KEY ...) work as for the binary.
+# EVERSTREAM_CONFIG, EVERSTREAM_LISTEN and provider keys (OPENAI_API_KEY ...) work as for the binary. EVERSTREAM_BINARY
+# is one that is built already.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
-everstream=${CARGO_TARGET_DIR:-target}/release/everstream
+everstream=${EVERSTREAM_BINARY:-${CARGO_TARGET_DIR:-target}/release/everstream}
 url=http://${EVERSTREAM_LISTEN:-127.0.0.1:8080}
 url=${url/0.0.0.0/127.0.0.1}
 server='' announcer='' own_model=''
@@ -16,7 +17,7 @@ say() { printf '%s\n' "$*" >&2; }
 
 find_upstream() {
   local found=0
-  "$everstream" upstreams >&2 || found=$?
+  "$everstream" upstreams found >&2 || found=$?
   case $found in
     0) ;;
     3) start_small_model ;;
@@ -78,7 +79,7 @@ TEXT
 }
 
 trap finish EXIT
-cargo build --release
+[ -n "${EVERSTREAM_BINARY:-}" ] || cargo build --release
 [ -n "${EVERSTREAM_CONFIG:-}" ] || [ $# -gt 0 ] || find_upstream
 # In a process group of its own, so that a Ctrl-C reaches it once, through us: a second one would end it at once.
 set -m

@@ -32,6 +32,11 @@ def wait_until(condition, what, seconds=30):
     return value
 
 
+def free_port():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return server.getsockname()[1]
+
+
 class Process:
     """A child that writes to `log` and is ended by its own id."""
 
@@ -40,14 +45,14 @@ class Process:
         with self.log.open("wb") as out:
             self._child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT, env=env)
 
-    def wait_for_line(self, pattern):
+    def wait_for_line(self, pattern, seconds=30):
         def line():
             text = self.log.read_text(errors="replace")
             assert self._child.poll() is None, f"it ended with {self._child.returncode}:\n{text}"
             return re.search(pattern, text, re.MULTILINE)
 
         try:
-            return wait_until(line, f"{pattern!r} in {self.log}").group(1)
+            return wait_until(line, f"{pattern!r} in {self.log}", seconds).group(1)
         except BaseException:
             self.stop()
             raise

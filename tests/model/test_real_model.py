@@ -1,12 +1,14 @@
 """A real model's answer, cut half way and read to its end."""
 
 import json
+import os
+import subprocess
 
 import httpx
 import openai
 import pytest
 from everstream_resume import ResumingTransport
-from harness import ALICE, CuttingProxy, frames
+from harness import ALICE, ROOT, CuttingProxy, Process, binary, frames, free_port
 
 TOKENS = 48
 ASK = {
@@ -65,3 +67,21 @@ def test_answers_that_are_not_streamed_and_the_list_of_models(http):
     assert answer["choices"][0]["message"]["content"]
     assert answer["usage"]["completion_tokens"] == 8
     assert "smollm2" in [model["id"] for model in http.get("/v1/models").json()["data"]]
+
+
+def test_with_nothing_configured_make_run_starts_a_model_and_its_words_get_an_answer(tmp_path, model_url):
+    found_by = ("_API_KEY", "_BASE_URL")
+    env = {name: value for name, value in os.environ.items() if not name.endswith(found_by)} | {
+        "EVERSTREAM_BINARY": binary("everstream"),
+        "EVERSTREAM_LISTEN": f"127.0.0.1:{free_port()}",
+        "EVERSTREAM_ADMIN_LISTEN": "off",
+        "EVERSTREAM_DATA_DIR": str(tmp_path / "data"),
+        "SMALL_MODEL_RUN": str(tmp_path),
+    }
+    run = Process([str(ROOT / "scripts" / "run.sh")], tmp_path / "run.log", env)
+    try:
+        command = run.wait_for_line(r"^  (curl -N \S+/v1/chat/completions .*)$", 120)
+        answer = subprocess.run(["sh", "-c", command], stdout=subprocess.PIPE, timeout=120, check=True)
+        assert frames(answer.stdout)[-1].field(b"data") == b"[DONE]"
+    finally:
+        assert run.stop() == 0
