@@ -25,20 +25,20 @@ const HOST: &str = "localhost:8080";
 const BODY: &str = r#"{"model":"m","stream":true,"messages":[{"role":"user","content":"Hello"}]}"#;
 
 /// Keys that have the form of good ones.
-pub fn made_up(master: &KeyMaster) -> Vec<Parts> {
+pub(crate) fn made_up(master: &KeyMaster) -> Vec<Parts> {
     let ids = (0..DIFFERENT).map(|n| id(n + 1_000_000_000));
     ids.map(|id| bearer(master.key(&id, 1).expose())).collect()
 }
 
 /// The same, none of which was seen before.
-pub fn fresh(count: usize) -> Vec<Parts> {
+pub(crate) fn fresh(count: usize) -> Vec<Parts> {
     let master = KeyMaster::new(b"another");
     let ids = (0..count).map(|n| id(n + 2_000_000_000));
     ids.map(|id| bearer(master.key(&id, 1).expose())).collect()
 }
 
 /// A request as clients send it.
-pub fn bearer(key: &str) -> Parts {
+pub(crate) fn bearer(key: &str) -> Parts {
     let request = Request::post("/v1/chat/completions")
         .header("host", "localhost:8080")
         .header("content-type", "application/json")
@@ -47,7 +47,7 @@ pub fn bearer(key: &str) -> Parts {
 }
 
 /// A request that a key signed, with the `n`th nonce.
-pub fn signed(access: &Access, key_id: &str, secret: &[u8], n: usize, now: UnixMillis) -> Parts {
+pub(crate) fn signed(access: &Access, key_id: &str, secret: &[u8], n: usize, now: UnixMillis) -> Parts {
     let digest = content_digest(BODY.as_bytes());
     let fields = [("content-digest", digest.as_str())];
     let request = signature::Request {
@@ -76,13 +76,13 @@ pub fn signed(access: &Access, key_id: &str, secret: &[u8], n: usize, now: UnixM
 }
 
 /// Who makes tokens: an issuer with one RSA key, in a file.
-pub struct Issuer {
+pub(crate) struct Issuer {
     key: KeyPair,
     jwks: PathBuf,
 }
 
 impl Issuer {
-    pub fn new(dir: &Path) -> Self {
+    pub(crate) fn new(dir: &Path) -> Self {
         let key = KeyPair::generate(KeySize::Rsa2048).expect("a key");
         // An `RSAPublicKey` in DER (RFC 8017, A.1.1) ends in the modulus and the usual exponent.
         let public = key.public_key().as_ref();
@@ -94,7 +94,7 @@ impl Issuer {
     }
 
     /// A configuration that trusts it.
-    pub fn trusted(&self) -> Config {
+    pub(crate) fn trusted(&self) -> Config {
         let text = format!(
             "log.backend = \"memory\"\nadmin.listen = \"off\"\n[[jwt_issuers]]\nissuer = \
              \"https://issuer.example\"\naudience = [\"everstream\"]\nproject = \"bench\"\n\
@@ -109,7 +109,7 @@ impl Issuer {
     }
 
     /// Requests with so many tokens, all different.
-    pub fn tokens(&self, numbers: Range<u64>, now: UnixMillis) -> Vec<Parts> {
+    pub(crate) fn tokens(&self, numbers: Range<u64>, now: UnixMillis) -> Vec<Parts> {
         let now = now.0 / 1000;
         let tokens = numbers.map(|n| {
             let claims = json!({

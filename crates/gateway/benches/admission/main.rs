@@ -141,7 +141,11 @@ impl Bench {
                     assert!(caller.is_ok(), "{what}: {caller:?}");
                 }
             });
-            self.say(what, cpu_time().saturating_sub(began), requests.len() * rounds);
+            self.say(
+                what,
+                cpu_time().saturating_sub(began),
+                requests.len() * rounds,
+            );
         };
         let now = self.clock.now();
         let first = issuer.tokens(0..1, now);

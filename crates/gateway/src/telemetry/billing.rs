@@ -82,7 +82,7 @@ impl BillingMetrics {
         registry.register("tokens", "Tokens that were used", self.tokens.clone());
         // From the start, so that what is rare shows as none.
         for result in ["held", "refused", "unavailable"] {
-            self.reserves.get_or_create(&ReserveLabels { result });
+            drop(self.reserves.get_or_create(&ReserveLabels { result }));
         }
         registry.register(
             "budget_reserves",

@@ -292,7 +292,7 @@ impl LimitMetrics {
         for subject in ["address", "key", "model", "project"] {
             for metric in ["requests", "input-tokens", "output-tokens", "concurrency"] {
                 let labels = LimitedLabels { subject, metric };
-                self.limited.get_or_create(&labels);
+                drop(self.limited.get_or_create(&labels));
             }
         }
         registry.register(

@@ -99,7 +99,12 @@ async fn a_flood_of_made_up_keys_is_one_question() {
     let provider = FakeProvider::start(answer_to).await;
     let issuer = Issuer::start().await;
     // All of it comes from one address.
-    let gateway = trusting(&provider, &issuer, "\n[limits]\nfailed_authentications = 1000").await;
+    let gateway = trusting(
+        &provider,
+        &issuer,
+        "\n[limits]\nfailed_authentications = 1000",
+    )
+    .await;
     let time = StillTime::begin();
     let good = claims(&gateway, &issuer, json!({}));
     let signer = Signer::eddsa("ed");
