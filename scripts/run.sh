@@ -16,12 +16,12 @@ server='' announcer='' own_model=''
 say() { printf '%s\n' "$*" >&2; }
 
 find_upstream() {
-  local found=0
-  "$everstream" upstreams found >&2 || found=$?
+  local list found=0
+  list=$("$everstream" upstreams found 2>&1) || found=$?
   case $found in
-    0) ;;
+    0) say "$list" ;;
     3) start_small_model ;;
-    *) exit "$found" ;;
+    *) say "$list"; exit "$found" ;;
   esac
 }
 start_small_model() {

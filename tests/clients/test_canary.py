@@ -1,9 +1,8 @@
 """No key of a provider or a client is ever shown or stored."""
 
-import pytest
+import httpx
 from harness import ALICE, BOB, UPSTREAM_KEY, Gateway
 
-httpx = pytest.importorskip("httpx")
 SECRETS = [UPSTREAM_KEY.encode(), ALICE.encode(), BOB.encode(), b"sk-wrong-canary"]
 
 

@@ -4,6 +4,7 @@ import io
 
 import openai
 import pytest
+import websockets
 from harness import ALICE, Gateway
 from passthrough_upstream import AUDIO, PassthroughUpstream
 
@@ -105,7 +106,6 @@ def test_what_is_wrong_is_a_bad_request(api, upstream):
 
 
 def test_realtime(api, upstream):
-    pytest.importorskip("websockets")
     with api.realtime.connect(model="openai/gpt-realtime") as connection:
         assert connection.recv().type == "session.created"
         connection.response.create()
@@ -115,7 +115,6 @@ def test_realtime(api, upstream):
 
 
 def test_a_realtime_session_that_the_upstream_closes_has_its_code(api):
-    websockets = pytest.importorskip("websockets")
     with api.realtime.connect(model="gpt-realtime") as connection:
         connection.recv()
         connection.input_audio_buffer.clear()
