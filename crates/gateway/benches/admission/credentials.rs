@@ -47,7 +47,13 @@ pub(crate) fn bearer(key: &str) -> Parts {
 }
 
 /// A request that a key signed, with the `n`th nonce.
-pub(crate) fn signed(access: &Access, key_id: &str, secret: &[u8], n: usize, now: UnixMillis) -> Parts {
+pub(crate) fn signed(
+    access: &Access,
+    key_id: &str,
+    secret: &[u8],
+    n: usize,
+    now: UnixMillis,
+) -> Parts {
     let digest = content_digest(BODY.as_bytes());
     let fields = [("content-digest", digest.as_str())];
     let request = signature::Request {
