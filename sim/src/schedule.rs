@@ -133,7 +133,9 @@ impl Schedule {
 
     /// The gateway's configuration.
     pub(crate) fn config(&self) -> String {
-        let mut text = String::from("listen = \"127.0.0.1:0\"\nnode = 1\n");
+        // The log is the simulation's own. On disk there would be a database beside it, in real time.
+        let mut text =
+            String::from("listen = \"127.0.0.1:0\"\nnode = 1\nlog.backend = \"memory\"\n");
         for (at, upstream) in self.upstreams.iter().enumerate() {
             let _ = write!(
                 text,
