@@ -304,7 +304,7 @@ async fn fill(catalog: &dyn Catalog, size: usize, master: &KeyMaster) {
         let key = NewKey {
             id: id.parse().expect("an id"),
             project: web.clone(),
-            name: String::new(),
+            name: "bench".to_owned(),
             scopes: Scopes::default(),
             hash: SecretHash(master.hash(text)),
             expires_at: None,
