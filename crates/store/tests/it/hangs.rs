@@ -128,6 +128,18 @@ async fn writes_that_hang_keep_one_worker_and_nobody_else() {
             let (read, error) = in_time(readable(&**log, id(n))).await;
             assert_eq!((read, error.is_none()), (vec![event(id(n), 1)], true));
         }
+        // Others of the log's own may have stalled before these, so they are waited for.
+        in_time(async {
+            while appends
+                .iter()
+                .filter(|append| !append.is_finished())
+                .count()
+                > 1
+            {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        })
+        .await;
         disk.release();
         let mut kept_a_worker = 0;
         for append in appends {
