@@ -15,6 +15,7 @@ pub mod error;
 pub mod event;
 pub mod fault;
 pub mod frame;
+pub mod hex;
 pub mod id;
 pub mod limits;
 pub mod list;

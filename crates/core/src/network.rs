@@ -1,8 +1,17 @@
 //! Networks, by address and prefix (CIDR: RFC 4632 and RFC 4291, section 2.3).
 
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::str::FromStr;
+
+/// Whom an address stands for where callers are told apart by it: of IPv6 the first address of its
+/// network of 64 bits, as whoever has one has all of these. IPv4 inside of IPv6 is IPv4.
+pub fn customer(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() >> 64 << 64).into(),
+        address @ IpAddr::V4(_) => address,
+    }
+}
 
 /// A network, or one address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,6 +1,5 @@
 //! Values that belong to particular fields: names, addresses, keys.
 
-use std::fmt::Write as _;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
@@ -27,11 +26,7 @@ pub fn key_hash(key: &str) -> Digest {
 
 /// A key's digest as the configuration writes it, `sha256:<64 hexadecimal digits>`.
 pub fn show_key_hash(hash: Digest) -> String {
-    let mut text = String::from(HASH_PREFIX);
-    for byte in hash.0 {
-        let _infallible = write!(text, "{byte:02x}");
-    }
-    text
+    format!("{HASH_PREFIX}{}", crate::hex::hex(&hash.0))
 }
 
 const HASH_PREFIX: &str = "sha256:";

@@ -10,6 +10,7 @@ use std::fmt;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
+use crate::hex::hex;
 use crate::secret::Secret;
 
 /// How the text of a key begins.
@@ -85,8 +86,7 @@ impl KeyMaster {
     /// The secret of a key: what is behind its id, and what signs requests.
     pub fn secret(&self, id: &str, number: u32) -> Secret {
         let tag = self.mac("secret", id, &number.to_be_bytes());
-        let hex = tag[..SECRET_BYTES].iter().map(|b| format!("{b:02x}"));
-        Secret::new(hex.collect::<String>())
+        Secret::new(hex(&tag[..SECRET_BYTES]))
     }
 
     /// What is stored of a secret.

@@ -9,6 +9,7 @@ use hmac::{Hmac, KeyInit, Mac};
 use sha2::{Digest as _, Sha256};
 
 use crate::calendar::DateTime;
+use crate::hex::hex;
 use crate::id::UnixMillis;
 use crate::secret::Secret;
 
@@ -162,14 +163,6 @@ fn mac(key: &[u8], text: &str) -> Vec<u8> {
     let mut mac = <Hmac<Sha256>>::new_from_slice(key).expect("HMAC takes a key of any length");
     mac.update(text.as_bytes());
     mac.finalize().into_bytes().to_vec()
-}
-
-fn hex(bytes: &[u8]) -> String {
-    let mut text = String::with_capacity(2 * bytes.len());
-    for byte in bytes {
-        let _infallible = write!(text, "{byte:02x}");
-    }
-    text
 }
 
 /// `20150830T123600Z`

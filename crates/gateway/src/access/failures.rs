@@ -11,7 +11,9 @@ use std::time::Duration;
 
 use everstream_core::error::{Error, ErrorCode};
 use everstream_core::limits;
+use everstream_core::network::customer;
 use everstream_core::policy::limit::Quota;
+use everstream_core::policy::limit::fields::seconds;
 use everstream_core::policy::limit::rate::{Charge, Level, Refusal, reserve};
 use quick_cache::sync::Cache;
 
@@ -29,16 +31,13 @@ pub(crate) struct Failures {
     clock: Clock,
 }
 
-/// Who is limited together: an address or, of IPv6, the network of 64 bits that one customer has.
+/// Who is limited together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Source(u128);
+pub(crate) struct Source(IpAddr);
 
 impl Source {
     pub(crate) fn of(address: IpAddr) -> Self {
-        Self(match address.to_canonical() {
-            IpAddr::V4(address) => address.to_ipv6_mapped().to_bits(),
-            IpAddr::V6(address) => address.to_bits() & !u128::from(u64::MAX),
-        })
+        Self(customer(address))
     }
 }
 
@@ -124,10 +123,7 @@ fn refusal(wait: Duration) -> Error {
     let message = "Too many requests from this address were refused for their key or signature: until \
                    some time has passed, none is looked at that was not good from there before.";
     Error {
-        // Whole seconds are told, and none too few.
-        retry_after: Some(Duration::from_secs(
-            wait.as_secs() + u64::from(wait.subsec_nanos() > 0),
-        )),
+        retry_after: Some(Duration::from_secs(seconds(wait))),
         ..Error::new(ErrorCode::TooManyFailures, message)
     }
 }
@@ -181,8 +177,9 @@ mod tests {
     async fn many_addresses_cost_bounded_memory() {
         let failures = failures(1);
         for n in 0..4 * limits::FAILING_ADDRESSES as u128 {
-            failures.failed(Source(n));
-            failures.succeeded(Source(n), "key");
+            let source = Source(std::net::Ipv6Addr::from_bits(n).into());
+            failures.failed(source);
+            failures.succeeded(source, "key");
         }
         assert!(failures.levels.len() <= limits::FAILING_ADDRESSES);
         assert!(failures.good.len() <= limits::GOOD_CALLERS);
@@ -192,8 +189,8 @@ mod tests {
     async fn without_a_limit_there_is_none() {
         let failures = failures(0);
         for _ in 0..1_000 {
-            failures.failed(Source(1));
+            failures.failed(source("192.0.2.1"));
         }
-        assert!(failures.admit(Source(1), "guess").is_ok());
+        assert!(failures.admit(source("192.0.2.1"), "guess").is_ok());
     }
 }

@@ -1,13 +1,15 @@
 //! Which limits a request falls under.
 
-use std::fmt::Write as _;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 
 use everstream_core::config::RateLimitConfig;
+use everstream_core::hex::hex;
 use everstream_core::limits::LIMIT_NAME_BYTES;
+use everstream_core::network::customer;
 use everstream_core::policy::limit::bound::Bound;
 use everstream_core::policy::limit::slots::store_key;
 use everstream_core::policy::limit::{Limit, Subject};
+use everstream_core::policy::scope::is_listed;
 use everstream_store::counters::Seat;
 use sha2::{Digest as _, Sha256};
 
@@ -107,13 +109,8 @@ impl Due {
 }
 
 fn matches(rule: &RateLimitConfig, name: &str) -> bool {
-    let fits = |pattern: &String| match pattern.strip_suffix('*') {
-        Some(beginning) => name.starts_with(beginning),
-        None => pattern == name,
-    };
-    rule.only
-        .as_ref()
-        .is_none_or(|names| names.iter().any(fits))
+    let only = rule.only.as_ref();
+    only.is_none_or(|names| is_listed(name, names))
 }
 
 /// What a subject is called, as far as there is one.
@@ -128,11 +125,7 @@ fn name(subject: Subject, asks: &Asks<'_>) -> Option<String> {
     Some(if plain {
         name
     } else {
-        let mut digest = String::new();
-        for byte in Sha256::digest(name.as_bytes()) {
-            let _infallible = write!(digest, "{byte:02x}");
-        }
-        digest
+        hex(&Sha256::digest(name.as_bytes()))
     })
 }
 
@@ -144,13 +137,9 @@ fn key_name(caller: &Caller) -> String {
     }
 }
 
-/// Who has one address of IPv6 has 2^64 of them.
 pub(super) fn address_name(address: IpAddr) -> String {
-    match address.to_canonical() {
+    match customer(address) {
         IpAddr::V4(address) => address.to_string(),
-        IpAddr::V6(address) => {
-            let network = Ipv6Addr::from(u128::from(address) >> 64 << 64);
-            format!("{network}/64")
-        }
+        IpAddr::V6(network) => format!("{network}/64"),
     }
 }
