@@ -328,7 +328,7 @@ pub const USAGE_ROWS: usize = 10_000;
 /// Entries that wait for the ledger while its database is gone, bytes on disk: some 200,000.
 pub const LEDGER_QUEUE_BYTES: u64 = 64 << 20;
 /// Entries that are settled in one transaction.
-pub const LEDGER_BATCH: usize = 100;
+pub const LEDGER_BATCH: usize = 1_000;
 
 /// The most tokens of a prompt that are reserved where the deployment's own bound is not known.
 pub const RESERVE_INPUT_TOKENS: u64 = 1_000_000;
@@ -347,8 +347,9 @@ pub const BUDGETS_REREAD: Duration = Duration::from_mins(1);
 /// Generations that ended and wait to be written to the ledger's queue. What is beyond is found in the
 /// log.
 pub const BILLS: usize = 8_192;
-/// How long such generations are gathered, to be written and settled together.
-pub const BILLS_GATHERED: Duration = Duration::from_millis(50);
+/// How long such generations are gathered, to be written and settled together, unless somebody waits for
+/// them: most of what it costs to settle one is what it costs to settle many.
+pub const BILLS_GATHERED: Duration = Duration::from_millis(100);
 /// How often the log is searched for generations that ended and that nobody wrote to the ledger.
 pub const AUDIT_EVERY: Duration = Duration::from_mins(1);
 /// How long before that search they ended at least: the others are on their way.

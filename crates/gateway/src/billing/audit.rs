@@ -14,8 +14,8 @@ use everstream_core::record::{Accepted, Record};
 use everstream_store::sql::queue::{LedgerQueue, QueueError};
 use everstream_store::sql::values::LedgerEntry;
 use everstream_store::{LogError, StreamLog};
-use tokio::sync::mpsc;
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::sync::{Notify, mpsc};
+use tokio::time::{Instant, sleep_until, timeout};
 
 use super::books::Bill;
 use super::tab::Tab;
@@ -37,6 +37,8 @@ pub(super) struct Clerk {
     source: Source,
     queue: Arc<LedgerQueue>,
     is_full: Arc<AtomicBool>,
+    /// Somebody waits for what is being gathered.
+    hurry: Arc<Notify>,
     clock: Clock,
     /// All that ended before is written, but for what a slow disk shows late.
     mark: UnixMillis,
@@ -63,12 +65,14 @@ impl Clerk {
         source: Source,
         queue: Arc<LedgerQueue>,
         is_full: Arc<AtomicBool>,
+        hurry: Arc<Notify>,
         clock: Clock,
     ) -> Self {
         Self {
             source,
             queue,
             is_full,
+            hurry,
             mark: clock.now(),
             clock,
             written: BTreeSet::new(),
@@ -94,7 +98,8 @@ impl Clerk {
             };
             let mut bills = vec![bill];
             if !matches!(bills[0], Bill::Tell(_) | Bill::Close) {
-                sleep(limits::BILLS_GATHERED).await;
+                let hurried = self.hurry.notified();
+                timeout(limits::BILLS_GATHERED, hurried).await.ok();
             }
             while let Ok(bill) = incoming.try_recv() {
                 bills.push(bill);

@@ -44,6 +44,8 @@ pub(super) struct Books {
     /// The ledger's queue takes nothing.
     is_full: Arc<AtomicBool>,
     bills: mpsc::Sender<Bill>,
+    /// Lets the clerk gather no longer.
+    hurry: Arc<Notify>,
     clerk: Mutex<Option<JoinHandle<()>>>,
     /// Reserves that are being given back.
     errands: TaskTracker,
@@ -86,7 +88,14 @@ impl Books {
         let queue = Arc::new(queue);
         let is_full = Arc::new(AtomicBool::new(false));
         let (bills, incoming) = mpsc::channel(limits::BILLS);
-        let clerk = Clerk::new(source, Arc::clone(&queue), Arc::clone(&is_full), clock);
+        let hurry = Arc::new(Notify::new());
+        let clerk = Clerk::new(
+            source,
+            Arc::clone(&queue),
+            Arc::clone(&is_full),
+            Arc::clone(&hurry),
+            clock,
+        );
         let clerk = tokio::spawn(clerk.run(incoming));
         Ok(Arc::new(Self {
             catalog,
@@ -98,6 +107,7 @@ impl Books {
             rests_until: AtomicU64::new(0),
             is_full,
             bills,
+            hurry,
             clerk: Mutex::new(Some(clerk)),
             errands: TaskTracker::new(),
             metrics,
@@ -115,6 +125,7 @@ impl Books {
             .take();
         if let Some(clerk) = clerk {
             self.bills.send(Bill::Close).await.ok();
+            self.hurry.notify_one();
             clerk.await.ok();
         }
         self.queue.close().await;
@@ -123,6 +134,7 @@ impl Books {
     pub(super) async fn settled(&self) {
         let (told, heard) = oneshot::channel();
         if self.bills.send(Bill::Tell(told)).await.is_ok() {
+            self.hurry.notify_one();
             heard.await.ok();
         }
         self.queue.drained().await;

@@ -171,15 +171,15 @@ pub trait Catalog: NonceStore {
     fn release(&self, stream: StreamId) -> CatalogFuture<'_, ()>;
 
     /// Writes generations into the ledger, adds their costs to the budgets, and frees their
-    /// reserves, all of them or none. A stream that the ledger has is not written, and its cost not
-    /// added. May be repeated.
+    /// reserves, all of them or none. A stream that the ledger has, of the same time, is not written,
+    /// and its cost not added. May be repeated.
     fn settle<'a>(&'a self, entries: &'a [LedgerEntry]) -> CatalogFuture<'a, Settlement>;
 
     /// Frees the reserves whose leases were over at `now`, and says how many streams' they were.
     /// Nothing but tidiness: [`reserve`](Self::reserve) does not count them.
     fn sweep(&self, now: UnixMillis) -> CatalogFuture<'_, u64>;
 
-    /// One generation in the ledger.
+    /// One generation in the ledger, all of which is searched.
     fn ledger_entry(&self, stream: StreamId) -> CatalogFuture<'_, Option<LedgerEntry>>;
 
     /// Sums over the ledger, ordered by time and then by what was asked for.

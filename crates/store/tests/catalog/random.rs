@@ -110,7 +110,8 @@ async fn follow(catalog: Arc<dyn Catalog>, steps: &[Step]) {
                 model.release(stream(n));
             }
             Step::Settle(n, who, nanos) => {
-                let entry = entry(n, &payer(who), nanos, now);
+                let at = model.settled_at(stream(n)).unwrap_or(now);
+                let entry = entry(n, &payer(who), nanos, at);
                 let done = catalog.settle(std::slice::from_ref(&entry)).await.unwrap();
                 assert_eq!(done.settled == 1, model.settle(&entry));
             }

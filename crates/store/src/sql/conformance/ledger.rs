@@ -42,7 +42,7 @@ pub(super) async fn settlement(instance: &dyn Instance) {
     assert_eq!(alerts, [(50, 60, at(0))]);
     // Twice is once, also within one settlement, also with another cost.
     let again = [
-        entry(1, &payer, 99, at(5)),
+        entry(1, &payer, 99, at(0)),
         entry(4, &payer, 1, at(3)),
         entry(4, &payer, 1, at(3)),
     ];

@@ -136,6 +136,11 @@ impl Model {
         is_new
     }
 
+    /// When the generation was accepted, if the ledger has it.
+    pub fn settled_at(&self, stream: StreamId) -> Option<UnixMillis> {
+        self.ledger.get(&stream).map(|entry| entry.at)
+    }
+
     /// As [`Catalog::sweep`](crate::sql::Catalog::sweep).
     pub fn sweep(&mut self, now: UnixMillis) {
         self.holds.retain(|_, hold| hold.lease_until > now);

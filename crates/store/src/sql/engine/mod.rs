@@ -69,6 +69,13 @@ pub(super) trait Sql: Send {
         parameters: &[Value],
     ) -> impl Future<Output = Result<u64, CatalogError>> + Send;
 
+    /// Runs a statement with the parameters of each row, and says how many rows each has changed.
+    fn execute_each(
+        &mut self,
+        statement: &'static Statement,
+        rows: &[Vec<Value>],
+    ) -> impl Future<Output = Result<Vec<u64>, CatalogError>> + Send;
+
     /// Runs a script without parameters.
     fn script(
         &mut self,

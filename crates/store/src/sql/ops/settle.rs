@@ -17,7 +17,12 @@ const ADD: Statement = Statement::new(
         input_tokens, output_tokens, cached_tokens, cache_write_tokens, audio_input_tokens,
         audio_output_tokens, reasoning_tokens, estimated, cost)
      VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)
-     ON CONFLICT (stream) DO NOTHING",
+     ON CONFLICT (at, stream) DO NOTHING",
+);
+/// Whether there are budgets, and reserves.
+const IN_USE: Statement = Statement::new(
+    "SELECT CASE WHEN EXISTS (SELECT 1 FROM budgets) THEN 1 ELSE 0 END,
+        CASE WHEN EXISTS (SELECT 1 FROM holds) THEN 1 ELSE 0 END",
 );
 const SPEND: Statement =
     Statement::new("UPDATE budget_windows SET spent = spent + $1 WHERE budget = $2 AND since = $3");
@@ -61,9 +66,12 @@ impl Operation for Settle {
                 entry.at,
             )
         });
+        let in_use = sql.query(&IN_USE, &[]).await?;
+        let in_use = |column| in_use.first().map_or(Ok(false), |row| row.flag(column));
+        let (has_budgets, has_holds) = (in_use(0)?, in_use(1)?);
         let mut spendings = Spendings::new();
         let mut covering: HashMap<(&Payer, UnixMillis), Vec<(String, UnixMillis)>> = HashMap::new();
-        for entry in &entries {
+        for entry in entries.iter().filter(|_| has_budgets) {
             let day = (&entry.payer, day_start(entry.at));
             if covering.contains_key(&day) {
                 continue;
@@ -80,8 +88,10 @@ impl Operation for Settle {
             covering.insert(day, keys);
         }
         let mut done = Settlement::default();
-        for entry in &entries {
-            if sql.execute(&ADD, &row(entry)).await? == 0 {
+        let rows: Vec<_> = entries.iter().map(|entry| row(entry)).collect();
+        let added = sql.execute_each(&ADD, &rows).await?;
+        for (entry, added) in entries.iter().zip(added) {
+            if added == 0 {
                 done.repeated += 1;
                 continue;
             }
@@ -97,8 +107,10 @@ impl Operation for Settle {
             }
         }
         done.alerts = spend(sql, &spendings).await?;
-        let streams: Vec<_> = entries.iter().map(|entry| entry.stream).collect();
-        hold::free(sql, &streams).await?;
+        if has_holds {
+            let streams: Vec<_> = entries.iter().map(|entry| entry.stream).collect();
+            hold::free(sql, &streams).await?;
+        }
         Ok(done)
     }
 }
@@ -130,10 +142,10 @@ async fn spend<S: Sql>(sql: &mut S, spendings: &Spendings) -> Result<Vec<Alert>,
     Ok(alerts)
 }
 
-fn row(entry: &LedgerEntry) -> [Value; 17] {
+fn row(entry: &LedgerEntry) -> Vec<Value> {
     let count = |n: u64| Value::Int(i64::try_from(n).unwrap_or(i64::MAX));
     let LedgerEntry { payer, usage, .. } = entry;
-    [
+    vec![
         stream_value(entry.stream),
         payer
             .organisation

@@ -63,7 +63,7 @@ macro_rules! locked {
 const LOCKED: Statement = Statement::of(locked!(""), locked!(" FOR UPDATE OF w"));
 const SPENT_BY_ORGANISATION: Statement = Statement::new(
     "SELECT CAST(coalesce(sum(cost), 0) AS BIGINT) FROM ledger
-     WHERE organisation = $1 AND at >= $2 AND at < $3",
+     WHERE organisation = $1 AND organisation <> '' AND at >= $2 AND at < $3",
 );
 const SPENT_BY_PROJECT: Statement = Statement::new(
     "SELECT CAST(coalesce(sum(cost), 0) AS BIGINT) FROM ledger
@@ -71,7 +71,7 @@ const SPENT_BY_PROJECT: Statement = Statement::new(
 );
 const SPENT_BY_KEY: Statement = Statement::new(
     "SELECT CAST(coalesce(sum(cost), 0) AS BIGINT) FROM ledger
-     WHERE key_id = $1 AND at >= $2 AND at < $3",
+     WHERE key_id = $1 AND key_id <> '' AND at >= $2 AND at < $3",
 );
 const ADD_WINDOW: Statement = Statement::new(
     "INSERT INTO budget_windows (budget, since, spent, reserved) VALUES ($1, $2, $3, 0)

@@ -1,6 +1,7 @@
 //! A transaction on a connection of the pool.
 
 use bytes::BytesMut;
+use futures_util::future::join_all;
 use tokio_postgres::types::{IsNull, ToSql, Type, to_sql_checked};
 
 use super::error::{is_to_be_repeated, refused};
@@ -171,6 +172,23 @@ impl Sql for Transaction<'_> {
         asked
             .map(|(_, count)| count)
             .map_err(|error| self.failed(&error))
+    }
+
+    /// All are sent before the first is answered.
+    async fn execute_each(
+        &mut self,
+        statement: &'static Statement,
+        rows: &[Vec<Value>],
+    ) -> Result<Vec<u64>, CatalogError> {
+        let connection = self.held.get()?;
+        let answers = async {
+            let text = statement.text(Dialect::Postgres);
+            let statement = connection.prepare_cached(text).await?;
+            let run = |row| connection.execute_raw(&statement, row);
+            join_all(rows.iter().map(run)).await.into_iter().collect()
+        };
+        let answers: Result<Vec<_>, tokio_postgres::Error> = answers.await;
+        answers.map_err(|error| self.failed(&error))
     }
 
     async fn script(&mut self, text: &'static str) -> Result<(), CatalogError> {

@@ -10,16 +10,15 @@ const ENTRY_BYTES: usize = 64 << 10;
 /// Bytes read at once.
 const READ_BYTES: usize = 256 << 10;
 
-/// An entry as it stands in a file.
-pub(super) fn encode(text: &[u8]) -> Result<Vec<u8>, QueueError> {
+/// Adds an entry as it stands in a file.
+pub(super) fn encode(text: &[u8], into: &mut Vec<u8>) -> Result<(), QueueError> {
     let len = u32::try_from(text.len()).ok();
     let len = len.filter(|_| text.len() <= ENTRY_BYTES);
     let len = len.ok_or(QueueError::TooLarge(text.len()))?;
-    let mut entry = Vec::with_capacity(HEAD + text.len());
-    entry.extend(len.to_be_bytes());
-    entry.extend(crc32fast::hash(text).to_be_bytes());
-    entry.extend(text);
-    Ok(entry)
+    into.extend(len.to_be_bytes());
+    into.extend(crc32fast::hash(text).to_be_bytes());
+    into.extend(text);
+    Ok(())
 }
 
 /// What a walk found.

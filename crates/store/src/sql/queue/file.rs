@@ -132,10 +132,14 @@ impl Files {
         self.damaged
     }
 
-    pub(super) fn push(&mut self, text: &[u8], max_bytes: u64) -> Result<(), QueueError> {
-        let entry = encode(text)?;
+    /// Writes all of these entries, or none.
+    pub(super) fn push(&mut self, texts: &[Vec<u8>], max_bytes: u64) -> Result<(), QueueError> {
+        let mut entries = Vec::new();
+        for text in texts {
+            encode(text, &mut entries)?;
+        }
         let (_, waiting) = self.count();
-        if waiting + entry.len() as u64 > max_bytes {
+        if waiting + entries.len() as u64 > max_bytes {
             let limit = max_bytes;
             return Err(QueueError::Full { waiting, limit });
         }
@@ -146,13 +150,13 @@ impl Files {
         let Some(last) = self.waiting.back_mut() else {
             return Err(QueueError::Closed);
         };
-        if let Err(error) = last.file.write_at(last.len, &entry) {
+        if let Err(error) = last.file.write_at(last.len, &entries) {
             // What a part of it left is overwritten, or cut by whoever finds it.
             self.is_writable = last.file.set_len(last.len).is_ok();
             return Err(error.into());
         }
-        last.len += entry.len() as u64;
-        last.entries += 1;
+        last.len += entries.len() as u64;
+        last.entries += texts.len() as u64;
         Ok(())
     }
 

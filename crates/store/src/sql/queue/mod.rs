@@ -141,7 +141,7 @@ impl LedgerQueue {
         self.push_all(std::slice::from_ref(entry)).await
     }
 
-    /// As [`push`](Self::push), of several. Of those that come before an error some may be taken.
+    /// As [`push`](Self::push), of several: all of them, or none.
     pub async fn push_all(&self, entries: &[LedgerEntry]) -> Result<(), QueueError> {
         let texts: Result<Vec<_>, _> = entries.iter().map(serde_json::to_vec).collect();
         let texts = texts.map_err(|error| QueueError::Io(error.to_string()))?;
@@ -151,10 +151,7 @@ impl LedgerQueue {
             if shared.is_closed.load(Ordering::Acquire) {
                 return Err(QueueError::Closed);
             }
-            let pushed = shared.with_files(|files| {
-                let mut texts = texts.iter();
-                texts.try_for_each(|text| files.push(text, shared.max_bytes))
-            });
+            let pushed = shared.with_files(|files| files.push(&texts, shared.max_bytes));
             shared.written.notify_one();
             pushed
         });

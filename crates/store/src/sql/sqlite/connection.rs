@@ -1,11 +1,13 @@
 //! One connection to the file.
 
+use std::collections::HashMap;
 use std::future::{Future, ready};
 use std::path::Path;
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
+use rusqlite::config::DbConfig;
 use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{ErrorCode, OpenFlags, ToSql};
 
@@ -18,6 +20,8 @@ const STATEMENTS: usize = 128;
 
 pub(super) struct Connection {
     sqlite: rusqlite::Connection,
+    /// The statements with `?1` for `$1`, which would be a name, looked up each time.
+    numbered: HashMap<&'static str, String>,
     /// How hard a commit is written to the disk just now.
     is_synced: bool,
     is_broken: bool,
@@ -33,6 +37,7 @@ impl Connection {
         let sqlite = sqlite.map_err(|error| refused(&error))?;
         let mut connection = Self {
             sqlite,
+            numbered: HashMap::new(),
             is_synced: true,
             is_broken: false,
         };
@@ -48,6 +53,8 @@ impl Connection {
     fn set_up(&mut self, patience: Duration) -> Result<(), rusqlite::Error> {
         let sqlite = &self.sqlite;
         sqlite.set_prepared_statement_cache_capacity(STATEMENTS);
+        // Else a statement may be planned anew for every parameter it is given.
+        sqlite.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
         sqlite.busy_timeout(patience)?;
         sqlite.pragma_update(None, "foreign_keys", true)?;
         sqlite.pragma_update(None, "synchronous", "FULL")?;
@@ -126,22 +133,25 @@ impl Connection {
             .map_err(|error| refused(&error))
     }
 
+    /// Runs a statement with the parameters of each row.
     fn bound<T>(
-        &self,
+        &mut self,
         statement: &'static Statement,
-        parameters: &[Value],
-        run: impl FnOnce(&mut rusqlite::Statement<'_>) -> Result<T, rusqlite::Error>,
-    ) -> Result<T, CatalogError> {
-        let bound = || {
-            let text = statement.text(Dialect::Sqlite);
-            let mut statement = self.sqlite.prepare_cached(text)?;
-            for (n, parameter) in (1..).zip(parameters) {
-                let name = format!("${n}");
-                let index = statement.parameter_index(&name)?;
-                let index = index.ok_or(rusqlite::Error::InvalidParameterName(name))?;
-                statement.raw_bind_parameter(index, parameter)?;
-            }
-            run(&mut statement)
+        rows: impl IntoIterator<Item = impl AsRef<[Value]>>,
+        mut run: impl FnMut(&mut rusqlite::Statement<'_>) -> Result<T, rusqlite::Error>,
+    ) -> Result<Vec<T>, CatalogError> {
+        let text = statement.text(Dialect::Sqlite);
+        let numbered = self.numbered.entry(text);
+        let numbered = numbered.or_insert_with(|| text.replace('$', "?"));
+        let bound = || -> Result<Vec<T>, rusqlite::Error> {
+            let mut statement = self.sqlite.prepare_cached(numbered)?;
+            let answers = rows.into_iter().map(|row| {
+                for (index, parameter) in (1..).zip(row.as_ref()) {
+                    statement.raw_bind_parameter(index, parameter)?;
+                }
+                run(&mut statement)
+            });
+            answers.collect()
         };
         bound().map_err(|error| refused(&error))
     }
@@ -157,7 +167,7 @@ impl Sql for Connection {
         statement: &'static Statement,
         parameters: &[Value],
     ) -> impl Future<Output = Result<Vec<Row>, CatalogError>> + Send {
-        ready(self.bound(statement, parameters, |statement| {
+        let answers = self.bound(statement, [parameters], |statement| {
             let columns = statement.column_count();
             let mut rows = statement.raw_query();
             let mut all = Vec::new();
@@ -166,7 +176,8 @@ impl Sql for Connection {
                 all.push(Row(values.collect::<Result<_, _>>()?));
             }
             Ok(all)
-        }))
+        });
+        ready(answers.map(|answers| answers.into_iter().flatten().collect()))
     }
 
     fn execute(
@@ -174,9 +185,16 @@ impl Sql for Connection {
         statement: &'static Statement,
         parameters: &[Value],
     ) -> impl Future<Output = Result<u64, CatalogError>> + Send {
-        ready(self.bound(statement, parameters, |statement| {
-            statement.raw_execute().map(|changed| changed as u64)
-        }))
+        let changed = self.bound(statement, [parameters], changed);
+        ready(changed.map(|changed| changed.into_iter().sum()))
+    }
+
+    fn execute_each(
+        &mut self,
+        statement: &'static Statement,
+        rows: &[Vec<Value>],
+    ) -> impl Future<Output = Result<Vec<u64>, CatalogError>> + Send {
+        ready(self.bound(statement, rows, changed))
     }
 
     fn script(
@@ -196,6 +214,10 @@ impl ToSql for Value {
             Self::Bytes(bytes) => ValueRef::Blob(bytes),
         }))
     }
+}
+
+fn changed(statement: &mut rusqlite::Statement<'_>) -> Result<u64, rusqlite::Error> {
+    statement.raw_execute().map(|changed| changed as u64)
 }
 
 /// No statement gives real numbers, and a text that is not UTF-8 is nobody's.

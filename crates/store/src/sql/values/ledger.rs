@@ -32,7 +32,7 @@ pub struct LedgerEntry {
     /// The upstream that answered; empty when none was called.
     #[serde(default)]
     pub upstream: String,
-    /// When the generation was accepted.
+    /// When the generation was accepted, which no repetition says otherwise.
     pub at: UnixMillis,
     /// What was used.
     pub usage: Usage,

@@ -71,9 +71,10 @@ CREATE INDEX holds_by_budget ON holds (budget, expires_at);
 CREATE INDEX holds_by_expiry ON holds (expires_at);
 
 -- One row for each generation. Without an organisation or a key these are empty. `month` is when
--- the month of `at` began.
+-- the month of `at` began. Ids are drawn at random: with the time before them, rows are written
+-- where the last ones were.
 CREATE TABLE ledger (
-    stream BIGINT NOT NULL PRIMARY KEY,
+    stream BIGINT NOT NULL,
     organisation TEXT COLLATE "C" NOT NULL,
     project TEXT COLLATE "C" NOT NULL,
     key_id TEXT COLLATE "C" NOT NULL,
@@ -89,12 +90,12 @@ CREATE TABLE ledger (
     audio_output_tokens BIGINT NOT NULL,
     reasoning_tokens BIGINT NOT NULL,
     estimated BIGINT NOT NULL,
-    cost BIGINT NOT NULL
+    cost BIGINT NOT NULL,
+    PRIMARY KEY (at, stream)
 );
-CREATE INDEX ledger_by_time ON ledger (at);
-CREATE INDEX ledger_by_organisation ON ledger (organisation, at, cost);
+CREATE INDEX ledger_by_organisation ON ledger (organisation, at, cost) WHERE organisation <> '';
 CREATE INDEX ledger_by_project ON ledger (project, at, cost);
-CREATE INDEX ledger_by_key ON ledger (key_id, at, cost);
+CREATE INDEX ledger_by_key ON ledger (key_id, at, cost) WHERE key_id <> '';
 
 -- The last number given out. A row is locked from its update to the end of the transaction, so
 -- numbers become visible in their order, and there are no holes.
