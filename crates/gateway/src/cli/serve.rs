@@ -111,6 +111,7 @@ async fn serve(config: Config, takeover: bool, env: &Env) -> Result<(), Failure>
     announce(&config, &assembled);
     let models = ModelDirectory::from_config(assembled.upstreams, &config);
     let app = App::start(config, Arc::new(models)).await.map_err(other)?;
+    app.lifecycle.spawn(|stop| app.clock.follow(stop));
     let mut signals = Signals::new()?;
     let replaced = CancellationToken::new();
     let shutdown = Shutdown {
