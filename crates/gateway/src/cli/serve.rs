@@ -292,6 +292,11 @@ fn announce(config: &Config, assembled: &Assembled) {
              [[upstreams]]; `make run` brings a small model"
         );
     }
+    if config.telemetry.prompts {
+        tracing::warn!(
+            "prompts and answers stand in this log, for whoever reads it (telemetry.prompts)"
+        );
+    }
     if config.keys.is_empty() && !config.require_keys {
         tracing::warn!(
             "no API keys are configured: every program on this machine can call this gateway"
