@@ -42,6 +42,11 @@ pub const HEDGE_FLOOR: Duration = Duration::from_millis(50);
 pub const METRIC_DEPLOYMENTS: usize = 256;
 /// The shortest time that a client may give an upstream for its first event.
 pub const LEAST_TIMEOUT: Duration = Duration::from_millis(1);
+/// Longest request or answer in the program's own log, bytes, where `telemetry.prompts` has them logged:
+/// more nobody reads there.
+pub const PROMPT_LOG_BYTES: usize = 16 << 10;
+/// Most bytes of an answer's events that are kept to be logged. Their text is a small part of it.
+pub const PROMPT_EVENTS_BYTES: usize = 256 << 10;
 /// Most choices of one answer that is translated; the APIs that have `n` take no more.
 pub const ANSWER_CHOICES: u32 = 128;
 /// Most tool calls of one choice of an answer that is translated. Each costs a few words of memory.

@@ -137,6 +137,7 @@ impl App {
             limits: stream_limits(&config),
             retry_window: config.streams.retry_attach,
             changes,
+            logs_prompts: config.telemetry.prompts,
             tasks: TaskTracker::new(),
         };
         let peers = match config.log.backend {

@@ -227,6 +227,10 @@ settings! {
         level: String = values::level().or("info".to_owned()).variable("EVERSTREAM_LOG");
         /// How it is written.
         format: LogFormat = choice().or(LogFormat::Text);
+        /// Whether what clients ask and are answered is logged too, at the level `info` of the part
+        /// `everstream::prompts`: the first 16 KiB of each, without what looks like a credential. Whoever
+        /// reads the log reads it all.
+        prompts: bool = flag().or(false);
     }
 }
 

@@ -4,6 +4,7 @@ use bytes::{Bytes, BytesMut};
 use memchr::memmem;
 
 use crate::secret::Secret;
+use crate::sign::api_key::KeyText;
 
 const PREFIXES: [&str; 9] = [
     "sk-", "sk_", "gsk_", "xai-", "hf_", "AIza", "ya29.", "pk-", "sess-",
@@ -73,6 +74,9 @@ fn words(text: &str) -> impl Iterator<Item = (usize, &str)> {
 
 fn is_key(word: &str) -> bool {
     word.len() >= KEY_CHARS && PREFIXES.iter().any(|prefix| word.starts_with(prefix))
+        || word
+            .get(..KeyText::CHARS)
+            .is_some_and(|own| KeyText::parse(own).is_some())
 }
 
 fn is_scheme(word: &str) -> bool {
@@ -104,6 +108,10 @@ mod tests {
             ),
             ("api_key=hunter2, retry", "api_key=[redacted], retry"),
             ("{\"x\":\"gsk_0123456789\"}", "{\"x\":\"[redacted]\"}"),
+            (
+                "is es-0123456789abcdef-0123456789abcdef0123456789abcdef0123456789abcdef.",
+                "is [redacted]",
+            ),
         ];
         for (text, expected) in cases {
             assert_eq!(redact(text), expected);
@@ -117,6 +125,7 @@ mod tests {
             "max_tokens: 5 is too small",
             "a sk-i trip",
             "the bearer of bad news",
+            "es-0123456789abcdef is the id of a key",
             "",
         ] {
             assert!(matches!(redact(text), Cow::Borrowed(_)), "{text}");

@@ -36,6 +36,9 @@ impl fmt::Debug for KeyText<'_> {
 }
 
 impl<'a> KeyText<'a> {
+    /// Characters of a whole key.
+    pub const CHARS: usize = PREFIX.len() + ID_CHARS + 1 + 2 * SECRET_BYTES;
+
     /// The parts of a text that has the form of a key.
     pub fn parse(text: &'a str) -> Option<Self> {
         let (id, secret) = text.strip_prefix(PREFIX)?.split_once('-')?;

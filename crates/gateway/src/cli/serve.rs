@@ -111,6 +111,7 @@ async fn serve(config: Config, takeover: bool, env: &Env) -> Result<(), Failure>
     announce(&config, &assembled);
     let models = ModelDirectory::from_config(assembled.upstreams, &config);
     let app = App::start(config, Arc::new(models)).await.map_err(other)?;
+    app.lifecycle.spawn(|stop| app.clock.follow(stop));
     let mut signals = Signals::new()?;
     let replaced = CancellationToken::new();
     let shutdown = Shutdown {
@@ -289,6 +290,11 @@ fn announce(config: &Config, assembled: &Assembled) {
         tracing::warn!(
             "no upstream: set OPENAI_API_KEY, start a model server on this machine, or configure \
              [[upstreams]]; `make run` brings a small model"
+        );
+    }
+    if config.telemetry.prompts {
+        tracing::warn!(
+            "prompts and answers stand in this log, for whoever reads it (telemetry.prompts)"
         );
     }
     if config.keys.is_empty() && !config.require_keys {

@@ -14,6 +14,7 @@ use everstream_core::limits;
 use everstream_core::policy::attempt::{AttemptPolicy, FailureKind};
 use everstream_core::policy::hedge::HedgeAfter;
 use everstream_core::policy::recovery::{Abilities, OnCut};
+use everstream_core::secret::Secrets;
 use everstream_core::writer::{Advice, Breakage, Leg, Route};
 use tokio::sync::Semaphore;
 
@@ -147,6 +148,12 @@ impl Course {
             model: &stop.deployment.model,
             context_window: stop.deployment.context_window,
         })
+    }
+
+    /// What those who may be asked are called with.
+    pub(super) fn secrets(&self) -> impl Iterator<Item = Secrets> {
+        self.stops()
+            .map(|stop| stop.deployment.upstream.secrets().clone())
     }
 
     /// Asks the deployment at `place` first, with this leave.

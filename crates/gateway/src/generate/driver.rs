@@ -28,6 +28,7 @@ use super::hedge::{self, Hedge};
 use super::live::{Ending, Live, News};
 use super::registry::Lost;
 use super::snapshot::snapshot;
+use super::transcript::Transcript;
 use crate::clock::Clock;
 use crate::limits::Permit;
 use crate::store_error;
@@ -58,6 +59,8 @@ pub(super) struct Driver {
     /// Who is asked beside.
     pub(super) hedge: Option<Box<Hedge>>,
     costs: Box<Costs>,
+    /// What is told of it in the program's own log.
+    transcript: Option<Box<Transcript>>,
     /// The error of the last append, for readers if the log takes nothing any more.
     append_error: Option<Error>,
     /// What the generation took of its limits, until its end is logged.
@@ -98,9 +101,15 @@ impl Driver {
             connection: Connection::None,
             hedge: None,
             costs,
+            transcript: None,
             append_error: None,
             permit: Permit::default(),
         }
+    }
+
+    /// What is asked and answered is logged.
+    pub(super) fn told(self, transcript: Option<Box<Transcript>>) -> Self {
+        Self { transcript, ..self }
     }
 
     /// The generation takes part in limits.
@@ -245,7 +254,12 @@ impl Driver {
                 for record in records {
                     self.costs.push(&record);
                     match record {
-                        Record::Event(event) => events.push(event),
+                        Record::Event(event) => {
+                            if let Some(transcript) = &mut self.transcript {
+                                transcript.push(&event);
+                            }
+                            events.push(event);
+                        }
                         Record::Dialled(dialled) => self.live.asked(dialled.upstream),
                         Record::Abandoned(at) => {
                             self.generator.registry.metrics().abandoned(&at);
@@ -258,6 +272,9 @@ impl Driver {
                             // Before anybody hears of the end, and asks the next.
                             self.permit.settle(&end.usage);
                             self.costs.settle(&self.generator, id, &end);
+                            if let Some(transcript) = self.transcript.take() {
+                                transcript.end(&end);
+                            }
                             ending = Some(Ending::Logged(end));
                         }
                         _ => {}

@@ -11,6 +11,7 @@ pub mod recover;
 pub mod registry;
 mod shadow;
 pub mod snapshot;
+mod transcript;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -43,6 +44,7 @@ pub use course::Course;
 use driver::Driver;
 use live::{Attachment, Live};
 use registry::{Lost, Registry};
+use transcript::Transcript;
 
 /// Starts generations and owns their tasks.
 #[derive(Clone)]
@@ -63,6 +65,8 @@ pub struct Generator {
     pub retry_window: Duration,
     /// The ids of streams that begin, answer or end here, for whoever watches the list.
     pub changes: broadcast::Sender<StreamId>,
+    /// Whether prompts and answers stand in the program's own log.
+    pub logs_prompts: bool,
     /// Every running generation; the lifecycle waits for it to be empty.
     pub tasks: TaskTracker,
 }
@@ -252,6 +256,9 @@ impl Generator {
         tab: Option<Tab>,
     ) {
         let (id, now) = (live.id(), self.clock.now());
+        // What another process has begun it has told.
+        let is_told = self.logs_prompts && tab.is_some();
+        let transcript = is_told.then(|| Box::new(Transcript::begin(id, &request)));
         self.registry.insert(live);
         // Nobody may be watching.
         let _ = self.changes.send(id);
@@ -267,7 +274,7 @@ impl Generator {
         let mut permit = request.permit;
         permit.begin();
         let driver = Driver::new(self.clone(), Arc::clone(live), lease, writer, course, costs);
-        let driver = driver.limited(permit);
+        let driver = driver.limited(permit).told(transcript);
         let held = (request.slot, request.hold);
         self.tasks.spawn(async move {
             driver.run().await;

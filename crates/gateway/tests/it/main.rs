@@ -68,6 +68,7 @@ mod overload;
 mod pages;
 mod probes;
 mod process;
+mod prompts;
 mod providers;
 mod proxy;
 mod raw;

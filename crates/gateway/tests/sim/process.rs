@@ -145,6 +145,7 @@ impl Process {
             limits: StreamLimits::default(),
             retry_window: limits::RECOVER_RUN_WINDOW,
             changes: broadcast::channel(16).0,
+            logs_prompts: false,
             tasks: TaskTracker::new(),
         };
         let settings = DeploymentSettings::default();

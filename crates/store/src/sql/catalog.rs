@@ -9,8 +9,8 @@ use everstream_core::sign::nonce::NonceId;
 use super::CatalogError;
 use super::values::{
     Actor, ApiKey, AuditEntry, AuditQuery, Budget, BudgetId, BudgetState, Changes, Cursor, KeyId,
-    LedgerEntry, NewKey, Organisation, OrganisationId, Payer, Project, ReserveRequest, Reserved,
-    Scopes, SecretHash, Settlement, UsageQuery, UsageRow,
+    KeyPatch, LedgerEntry, NewKey, Organisation, OrganisationId, Payer, Project, ReserveRequest,
+    Reserved, SecretHash, Settlement, Tenant, UsageQuery, UsageRow,
 };
 use crate::counters::Counters;
 
@@ -53,14 +53,6 @@ pub trait Catalog: NonceStore {
         name: &'a str,
     ) -> CatalogFuture<'a, Organisation>;
 
-    /// Suspends an organisation, or lets it in again.
-    fn suspend_organisation<'a>(
-        &'a self,
-        by: &'a Actor,
-        id: &'a OrganisationId,
-        suspended: bool,
-    ) -> CatalogFuture<'a, ()>;
-
     /// At most `limit` organisations with ids after `after`, by id.
     fn organisations<'a>(
         &'a self,
@@ -77,11 +69,11 @@ pub trait Catalog: NonceStore {
         name: &'a str,
     ) -> CatalogFuture<'a, Project>;
 
-    /// Suspends a project, or lets it in again.
-    fn suspend_project<'a>(
+    /// Suspends an organisation or a project, or lets it in again.
+    fn suspend<'a>(
         &'a self,
         by: &'a Actor,
-        id: &'a ProjectId,
+        tenant: &'a Tenant,
         suspended: bool,
     ) -> CatalogFuture<'a, ()>;
 
@@ -111,13 +103,13 @@ pub trait Catalog: NonceStore {
         limit: usize,
     ) -> CatalogFuture<'a, Vec<ApiKey>>;
 
-    /// Changes what a key may do, and until when.
+    /// Changes what a key may do, and until when. Of two who change different things at once neither
+    /// is lost. [`CatalogError::Invalid`] for a revoked key.
     fn change_key<'a>(
         &'a self,
         by: &'a Actor,
         id: &'a KeyId,
-        scopes: &'a Scopes,
-        expires_at: Option<UnixMillis>,
+        patch: &'a KeyPatch,
     ) -> CatalogFuture<'a, ApiKey>;
 
     /// Gives a key a new secret. The one it had is good until `old_until`, or its own earlier end;

@@ -9,7 +9,7 @@ use everstream_core::policy::limit::bound::Bound;
 use everstream_core::policy::scope::{Api, is_listed};
 use everstream_core::suggest::nearest;
 use everstream_core::units::{parse_duration, show_duration};
-use everstream_store::sql::values::{Allow, Scopes};
+use everstream_store::sql::values::{Allow, Expiry, KeyPatch, Scopes};
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer};
 
@@ -99,38 +99,28 @@ impl KeyWish {
 }
 
 impl KeyChange {
-    /// Whether it would let the key end at a time that is past.
-    pub(super) fn ends_by(&self, now: UnixMillis) -> bool {
-        matches!(self.expires_at, Change::To(Some(end)) if end <= now)
+    /// What is to change.
+    pub(super) fn patch(&self) -> KeyPatch {
+        KeyPatch {
+            surfaces: self
+                .surfaces
+                .wished(|names| allow(names.map(|Surfaces(names)| names))),
+            models: self.models.wished(allow),
+            topics: self.topics.wished(allow),
+            limits: self.limits.as_ref().map(|Bounds(limits)| limits.clone()),
+            expiry: self
+                .expires_at
+                .wished(|end| end.map_or(Expiry::Never, |end| Expiry::At(*end))),
+        }
     }
+}
 
-    /// What a key may do then, and until when.
-    pub(super) fn applied(
-        &self,
-        present: Scopes,
-        expires_at: Option<UnixMillis>,
-    ) -> (Scopes, Option<UnixMillis>) {
-        let names = |change: &Change<Names>, present| match change {
-            Change::Nothing => present,
-            Change::To(names) => allow(names.as_ref()),
-        };
-        let scopes = Scopes {
-            surfaces: match &self.surfaces {
-                Change::Nothing => present.surfaces,
-                Change::To(names) => allow(names.as_ref().map(|Surfaces(names)| names)),
-            },
-            models: names(&self.models, present.models),
-            topics: names(&self.topics, present.topics),
-            limits: match &self.limits {
-                Some(limits) => limits.0.clone(),
-                None => present.limits,
-            },
-        };
-        let expires_at = match self.expires_at {
-            Change::Nothing => expires_at,
-            Change::To(end) => end,
-        };
-        (scopes, expires_at)
+impl<T> Change<T> {
+    fn wished<U>(&self, read: impl FnOnce(Option<&T>) -> U) -> Option<U> {
+        match self {
+            Self::Nothing => None,
+            Self::To(value) => Some(read(value.as_ref())),
+        }
     }
 }
 

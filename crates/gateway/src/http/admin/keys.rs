@@ -5,7 +5,7 @@ use everstream_core::id::{ProjectId, UnixMillis};
 use everstream_core::policy::limit::bound::Bound;
 use everstream_core::sign::api_key::{KeyText, id_of};
 use everstream_store::sql::CatalogError;
-use everstream_store::sql::values::{Allow, ApiKey, KeyId, NewKey, SecretHash};
+use everstream_store::sql::values::{Allow, ApiKey, Expiry, KeyId, NewKey, SecretHash};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -142,22 +142,20 @@ pub(super) async fn create(ask: Ask<Nothing, KeyWish>) -> Result<Made<KeyWithSec
 }
 
 pub(super) async fn change(ask: Ask<Nothing, KeyChange>) -> Result<Shown<KeySight>, Error> {
-    let (directory, by, wish) = (ask.directory()?, ask.actor(), &ask.body);
-    let key = unrevoked(directory, &ask.id()?).await?;
-    if wish.ends_by(by.at) {
+    let (directory, by, id) = (ask.directory()?, ask.actor(), ask.id()?);
+    let patch = ask.body.patch();
+    if matches!(patch.expiry, Some(Expiry::At(end)) if end <= by.at) {
         return Err(past());
     }
-    let (scopes, expires_at) = wish.applied(key.scopes, key.expires_at);
-    let catalog = directory.catalog();
-    let changed = catalog.change_key(&by, &key.id, &scopes, expires_at).await;
-    directory.changed(key.id.as_str());
+    let changed = directory.catalog().change_key(&by, &id, &patch).await;
+    directory.changed(id.as_str());
     Ok(Shown(KeySight::of(changed.map_err(refused)?, by.at)))
 }
 
 pub(super) async fn rotate(ask: Ask<Nothing, Rotation>) -> Result<Shown<KeyWithSecret>, Error> {
     let (directory, by) = (ask.directory()?, ask.actor());
     let overlap = ask.body.overlap()?;
-    let key = unrevoked(directory, &ask.id()?).await?;
+    let key = known(directory, &ask.id()?).await?;
     let number = key.secrets.first().map_or(0, |secret| secret.number) + 1;
     let (id, secret, hash) = draw(directory, key.id.as_str(), number)?;
     let rotated = directory.catalog();
@@ -213,15 +211,6 @@ async fn known(directory: &Directory, id: &KeyId) -> Result<ApiKey, Error> {
         let (what, id) = ("key", id.to_string());
         refused(CatalogError::NotFound { what, id })
     })
-}
-
-async fn unrevoked(directory: &Directory, id: &KeyId) -> Result<ApiKey, Error> {
-    let key = known(directory, id).await?;
-    if key.revoked_at.is_none() {
-        return Ok(key);
-    }
-    let message = format!("Key `{id}` is revoked, for ever: make a new one.");
-    Err(Error::new(ErrorCode::Unprocessable, message))
 }
 
 fn past() -> Error {

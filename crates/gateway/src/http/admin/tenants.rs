@@ -3,7 +3,7 @@
 use everstream_core::error::{Error, ErrorCode};
 use everstream_core::id::{ProjectId, UnixMillis};
 use everstream_store::sql::CatalogError;
-use everstream_store::sql::values::{Actor, Organisation, OrganisationId, Project};
+use everstream_store::sql::values::{Actor, Organisation, OrganisationId, Project, Tenant};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -99,22 +99,11 @@ pub(super) async fn create_organisation(
 }
 
 pub(super) async fn suspend_organisation(ask: Ask) -> Result<Done, Error> {
-    set_organisation_suspended(ask, true).await
+    suspend(&ask, Tenant::Organisation(ask.id()?), true).await
 }
 
 pub(super) async fn resume_organisation(ask: Ask) -> Result<Done, Error> {
-    set_organisation_suspended(ask, false).await
-}
-
-async fn set_organisation_suspended(ask: Ask, suspended: bool) -> Result<Done, Error> {
-    let (id, directory) = (ask.id()?, ask.directory()?);
-    let by = ask.actor();
-    let done = directory
-        .catalog()
-        .suspend_organisation(&by, &id, suspended);
-    done.await.map_err(refused)?;
-    directory.forget();
-    Ok(Done)
+    suspend(&ask, Tenant::Organisation(ask.id()?), false).await
 }
 
 pub(super) async fn projects(ask: Ask<ProjectsQuery>) -> Result<Shown<List<ProjectSight>>, Error> {
@@ -145,17 +134,16 @@ pub(super) async fn create_project(
 }
 
 pub(super) async fn suspend_project(ask: Ask) -> Result<Done, Error> {
-    set_project_suspended(ask, true).await
+    suspend(&ask, Tenant::Project(ask.id()?), true).await
 }
 
 pub(super) async fn resume_project(ask: Ask) -> Result<Done, Error> {
-    set_project_suspended(ask, false).await
+    suspend(&ask, Tenant::Project(ask.id()?), false).await
 }
 
-async fn set_project_suspended(ask: Ask, suspended: bool) -> Result<Done, Error> {
-    let (id, directory) = (ask.id()?, ask.directory()?);
-    let by = ask.actor();
-    let done = directory.catalog().suspend_project(&by, &id, suspended);
+async fn suspend(ask: &Ask, tenant: Tenant, suspended: bool) -> Result<Done, Error> {
+    let (directory, by) = (ask.directory()?, ask.actor());
+    let done = directory.catalog().suspend(&by, &tenant, suspended);
     done.await.map_err(refused)?;
     directory.forget();
     Ok(Done)

@@ -6,7 +6,7 @@ mod rotation;
 
 use everstream::access::Directory;
 use everstream_core::id::ProjectId;
-use everstream_store::sql::values::{Actor, OrganisationId};
+use everstream_store::sql::values::{Actor, OrganisationId, Tenant};
 use everstream_testkit::provider::FakeProvider;
 use serde_json::{Value, json};
 
@@ -196,16 +196,19 @@ async fn a_project_that_is_suspended_is_nobodys_whoever_names_it() {
         .unwrap();
     paid_by(directory, &web, &acme).await;
     catalog
-        .suspend_organisation(&by, &acme, true)
+        .suspend(&by, &Tenant::Organisation(acme.clone()), true)
         .await
         .unwrap();
     until(403).await;
     catalog
-        .suspend_organisation(&by, &acme, false)
+        .suspend(&by, &Tenant::Organisation(acme.clone()), false)
         .await
         .unwrap();
     until(200).await;
-    catalog.suspend_project(&by, &web, true).await.unwrap();
+    catalog
+        .suspend(&by, &Tenant::Project(web.clone()), true)
+        .await
+        .unwrap();
     until(403).await;
     let other = Signer::eddsa("ed").token(&claims(&gateway, &issuer, json!({"team": "ops"})));
     assert_eq!(asked(&gateway, &other).await.0, 200);

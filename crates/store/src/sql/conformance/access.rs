@@ -1,7 +1,7 @@
 //! Keys.
 
-use super::{Instance, acme, at, by, key_id, new_key, project};
-use crate::sql::values::{Allow, ApiKey, NewKey, Scopes, SecretHash};
+use super::{HOUR, Instance, acme, at, by, key_id, new_key, project};
+use crate::sql::values::{Allow, ApiKey, Expiry, KeyPatch, NewKey, Scopes, SecretHash};
 use crate::sql::{Catalog, CatalogError};
 
 fn live(key: &ApiKey, millis: u64) -> Vec<u8> {
@@ -68,28 +68,41 @@ pub(super) async fn keys(instance: &dyn Instance) {
         })
     ));
 
-    let wide = Scopes::default();
+    let changed = changes(&*catalog, made).await;
+    pages(&*catalog, &changed).await;
+}
+
+async fn changes(catalog: &dyn Catalog, made: ApiKey) -> ApiKey {
+    let nothing = KeyPatch::default();
+    let unchanged = catalog.change_key(&by(at(12)), &made.id, &nothing).await;
+    assert_eq!(unchanged.expect("changed"), made);
+    let widen = KeyPatch {
+        surfaces: Some(Allow::All),
+        models: Some(Allow::All),
+        topics: Some(Allow::All),
+        limits: Some(Vec::new()),
+        expiry: Some(Expiry::Never),
+    };
     let changed = catalog
-        .change_key(&by(at(12)), &new.id, &wide, None)
+        .change_key(&by(at(12)), &made.id, &widen)
         .await
         .expect("changed");
     assert_eq!(
         changed,
         ApiKey {
-            scopes: wide.clone(),
+            scopes: Scopes::default(),
             expires_at: None,
             ..made
         }
     );
     let nobody = catalog
-        .change_key(&by(at(12)), &key_id("unknown1"), &wide, None)
+        .change_key(&by(at(12)), &key_id("unknown1"), &widen)
         .await;
     assert!(matches!(
         nobody,
         Err(CatalogError::NotFound { what: "key", .. })
     ));
-
-    pages(&*catalog, &changed).await;
+    changed
 }
 
 async fn pages(catalog: &dyn Catalog, of_app: &ApiKey) {
@@ -146,6 +159,56 @@ pub(super) async fn rotation(instance: &dyn Instance) {
     ));
 }
 
+/// Of several who change different things of one key, each finds what it has changed.
+pub(super) async fn changes_at_once(instance: &dyn Instance) {
+    acme(&*instance.catalog()).await;
+    let only = |n: u64| Allow::Only(vec![format!("name-{n}")]);
+    let patch = move |process: usize, n: u64| match process {
+        0 => KeyPatch {
+            surfaces: Some(only(n)),
+            ..KeyPatch::default()
+        },
+        1 => KeyPatch {
+            models: Some(only(n)),
+            ..KeyPatch::default()
+        },
+        2 => KeyPatch {
+            topics: Some(only(n)),
+            ..KeyPatch::default()
+        },
+        _ => KeyPatch {
+            expiry: Some(Expiry::At(at(HOUR + n))),
+            ..KeyPatch::default()
+        },
+    };
+    let has = move |process: usize, n: u64, key: &ApiKey| match process {
+        0 => key.scopes.surfaces == only(n),
+        1 => key.scopes.models == only(n),
+        2 => key.scopes.topics == only(n),
+        _ => key.expires_at == Some(at(HOUR + n)),
+    };
+    let id = key_id("key00001");
+    let mut processes = tokio::task::JoinSet::new();
+    for process in 0..4 {
+        let (catalog, id) = (instance.catalog(), id.clone());
+        processes.spawn(async move {
+            for n in 0..12 {
+                let wish = patch(process, n);
+                let changed = catalog.change_key(&by(at(n)), &id, &wish).await;
+                assert!(has(process, n, &changed.expect("changed")));
+                let found = catalog.key(&id).await.expect("found").expect("kept");
+                assert!(has(process, n, &found), "change {n} of {process} is lost");
+            }
+        });
+    }
+    processes.join_all().await;
+    let found = instance.catalog().key(&id).await;
+    let found = found.expect("found").expect("kept");
+    for process in 0..4 {
+        assert!(has(process, 11, &found), "the last of {process} is lost");
+    }
+}
+
 pub(super) async fn revocation(instance: &dyn Instance) {
     let catalog = instance.catalog();
     acme(&*catalog).await;
@@ -169,6 +232,10 @@ pub(super) async fn revocation(instance: &dyn Instance) {
         .rotate_key(&by(at(300)), &id, SecretHash([1; 32]), at(400))
         .await;
     assert!(matches!(rotated, Err(CatalogError::Invalid(_))));
+    let patched = catalog
+        .change_key(&by(at(300)), &id, &KeyPatch::default())
+        .await;
+    assert!(matches!(patched, Err(CatalogError::Invalid(_))));
     let nobody = catalog.revoke_key(&by(at(1)), &key_id("unknown1")).await;
     assert!(matches!(
         nobody,

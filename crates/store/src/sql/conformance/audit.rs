@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::{Instance, acme, at, by, key_id, project};
-use crate::sql::values::{Actor, AuditQuery, Change, ChangeKind, Cursor};
+use crate::sql::values::{Actor, AuditQuery, Change, ChangeKind, Cursor, Tenant};
 use crate::sql::{Catalog, CatalogError};
 
 pub(super) async fn audit(instance: &dyn Instance) {
@@ -144,11 +144,11 @@ pub(super) async fn changes_of_others(instance: &dyn Instance) {
     acme(&*here).await;
     let cursor = here.cursor().await.expect("asked");
     for (catalog, id) in [(&there, "web"), (&here, "app")] {
-        let (id_, by) = (project(id), by(at(1)));
+        let (tenant, by) = (Tenant::Project(project(id)), by(at(1)));
         let change = async {
             // The follower is to wait, as it would; if it doesn't yet the test is easier.
             tokio::task::yield_now().await;
-            catalog.suspend_project(&by, &id_, true).await
+            catalog.suspend(&by, &tenant, true).await
         };
         let (seen, done) = tokio::join!(follow(&*here, cursor, id), change);
         done.expect("suspended");

@@ -42,13 +42,16 @@ type Case = for<'a> fn(&'a dyn Instance) -> Pin<Box<dyn Future<Output = ()> + 'a
 /// Holds every promise against `backend`, each on a database of its own, with the name of each case
 /// on standard error before it.
 pub async fn run(backend: &dyn Backend) {
-    let cases: [(&str, Case); 15] = [
+    let cases: [(&str, Case); 16] = [
         ("organisations and projects", |i| {
             Box::pin(tenancy::organisations_and_projects(i))
         }),
         ("suspension", |i| Box::pin(tenancy::suspension(i))),
         ("keys", |i| Box::pin(access::keys(i))),
         ("rotation", |i| Box::pin(access::rotation(i))),
+        ("changes of a key at once", |i| {
+            Box::pin(access::changes_at_once(i))
+        }),
         ("revocation", |i| Box::pin(access::revocation(i))),
         ("audit", |i| Box::pin(audit::audit(i))),
         ("changes", |i| Box::pin(audit::changes(i))),

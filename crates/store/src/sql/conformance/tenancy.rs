@@ -2,6 +2,7 @@
 
 use super::{Instance, acme, at, by, key_id, project};
 use crate::sql::CatalogError;
+use crate::sql::values::Tenant;
 
 pub(super) async fn organisations_and_projects(instance: &dyn Instance) {
     let catalog = instance.catalog();
@@ -99,32 +100,26 @@ pub(super) async fn suspension(instance: &dyn Instance) {
         let found = catalog.project(&project("web")).await.expect("found");
         found.expect("found").suspended
     };
+    let (web, acme) = (
+        Tenant::Project(project("web")),
+        Tenant::Organisation(project("acme")),
+    );
     assert!(is_good().await && !suspended().await);
-    catalog
-        .suspend_project(&by, &project("web"), true)
-        .await
-        .expect("suspended");
+    catalog.suspend(&by, &web, true).await.expect("suspended");
     assert!(!is_good().await && suspended().await);
-    catalog
-        .suspend_organisation(&by, &project("acme"), true)
-        .await
-        .expect("suspended");
-    catalog
-        .suspend_project(&by, &project("web"), false)
-        .await
-        .expect("resumed");
+    catalog.suspend(&by, &acme, true).await.expect("suspended");
+    catalog.suspend(&by, &web, false).await.expect("resumed");
     assert!(!is_good().await && suspended().await);
-    catalog
-        .suspend_organisation(&by, &project("acme"), false)
-        .await
-        .expect("resumed");
+    catalog.suspend(&by, &acme, false).await.expect("resumed");
     assert!(is_good().await && !suspended().await);
     let web = catalog.project(&project("web")).await.expect("found");
     let all = catalog.projects(None, None, 9).await.expect("found");
     assert_eq!(web, all.into_iter().find(|one| one.id == project("web")));
     let nobody = catalog.project(&project("nobody")).await;
     assert_eq!(nobody.expect("looked up"), None);
-    let nobody = catalog.suspend_project(&by, &project("nobody"), true).await;
+    let nobody = catalog
+        .suspend(&by, &Tenant::Project(project("nobody")), true)
+        .await;
     assert!(matches!(
         nobody,
         Err(CatalogError::NotFound {
@@ -133,7 +128,7 @@ pub(super) async fn suspension(instance: &dyn Instance) {
         })
     ));
     let nobody = catalog
-        .suspend_organisation(&by, &project("nobody"), true)
+        .suspend(&by, &Tenant::Organisation(project("nobody")), true)
         .await;
     assert!(matches!(
         nobody,

@@ -11,8 +11,8 @@ use super::Driver;
 use crate::counters::Counters;
 use crate::sql::values::{
     Actor, ApiKey, AuditEntry, AuditQuery, Budget, BudgetId, BudgetState, Changes, Cursor, KeyId,
-    LedgerEntry, NewKey, Organisation, OrganisationId, Payer, Project, ReserveRequest, Reserved,
-    Scopes, SecretHash, Settlement, UsageQuery, UsageRow,
+    KeyPatch, LedgerEntry, NewKey, Organisation, OrganisationId, Payer, Project, ReserveRequest,
+    Reserved, SecretHash, Settlement, Tenant, UsageQuery, UsageRow,
 };
 use crate::sql::{Catalog, CatalogFuture, NonceStore, ops};
 
@@ -47,19 +47,6 @@ impl<D: Driver> Catalog for SqlCatalog<D> {
         }))
     }
 
-    fn suspend_organisation<'a>(
-        &'a self,
-        by: &'a Actor,
-        id: &'a OrganisationId,
-        suspended: bool,
-    ) -> CatalogFuture<'a, ()> {
-        Box::pin(self.0.run(ops::SuspendOrganisation {
-            by: by.clone(),
-            id: id.clone(),
-            suspended,
-        }))
-    }
-
     fn organisations<'a>(
         &'a self,
         after: Option<&'a OrganisationId>,
@@ -84,15 +71,15 @@ impl<D: Driver> Catalog for SqlCatalog<D> {
         }))
     }
 
-    fn suspend_project<'a>(
+    fn suspend<'a>(
         &'a self,
         by: &'a Actor,
-        id: &'a ProjectId,
+        tenant: &'a Tenant,
         suspended: bool,
     ) -> CatalogFuture<'a, ()> {
-        Box::pin(self.0.run(ops::SuspendProject {
+        Box::pin(self.0.run(ops::Suspend {
             by: by.clone(),
-            id: id.clone(),
+            tenant: tenant.clone(),
             suspended,
         }))
     }
@@ -142,14 +129,12 @@ impl<D: Driver> Catalog for SqlCatalog<D> {
         &'a self,
         by: &'a Actor,
         id: &'a KeyId,
-        scopes: &'a Scopes,
-        expires_at: Option<UnixMillis>,
+        patch: &'a KeyPatch,
     ) -> CatalogFuture<'a, ApiKey> {
         Box::pin(self.0.run(ops::ChangeKey {
             by: by.clone(),
             id: id.clone(),
-            scopes: scopes.clone(),
-            expires_at,
+            patch: patch.clone(),
         }))
     }
 

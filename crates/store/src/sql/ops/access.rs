@@ -6,7 +6,9 @@ use everstream_core::limits::KEY_BOUNDS;
 use super::{after, all, check_name, limit, record};
 use crate::sql::CatalogError;
 use crate::sql::engine::{Effect, Operation, Row, Sql, Statement, Value};
-use crate::sql::values::{Actor, ApiKey, ChangeKind, KeyId, KeySecret, NewKey, Scopes, SecretHash};
+use crate::sql::values::{
+    Actor, ApiKey, ChangeKind, KeyId, KeyPatch, KeySecret, NewKey, Scopes, SecretHash,
+};
 
 const HAS_PROJECT: Statement = Statement::new("SELECT suspended FROM projects WHERE id = $1");
 const ADD_KEY: Statement = Statement::new(
@@ -43,7 +45,7 @@ const KEYS_OF: Statement = Statement::new(keys!(
 ));
 const CHANGE: Statement =
     Statement::new("UPDATE api_keys SET scopes = $1, expires_at = $2 WHERE id = $3");
-/// The update locks the key, so that two rotations come one after the other.
+/// The update locks the key, so that two changes come one after the other.
 const LOCK: Statement =
     Statement::new("UPDATE api_keys SET name = name WHERE id = $1 RETURNING revoked_at");
 const FORGET_OLD: Statement =
@@ -133,8 +135,7 @@ impl Operation for ListKeys {
 pub(in crate::sql) struct ChangeKey {
     pub(in crate::sql) by: Actor,
     pub(in crate::sql) id: KeyId,
-    pub(in crate::sql) scopes: Scopes,
-    pub(in crate::sql) expires_at: Option<UnixMillis>,
+    pub(in crate::sql) patch: KeyPatch,
 }
 
 impl Operation for ChangeKey {
@@ -142,12 +143,12 @@ impl Operation for ChangeKey {
     const EFFECT: Effect = Effect::Writes;
 
     async fn run<S: Sql>(&self, sql: &mut S) -> Result<ApiKey, CatalogError> {
-        let scopes = scopes(&self.scopes)?;
         let id = self.id.as_str();
-        let row = [scopes.clone(), self.expires_at.into(), id.into()];
-        if sql.execute(&CHANGE, &row).await? == 0 {
-            return Err(unknown(&self.id));
-        }
+        let present = locked(sql, &self.id).await?;
+        let (wished, expires_at) = self.patch.clone().applied(present);
+        let scopes = scopes(&wished)?;
+        let row = [scopes.clone(), expires_at.into(), id.into()];
+        sql.execute(&CHANGE, &row).await?;
         let detail = match &scopes {
             Value::Text(text) => text.as_str(),
             _ => "",
@@ -170,13 +171,7 @@ impl Operation for RotateKey {
 
     async fn run<S: Sql>(&self, sql: &mut S) -> Result<ApiKey, CatalogError> {
         let id = self.id.as_str();
-        let rows = sql.query(&LOCK, &[id.into()]).await?;
-        let row = rows.first().ok_or_else(|| unknown(&self.id))?;
-        if !row.is_null(0) {
-            let text = format!("key `{id}` is revoked: make a new one");
-            return Err(CatalogError::Invalid(text));
-        }
-        let newest = known(sql, &self.id).await?;
+        let newest = locked(sql, &self.id).await?;
         let newest = newest.secrets.first().map_or(0, |secret| secret.number);
         sql.execute(&FORGET_OLD, &[id.into(), i64::from(newest).into()])
             .await?;
@@ -226,6 +221,17 @@ async fn add_secret<S: Sql>(
 async fn find<S: Sql>(sql: &mut S, id: &KeyId) -> Result<Option<ApiKey>, CatalogError> {
     let rows = sql.query(&KEY, &[id.as_str().into()]).await?;
     Ok(fold(&rows)?.pop())
+}
+
+/// A key that is not revoked, and that nobody else changes before this transaction is over.
+async fn locked<S: Sql>(sql: &mut S, id: &KeyId) -> Result<ApiKey, CatalogError> {
+    let rows = sql.query(&LOCK, &[id.as_str().into()]).await?;
+    let row = rows.first().ok_or_else(|| unknown(id))?;
+    if !row.is_null(0) {
+        let text = format!("key `{id}` is revoked, for ever: make a new one");
+        return Err(CatalogError::Invalid(text));
+    }
+    known(sql, id).await
 }
 
 async fn known<S: Sql>(sql: &mut S, id: &KeyId) -> Result<ApiKey, CatalogError> {

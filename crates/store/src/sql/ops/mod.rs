@@ -22,8 +22,7 @@ pub(super) use limits::{RenewSlots, SettleLimits, SweepLimits, TakeLimits};
 pub(super) use nonces::{ClaimNonce, PruneNonces};
 pub(super) use settle::{GetEntry, Settle};
 pub(super) use tenancy::{
-    CreateOrganisation, CreateProject, GetProject, ListOrganisations, ListProjects,
-    SuspendOrganisation, SuspendProject,
+    CreateOrganisation, CreateProject, GetProject, ListOrganisations, ListProjects, Suspend,
 };
 pub(super) use usage::Usage;
 

@@ -5,7 +5,7 @@ use everstream_core::id::ProjectId;
 use super::{after, all, check_name, limit, record};
 use crate::sql::CatalogError;
 use crate::sql::engine::{Effect, Operation, Row, Sql, Statement};
-use crate::sql::values::{Actor, ChangeKind, Organisation, OrganisationId, Project};
+use crate::sql::values::{Actor, ChangeKind, Organisation, OrganisationId, Project, Tenant};
 
 const ADD_ORGANISATION: Statement = Statement::new(
     "INSERT INTO organisations (id, name, suspended, created_at) VALUES ($1, $2, 0, $3)
@@ -68,32 +68,6 @@ impl Operation for CreateOrganisation {
             suspended: false,
             created_at: self.by.at,
         })
-    }
-}
-
-pub(in crate::sql) struct SuspendOrganisation {
-    pub(in crate::sql) by: Actor,
-    pub(in crate::sql) id: OrganisationId,
-    pub(in crate::sql) suspended: bool,
-}
-
-impl Operation for SuspendOrganisation {
-    type Output = ();
-    const EFFECT: Effect = Effect::Writes;
-
-    async fn run<S: Sql>(&self, sql: &mut S) -> Result<(), CatalogError> {
-        let row = [self.suspended.into(), (&self.id).into()];
-        if sql.execute(&SUSPEND_ORGANISATION, &row).await? == 0 {
-            let (what, id) = ("organisation", self.id.to_string());
-            return Err(CatalogError::NotFound { what, id });
-        }
-        let action = if self.suspended {
-            "organisation.suspend"
-        } else {
-            "organisation.resume"
-        };
-        let what = (self.id.as_str(), "");
-        record(sql, &self.by, ChangeKind::Organisation, action, what).await
     }
 }
 
@@ -166,29 +140,32 @@ impl Operation for CreateProject {
     }
 }
 
-pub(in crate::sql) struct SuspendProject {
+pub(in crate::sql) struct Suspend {
     pub(in crate::sql) by: Actor,
-    pub(in crate::sql) id: ProjectId,
+    pub(in crate::sql) tenant: Tenant,
     pub(in crate::sql) suspended: bool,
 }
 
-impl Operation for SuspendProject {
+impl Operation for Suspend {
     type Output = ();
     const EFFECT: Effect = Effect::Writes;
 
     async fn run<S: Sql>(&self, sql: &mut S) -> Result<(), CatalogError> {
-        let row = [self.suspended.into(), (&self.id).into()];
-        if sql.execute(&SUSPEND_PROJECT, &row).await? == 0 {
-            let (what, id) = ("project", self.id.to_string());
+        let (statement, kind, what, id) = match &self.tenant {
+            Tenant::Organisation(id) => {
+                let kind = ChangeKind::Organisation;
+                (&SUSPEND_ORGANISATION, kind, "organisation", id)
+            }
+            Tenant::Project(id) => (&SUSPEND_PROJECT, ChangeKind::Project, "project", id),
+        };
+        let row = [self.suspended.into(), id.into()];
+        if sql.execute(statement, &row).await? == 0 {
+            let id = id.to_string();
             return Err(CatalogError::NotFound { what, id });
         }
-        let action = if self.suspended {
-            "project.suspend"
-        } else {
-            "project.resume"
-        };
-        let what = (self.id.as_str(), "");
-        record(sql, &self.by, ChangeKind::Project, action, what).await
+        let verb = if self.suspended { "suspend" } else { "resume" };
+        let action = format!("{what}.{verb}");
+        record(sql, &self.by, kind, &action, (id.as_str(), "")).await
     }
 }
 

@@ -126,6 +126,48 @@ pub struct NewKey {
     pub expires_at: Option<UnixMillis>,
 }
 
+/// What is to change of a key; what is `None` stays as it is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct KeyPatch {
+    /// The APIs that it may use.
+    pub surfaces: Option<Allow>,
+    /// The models.
+    pub models: Option<Allow>,
+    /// The topics.
+    pub topics: Option<Allow>,
+    /// Limits of its own, all of them.
+    pub limits: Option<Vec<Bound>>,
+    /// When it ends.
+    pub expiry: Option<Expiry>,
+}
+
+impl KeyPatch {
+    /// What a key may do then, and until when.
+    pub(in crate::sql) fn applied(self, key: ApiKey) -> (Scopes, Option<UnixMillis>) {
+        let scopes = Scopes {
+            surfaces: self.surfaces.unwrap_or(key.scopes.surfaces),
+            models: self.models.unwrap_or(key.scopes.models),
+            topics: self.topics.unwrap_or(key.scopes.topics),
+            limits: self.limits.unwrap_or(key.scopes.limits),
+        };
+        let expires_at = match self.expiry {
+            None => key.expires_at,
+            Some(Expiry::Never) => None,
+            Some(Expiry::At(end)) => Some(end),
+        };
+        (scopes, expires_at)
+    }
+}
+
+/// When a key is to end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Expiry {
+    /// Never by itself.
+    Never,
+    /// Then: it is good until this time, exclusively.
+    At(UnixMillis),
+}
+
 /// A key, with all that admission has to know.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ApiKey {

@@ -21,6 +21,15 @@ pub struct Organisation {
     pub created_at: UnixMillis,
 }
 
+/// Somebody who can be suspended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Tenant {
+    /// An organisation: none of its projects' keys is let in then.
+    Organisation(OrganisationId),
+    /// A project: none of its keys is.
+    Project(ProjectId),
+}
+
 /// What owns streams and keys.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Project {
