@@ -10,6 +10,7 @@ import threading
 import time
 import urllib.request
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -116,6 +117,28 @@ class Gateway:
         self.port = int(self.process.wait_for_line(r"listening on http://127\.0\.0\.1:(\d+)"))
         self.root = f"http://127.0.0.1:{self.port}"
         self.url = f"{self.root}/v1"
+
+    @cached_property
+    def operators(self):
+        return "http://" + self.process.wait_for_line(r"listening for operators.*address=(\S+:\d+)")
+
+    def steer(self, method, path, **body):
+        """What the operators' API answers."""
+        data = json.dumps(body).encode() if body else None
+        ask = urllib.request.Request(f"{self.operators}/admin/{path}", data, {"content-type": "application/json"}, method=method)
+        with urllib.request.urlopen(ask) as reply:
+            return json.loads(reply.read() or "null")
+
+    def key(self, project, **scopes):
+        """A new key, as the operators' API shows it this once."""
+        return self.steer("POST", "keys", project=project, name=project, create_project=True, **scopes)
+
+    def revoke(self, key):
+        self.steer("POST", f"keys/{key['id']}/revoke")
+
+    def budget(self, key, dollars):
+        """Bounds what a key may cost in a month. The gateway hears of it within a second."""
+        self.steer("PUT", f"budgets/{key['id']}", key=key["id"], period="month", limit=dollars)
 
 
 class CuttingProxy:

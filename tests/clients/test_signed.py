@@ -30,8 +30,7 @@ def signed_gateway(tmp_path_factory, running_provider):
 @pytest.fixture(scope="module")
 def key(signed_gateway):
     """A key, once the gateway knows it."""
-    operators = signed_gateway.process.wait_for_line(r"listening for operators.*address=(\S+:\d+)")
-    command = [binary("everstream"), "keys", "create", "--url", f"http://{operators}", "--project", "signs", "--create-project", "--name", "signs"]
+    command = [binary("everstream"), "keys", "create", "--url", signed_gateway.operators, "--project", "signs", "--create-project", "--name", "signs"]
     env = {k: v for k, v in os.environ.items() if not k.startswith("EVERSTREAM")}
     key = subprocess.run(command, check=True, capture_output=True, text=True, env=env).stdout.strip()
     deadline = time.monotonic() + 5

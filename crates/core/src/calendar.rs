@@ -1,8 +1,11 @@
 //! Dates and times of day in UTC.
 
+use std::fmt;
+
 use crate::id::UnixMillis;
 
-/// An instant as people write it, in UTC and the proleptic Gregorian calendar.
+/// An instant as people write it, in UTC and the proleptic Gregorian calendar. Its text is that of RFC
+/// 3339: `2015-08-30T12:36:00Z`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DateTime {
     /// From 1970 on.
@@ -32,6 +35,38 @@ impl From<UnixMillis> for DateTime {
             minute: time / 60 % 60,
             second: time % 60,
         }
+    }
+}
+
+impl DateTime {
+    /// The basic form of ISO 8601: `20150830T123600Z`.
+    pub fn basic(&self) -> String {
+        self.to_string().replace(['-', ':'], "")
+    }
+
+    /// Its day: `2015-08-30`.
+    pub fn date(&self) -> String {
+        let Self {
+            year, month, day, ..
+        } = self;
+        format!("{year:04}-{month:02}-{day:02}")
+    }
+
+    /// Its time of day: `12:36:00`.
+    pub fn time(&self) -> String {
+        let Self {
+            hour,
+            minute,
+            second,
+            ..
+        } = self;
+        format!("{hour:02}:{minute:02}:{second:02}")
+    }
+}
+
+impl fmt::Display for DateTime {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}T{}Z", self.date(), self.time())
     }
 }
 
@@ -83,6 +118,16 @@ pub fn day_of(text: &str) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_instant_is_written_in_each_form() {
+        let at = DateTime::from(UnixMillis(1_440_938_160_999));
+        assert_eq!(at.to_string(), "2015-08-30T12:36:00Z");
+        assert_eq!(at.basic(), "20150830T123600Z");
+        assert_eq!((&*at.date(), &*at.time()), ("2015-08-30", "12:36:00"));
+        let first = DateTime::from(UnixMillis(0));
+        assert_eq!(first.to_string(), "1970-01-01T00:00:00Z");
+    }
 
     #[test]
     fn a_day_is_read_as_it_is_written() {

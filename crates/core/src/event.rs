@@ -154,6 +154,12 @@ pub struct Usage {
     pub estimated: bool,
 }
 
+/// How many tokens so many bytes are taken for where nobody counts: four bytes each, which is the usual
+/// rule of thumb for English text, rounded up.
+pub const fn tokens_of(bytes: usize) -> u64 {
+    (bytes as u64).div_ceil(4)
+}
+
 impl Usage {
     /// Both together.
     #[must_use]

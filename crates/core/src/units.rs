@@ -21,28 +21,50 @@ const SIZE_UNITS: [(&str, u64); 5] = [
     ("B", 1),
 ];
 
+/// The unit in which somebody wrote a duration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DurationUnit(&'static str, u64);
+
+impl DurationUnit {
+    /// Writes a duration in this unit, without what is less than one.
+    pub fn show(self, duration: Duration) -> String {
+        let Self(name, unit) = self;
+        format!("{}{name}", millis(duration) / unit)
+    }
+}
+
 /// Reads a whole number with one of the units `ms`, `s`, `m`, `h`, `d`.
 pub fn parse_duration(text: &str) -> Result<Duration, UnitError> {
+    let (duration, _) = parse_duration_in(text)?;
+    Ok(duration)
+}
+
+/// The same, and in which unit it is.
+pub fn parse_duration_in(text: &str) -> Result<(Duration, DurationUnit), UnitError> {
     let (number, unit) = split(text).ok_or(UnitError("not a duration"))?;
-    let (_, millis) = find(&DURATION_UNITS, unit).ok_or(match unit {
+    let (name, unit) = find(&DURATION_UNITS, unit).ok_or(match unit {
         "" => UnitError("a duration needs a unit: ms, s, m, h or d"),
         _ => UnitError("a duration has one of the units ms, s, m, h, d"),
     })?;
-    number
-        .checked_mul(millis)
-        .map(Duration::from_millis)
+    let duration = number.checked_mul(unit).map(Duration::from_millis);
+    duration
         .filter(|&duration| duration <= MAX_DURATION)
+        .map(|duration| (duration, DurationUnit(name, unit)))
         .ok_or(UnitError("a duration is at most 36500d"))
 }
 
 /// Writes a duration, to the millisecond, as [`parse_duration`] reads it.
 pub fn show_duration(duration: Duration) -> String {
-    let millis = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+    let millis = millis(duration);
     // Minutes and more only from two on, so that the habitual "60s" and "24h" stay as they are.
     let least = |unit: u64| if unit > 1_000 { 2 * unit } else { unit };
     let fits = |&&(_, unit): &&(&str, u64)| millis.is_multiple_of(unit) && millis >= least(unit);
     let (name, unit) = DURATION_UNITS.iter().find(fits).unwrap_or(&("s", 1_000));
     format!("{}{name}", millis / unit)
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// Reads a whole number of bytes, plain or with one of the units `B`, `KiB`, `MiB`, `GiB`, `TiB`.

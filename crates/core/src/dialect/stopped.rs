@@ -46,20 +46,24 @@ impl Surface {
 
 fn openai_end(at: &Stopped, object: &str, choice: impl Fn(u32) -> Value) -> Vec<SseEvent> {
     let head = &at.place.head;
-    let choices: Vec<_> = at.choices.iter().map(|&index| choice(index)).collect();
-    let last = json!({
-        "id": head.id,
-        "object": object,
-        "created": head.created,
-        "model": head.model,
-        "choices": choices,
-    });
-    let mut events = vec![event("", &last)];
+    let chunk = |choices: Vec<Value>| {
+        json!({
+            "id": head.id,
+            "object": object,
+            "created": head.created,
+            "model": head.model,
+            "choices": choices,
+        })
+    };
+    let mut events = vec![event(
+        "",
+        &chunk(at.choices.iter().copied().map(choice).collect()),
+    )];
     if head.show_usage {
-        events.push(SseEvent {
-            name: Bytes::new(),
-            data: openai::usage_event(&at.usage),
-        });
+        // With an id: OpenAI's client for Node drops the usage of a chunk that has none.
+        let mut usage = chunk(Vec::new());
+        usage["usage"] = openai::usage_value(&at.usage);
+        events.push(event("", &usage));
     }
     events.push(SseEvent {
         name: Bytes::new(),

@@ -57,7 +57,7 @@ impl Credentials {
         request: &Request<'_>,
         now: UnixMillis,
     ) -> Vec<(&'static str, String)> {
-        let time = stamp(now);
+        let time = DateTime::from(now).basic();
         let date = &time[..8];
         let mut added = vec![("x-amz-date", time.clone())];
         if let Some(token) = &self.session_token {
@@ -163,19 +163,6 @@ fn mac(key: &[u8], text: &str) -> Vec<u8> {
     let mut mac = <Hmac<Sha256>>::new_from_slice(key).expect("HMAC takes a key of any length");
     mac.update(text.as_bytes());
     mac.finalize().into_bytes().to_vec()
-}
-
-/// `20150830T123600Z`
-fn stamp(now: UnixMillis) -> String {
-    let DateTime {
-        year,
-        month,
-        day,
-        hour,
-        minute,
-        second,
-    } = now.into();
-    format!("{year:04}{month:02}{day:02}T{hour:02}{minute:02}{second:02}Z")
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use everstream_core::dialect::{Place, ReplyHead};
 use everstream_core::error::{Error, ErrorCode};
-use everstream_core::event::{Event, Status, Surface, Usage};
+use everstream_core::event::{Event, Status, Surface, Usage, tokens_of};
 use everstream_core::id::{Seq, StreamId};
 use everstream_core::limits;
 use everstream_core::record::{Accepted, End, Position, Record, Tail};
@@ -298,8 +298,7 @@ fn usage_of(seq: Seq, request: &[u8]) -> Usage {
         return Usage::default();
     }
     Usage {
-        // Four bytes a token is the usual rule of thumb for English text.
-        input_tokens: request.len() as u64 / 4,
+        input_tokens: tokens_of(request.len()),
         output_tokens: seq.get(),
         estimated: true,
         ..Usage::default()

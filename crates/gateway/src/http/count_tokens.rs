@@ -9,7 +9,7 @@ use bytes::Bytes;
 use everstream_core::dialect::openai::Envelope;
 use everstream_core::dialect::{ClientDialect, Target, upstream_body};
 use everstream_core::error::{Error, ErrorCode};
-use everstream_core::event::Surface;
+use everstream_core::event::{Surface, tokens_of};
 use http::{StatusCode, header};
 use serde_json::json;
 
@@ -39,8 +39,8 @@ async fn try_count(app: &App, request: Request) -> Result<Response, Error> {
     caller.may_ask_besides(&body)?;
     let Route { upstream, model } = route(&app.models, &envelope.model, SURFACE.native())?;
     if upstream.spec().dialect != SURFACE.native() {
-        // Other APIs count nothing beforehand. Four bytes a token is the usual rule of thumb.
-        let estimate = json!({ "input_tokens": body.len().div_ceil(4), "estimated": true });
+        // Other APIs count nothing beforehand.
+        let estimate = json!({ "input_tokens": tokens_of(body.len()), "estimated": true });
         return Ok(described(axum::Json(estimate).into_response(), &upstream));
     }
     let target = Target {

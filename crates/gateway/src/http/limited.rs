@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use everstream_core::dialect::extent;
 use everstream_core::dialect::figures::tokens;
 use everstream_core::error::Error;
+use everstream_core::event::tokens_of;
 use serde_json::Value;
 
 use crate::access::Caller;
@@ -25,8 +26,7 @@ pub(super) async fn enter(
         let extent = extent(request.surface, &request.body);
         let choices = u64::from(request.choices).max(extent.made.unwrap_or(1));
         Tokens {
-            // Four bytes a token is the usual rule of thumb for English text.
-            input: request.body.len() as u64 / 4,
+            input: tokens_of(request.body.len()),
             output: extent.output.map(|most| most.saturating_mul(choices)),
         }
     };

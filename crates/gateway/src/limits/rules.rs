@@ -80,7 +80,7 @@ impl Due {
 
     fn add(&mut self, subject: Subject, name: &str, bound: Bound) {
         match bound {
-            Bound::Rate(metric, quota) => {
+            Bound::Rate(metric, quota, _) => {
                 let limit = Limit {
                     subject,
                     metric,

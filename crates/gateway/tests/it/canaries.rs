@@ -12,7 +12,7 @@ use everstream_core::policy::scope::Api;
 use everstream_core::sign::api_key::{KeyMaster, KeyText, id_of};
 use everstream_store::sql::Catalog;
 use everstream_store::sql::sqlite::{self, SqliteConfig};
-use everstream_store::sql::values::{Actor, Allow, NewKey, Scopes, SecretHash};
+use everstream_store::sql::values::{Allow, Scopes};
 use everstream_testkit::client::RawClient;
 use everstream_testkit::provider::{FakeProvider, Nobody, ReceivedRequest, Script, Step};
 use serde_json::json;
@@ -20,6 +20,7 @@ use sha2::{Digest as _, Sha256};
 use tempfile::TempDir;
 use tokio_tungstenite::tungstenite::Message;
 
+use crate::catalogued::{self, tester};
 use crate::certs::{Authority, Files, unwrapped};
 use crate::harness::{Setup, UPSTREAM_KEY, within};
 use crate::process::Process;
@@ -76,30 +77,13 @@ const MODELS: [&str; 6] = [
 async fn catalogued(data: &Path) -> String {
     let catalog: Arc<dyn Catalog> = sqlite::open(&SqliteConfig::new(data.join("catalog.db")));
     let master = KeyMaster::new(&Sha256::digest(MASTER.as_bytes()));
-    let by = Actor {
-        who: "test".to_owned(),
-        at: UnixMillis(1),
-    };
-    let (acme, web) = ("acme".parse().unwrap(), "web".parse().unwrap());
-    let made = catalog.create_organisation(&by, &acme, "Acme").await;
-    made.unwrap();
-    let made = catalog.create_project(&by, &acme, &web, "Web").await;
-    made.unwrap();
-    let id = id_of([9; 10]);
-    let text = master.key(&id, 1);
     let chats = Api::ALL[0].as_str().to_owned();
-    let key = NewKey {
-        id: id.parse().unwrap(),
-        project: web,
-        name: "a key".to_owned(),
-        scopes: Scopes {
-            surfaces: Allow::Only(vec![chats, "streams".to_owned()]),
-            ..Scopes::default()
-        },
-        hash: SecretHash(master.hash(KeyText::parse(text.expose()).unwrap())),
-        expires_at: None,
+    let scopes = Scopes {
+        surfaces: Allow::Only(vec![chats, "streams".to_owned()]),
+        ..Scopes::default()
     };
-    catalog.create_key(&by, &key).await.unwrap();
+    let by = tester(UnixMillis(1));
+    let (_, text) = catalogued::make(&*catalog, &master, &by, 9, scopes).await;
     catalog.close().await;
     text.expose().to_owned()
 }

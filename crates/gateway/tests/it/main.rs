@@ -27,6 +27,7 @@ mod bad_client;
 mod bad_upstream;
 mod bedrock;
 mod canaries;
+mod catalogued;
 mod certs;
 mod chat;
 mod cli;

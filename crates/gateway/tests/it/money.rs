@@ -146,6 +146,11 @@ async fn a_budget_that_is_used_up_refuses_in_each_dialects_words() {
         json!({"model": "m", "max_tokens": 5, "messages": [{"role": "user", "content": "x"}]});
     let refused = post(&gateway, "/v1/messages", &claude, &[("x-api-key", KEY_ONE)]).await;
     assert_eq!(refused.json(429).await["error"]["type"], "billing_error");
+    let google = json!({"contents": [{"role": "user", "parts": [{"text": "x"}]}]});
+    let path = "/v1beta/models/m:generateContent";
+    let refused = post(&gateway, path, &google, &[("x-goog-api-key", KEY_ONE)]).await;
+    let error = refused.json(429).await;
+    assert_eq!(error["error"]["status"], "RESOURCE_EXHAUSTED", "{error}");
     assert_eq!(provider.calls().len(), calls, "something was sent");
     let bearer = format!("Bearer {KEY_TWO}");
     let other = post(&gateway, CHAT, &chat("z"), &[("authorization", &bearer)]).await;

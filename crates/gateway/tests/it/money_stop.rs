@@ -173,6 +173,7 @@ async fn a_chat_ends_with_its_reason_length_and_its_usage() {
             usage["usage"]["completion_tokens"].as_u64() >= Some(3),
             "{usage}"
         );
+        assert!(finish["id"].is_string() && usage["id"] == finish["id"]);
         assert_eq!(done, "[DONE]");
         gateway.stop().await;
     }

@@ -1,14 +1,13 @@
 //! What is paid for beside plain answers: who lost a race, what passes through, and whose key it was.
 
-use std::time::Duration;
-
+use everstream_core::id::ProjectId;
 use everstream_core::money::Money;
-use everstream_core::sign::api_key::{KeyText, id_of};
-use everstream_store::sql::values::{Actor, Budget, NewKey, Period, Scope, SecretHash};
+use everstream_store::sql::values::{Budget, Payer, Period, Scope, Scopes};
 use everstream_testkit::provider::{FakeProvider, Gate, Script};
 use serde_json::json;
 use tokio_tungstenite::tungstenite::Message;
 
+use crate::catalogued::{self, tester};
 use crate::harness::{Gateway, KEY_ONE, Setup, within};
 use crate::money::{PRICES, ask, budget, catalog, entry, knows_budget, money, stands};
 use crate::realtime::Realtime;
@@ -120,33 +119,8 @@ async fn the_organisation_of_a_key_pays() {
     let provider = FakeProvider::start(answer_to).await;
     let gateway = Setup::new(&provider).config(PRICES).start().await;
     let catalog = catalog(&gateway);
-    let at = gateway.app.clock.now();
-    let by = Actor {
-        who: "test".to_owned(),
-        at,
-    };
-    let (acme, web) = ("acme".parse().unwrap(), "web".parse().unwrap());
-    catalog
-        .create_organisation(&by, &acme, "Acme")
-        .await
-        .unwrap();
-    catalog
-        .create_project(&by, &acme, &web, "Web")
-        .await
-        .unwrap();
-    let master = gateway.app.access.directory().unwrap().master();
-    let id = id_of([7; 10]);
-    let text = master.key(&id, 1);
-    let hash = master.hash(KeyText::parse(text.expose()).unwrap());
-    let key = NewKey {
-        id: id.parse().unwrap(),
-        project: web.clone(),
-        name: "k".to_owned(),
-        scopes: everstream_store::sql::values::Scopes::default(),
-        hash: SecretHash(hash),
-        expires_at: None,
-    };
-    catalog.create_key(&by, &key).await.unwrap();
+    let (id, text) = catalogued::key(&gateway, 7, Scopes::default()).await;
+    let acme: ProjectId = "acme".parse().unwrap();
     let budget = Budget {
         id: "acme-month".parse().unwrap(),
         scope: Scope::Organisation(acme.clone()),
@@ -154,25 +128,17 @@ async fn the_organisation_of_a_key_pays() {
         limit: money("12"),
         alert_at: Vec::new(),
     };
+    let by = tester(gateway.app.clock.now());
     catalog.put_budget(&by, &budget).await.unwrap();
-    let payer = everstream_store::sql::values::Payer {
+    let payer = Payer {
         organisation: Some(acme),
-        project: web,
-        key: Some(key.id.clone()),
+        project: "web".parse().unwrap(),
+        key: Some(id.clone()),
     };
     knows_budget(&gateway, &payer).await;
     let bearer = format!("Bearer {}", text.expose());
     let headers = [("authorization", bearer.as_str())];
-    let reply = within(async {
-        loop {
-            let reply = post(&gateway, CHAT, &chat("x"), &headers).await;
-            if reply.head.status != 401 {
-                return reply;
-            }
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    })
-    .await;
+    let reply = post(&gateway, CHAT, &chat("x"), &headers).await;
     let stream = reply.stream();
     reply.body().await;
     let entry = entry(&gateway, &stream).await.unwrap();

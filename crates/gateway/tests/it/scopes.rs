@@ -1,14 +1,11 @@
 //! What the scopes of a key open, and what they do not: on every path there is.
 
-use std::time::Duration;
-
-use everstream_core::id::ProjectId;
 use everstream_core::policy::scope::Api;
-use everstream_core::sign::api_key::{KeyText, id_of};
-use everstream_store::sql::values::{Actor, Allow, NewKey, Scopes, SecretHash};
+use everstream_store::sql::values::{Allow, Scopes};
 use everstream_testkit::provider::{FakeProvider, ReceivedRequest, Script};
 use serde_json::{Value, json};
 
+use crate::catalogued;
 use crate::docs::client_paths;
 use crate::harness::{Gateway, Setup, within};
 use crate::socket::Socket;
@@ -16,36 +13,7 @@ use crate::talk::{CHAT, Reply, answer_to, chat, get, post, send};
 
 /// A key of the catalogue with these scopes; `n` tells it from others.
 pub async fn scoped_key(gateway: &Gateway, n: u8, scopes: Scopes) -> String {
-    let directory = gateway.app.access.directory().unwrap();
-    let catalog = directory.catalog();
-    let by = Actor {
-        who: "test".to_owned(),
-        at: gateway.app.clock.now(),
-    };
-    let (acme, web): (_, ProjectId) = ("acme".parse().unwrap(), "web".parse().unwrap());
-    // They may be there already.
-    let _ = catalog.create_organisation(&by, &acme, "Acme").await;
-    let _ = catalog.create_project(&by, &acme, &web, "Web").await;
-    let id = id_of([n; 10]);
-    let text = directory.master().key(&id, 1);
-    let hash = directory
-        .master()
-        .hash(KeyText::parse(text.expose()).unwrap());
-    let key = NewKey {
-        id: id.parse().unwrap(),
-        project: web,
-        name: "a key".to_owned(),
-        scopes,
-        hash: SecretHash(hash),
-        expires_at: None,
-    };
-    catalog.create_key(&by, &key).await.unwrap();
-    within(async {
-        while directory.known(&id).await.unwrap().is_none() {
-            tokio::time::sleep(Duration::from_millis(2)).await;
-        }
-    })
-    .await;
+    let (_, text) = catalogued::key(gateway, n, scopes).await;
     text.expose().to_owned()
 }
 

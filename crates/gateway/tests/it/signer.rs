@@ -1,4 +1,4 @@
-//! Keys of the catalogue, and requests signed with them.
+//! Requests signed with keys of the catalogue.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -7,10 +7,10 @@ use std::time::Duration;
 use everstream::access::Directory;
 use everstream_core::id::UnixMillis;
 use everstream_core::secret::Secret;
-use everstream_core::sign::api_key::{KeyText, id_of};
 use everstream_core::sign::http::{Request, Signer, content_digest};
-use everstream_store::sql::values::{Actor, KeyId, NewKey, Scopes, SecretHash};
+use everstream_store::sql::values::{KeyId, Scopes};
 
+use crate::catalogued::{self, tester};
 use crate::harness::{Gateway, within};
 
 /// Headers, as a client sends them.
@@ -58,44 +58,16 @@ pub fn directory(gateway: &Gateway) -> Arc<Directory> {
     Arc::clone(gateway.app.access.directory().unwrap())
 }
 
-fn by() -> Actor {
-    Actor {
-        who: "test".to_owned(),
-        at: UnixMillis(1_795_392_000_000),
-    }
-}
-
 impl Key {
     /// Makes the key of this number, and waits until the gateway knows it.
     pub async fn new(gateway: &Gateway, number: u8) -> Self {
-        let directory = directory(gateway);
-        let catalog = directory.catalog();
-        let (acme, web) = ("acme".parse().unwrap(), "web".parse().unwrap());
-        // Whoever comes second finds them made.
-        let _ = catalog.create_organisation(&by(), &acme, "Acme").await;
-        let _ = catalog.create_project(&by(), &acme, &web, "Web").await;
-        let id = id_of([number; 10]);
-        let text = directory.master().key(&id, 1);
-        let hash = directory
-            .master()
-            .hash(KeyText::parse(text.expose()).unwrap());
-        let key = NewKey {
-            id: id.parse().unwrap(),
-            project: web,
-            name: "signs".to_owned(),
-            scopes: Scopes::default(),
-            hash: SecretHash(hash),
-            expires_at: None,
-        };
-        catalog.create_key(&by(), &key).await.unwrap();
-        let key = Self {
-            id: key.id,
-            secret: directory.master().secret(&id, 1),
+        let (id, _) = catalogued::key(gateway, number, Scopes::default()).await;
+        Self {
+            secret: directory(gateway).master().secret(id.as_str(), 1),
+            id,
             host: gateway.addr.to_string(),
             nonces: AtomicU64::new(0),
-        };
-        key.knows(gateway, |known| known).await;
-        key
+        }
     }
 
     /// The same key as somebody has it who calls another address.
@@ -112,11 +84,10 @@ impl Key {
     pub async fn rotate(&self, gateway: &Gateway, overlap: Duration) -> Self {
         let directory = directory(gateway);
         let master = directory.master();
-        let text = master.key(self.id.as_str(), 2);
-        let hash = master.hash(KeyText::parse(text.expose()).unwrap());
-        let until = gateway.app.clock.now().plus(overlap);
-        let (by, catalog) = (by(), directory.catalog());
-        let rotated = catalog.rotate_key(&by, &self.id, SecretHash(hash), until);
+        let hash = catalogued::hash(master, &self.id, 2);
+        let now = gateway.app.clock.now();
+        let (by, catalog) = (tester(now), directory.catalog());
+        let rotated = catalog.rotate_key(&by, &self.id, hash, now.plus(overlap));
         rotated.await.unwrap();
         Self {
             secret: master.secret(self.id.as_str(), 2),
@@ -127,7 +98,8 @@ impl Key {
     /// Ends it.
     pub async fn revoke(&self, gateway: &Gateway) {
         let directory = directory(gateway);
-        let revoked = directory.catalog().revoke_key(&by(), &self.id).await;
+        let by = tester(gateway.app.clock.now());
+        let revoked = directory.catalog().revoke_key(&by, &self.id).await;
         revoked.unwrap();
     }
 

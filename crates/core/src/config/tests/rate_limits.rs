@@ -15,7 +15,7 @@ fn rules_are_read() {
     };
     assert_eq!((first.per, &first.only), (Subject::Key, &None));
     let bounds: Vec<_> = first.bounds.iter().map(ToString::to_string).collect();
-    assert_eq!(bounds, ["requests=60/60s", "concurrency=5"]);
+    assert_eq!(bounds, ["requests=60/1m", "concurrency=5"]);
     assert_eq!(second.per, Subject::Model);
     assert_eq!(second.only.as_deref(), Some(&["gpt-*".to_owned()][..]));
     assert_eq!(config.limits.assumed_output_tokens, 7);

@@ -3,6 +3,7 @@ use bytes::Bytes;
 use super::url::place;
 use crate::dialect::edit::{Changed, member};
 use crate::dialect::json_line;
+use crate::event::tokens_of;
 
 /// Where an upstream counts the tokens of a request, below the version of the API.
 pub fn count_path(model: &str) -> String {
@@ -27,12 +28,11 @@ pub fn count_estimate(body: &[u8]) -> Bytes {
     #[derive(serde::Serialize)]
     #[serde(rename_all = "camelCase")]
     struct Estimate {
-        total_tokens: usize,
+        total_tokens: u64,
         estimated: bool,
     }
     json_line(&Estimate {
-        // Four bytes a token is the usual rule of thumb for English text.
-        total_tokens: body.len().div_ceil(4),
+        total_tokens: tokens_of(body.len()),
         estimated: true,
     })
 }

@@ -174,10 +174,10 @@ const fn status_of(kind: FaultKind) -> &'static str {
     match kind {
         FaultKind::Invalid | FaultKind::TooLarge | FaultKind::ContentFilter => "INVALID_ARGUMENT",
         FaultKind::Unauthorized => "UNAUTHENTICATED",
-        FaultKind::Billing => "FAILED_PRECONDITION",
         FaultKind::Forbidden => "PERMISSION_DENIED",
         FaultKind::NotFound => "NOT_FOUND",
-        FaultKind::RateLimit => "RESOURCE_EXHAUSTED",
+        // Of what is used up Google says the same, be it for a minute or for the month.
+        FaultKind::RateLimit | FaultKind::Billing => "RESOURCE_EXHAUSTED",
         FaultKind::Overloaded | FaultKind::Interrupted => "UNAVAILABLE",
         FaultKind::Timeout => "DEADLINE_EXCEEDED",
         FaultKind::Cancelled => "CANCELLED",

@@ -30,16 +30,18 @@ pub fn fold<'a>(surface: Surface, events: impl Iterator<Item = &'a [u8]>) -> Res
 /// The usage chunk for these figures, of a stream that does not show its provider's own. Goes in
 /// front of the events for [`fold`], as what comes later counts.
 pub fn usage_event(usage: &Usage) -> Bytes {
-    json_line(&json!({
-        "choices": [],
-        "usage": {
-            "prompt_tokens": usage.input_tokens,
-            "completion_tokens": usage.output_tokens,
-            "total_tokens": usage.input_tokens.saturating_add(usage.output_tokens),
-            "prompt_tokens_details": { "cached_tokens": usage.cached_tokens },
-            "completion_tokens_details": { "reasoning_tokens": usage.reasoning_tokens },
-        },
-    }))
+    json_line(&json!({"choices": [], "usage": usage_value(usage)}))
+}
+
+/// These figures in the words of OpenAI's older APIs.
+pub fn usage_value(usage: &Usage) -> Value {
+    json!({
+        "prompt_tokens": usage.input_tokens,
+        "completion_tokens": usage.output_tokens,
+        "total_tokens": usage.input_tokens.saturating_add(usage.output_tokens),
+        "prompt_tokens_details": {"cached_tokens": usage.cached_tokens},
+        "completion_tokens_details": {"reasoning_tokens": usage.reasoning_tokens},
+    })
 }
 
 #[derive(Default)]

@@ -7,16 +7,16 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::{Metric, Quota, QuotaError};
 use crate::limits::SLOTS;
-use crate::units::{UnitError, parse_duration, show_duration};
+use crate::units::{DurationUnit, UnitError, parse_duration_in};
 
 /// How much of one thing, for a subject that is not said here.
 ///
 /// Its text is `<metric>=<units>/<window>`, as in `requests=60/1m`, `input-tokens=100000/1h` or
-/// `output-tokens=5000/60s`; or `concurrency=<streams>`.
+/// `output-tokens=5000/60s`; or `concurrency=<streams>`. It is shown as it was written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Bound {
-    /// So much in a window of time.
-    Rate(Metric, Quota),
+    /// So much in a window of time, which is shown in this unit.
+    Rate(Metric, Quota, DurationUnit),
     /// So many at once: 1 to [`SLOTS`].
     Concurrency(u32),
 }
@@ -48,7 +48,7 @@ impl Bound {
     /// What it counts, as text.
     pub const fn metric(&self) -> &'static str {
         match self {
-            Self::Rate(metric, _) => metric.as_str(),
+            Self::Rate(metric, ..) => metric.as_str(),
             Self::Concurrency(_) => CONCURRENCY,
         }
     }
@@ -70,18 +70,16 @@ impl FromStr for Bound {
         let metric = metric.ok_or(BoundError::Form)?;
         let (units, window) = amount.split_once('/').ok_or(BoundError::Rate)?;
         let units = units.parse().map_err(|_| BoundError::Rate)?;
-        Ok(Self::Rate(
-            metric,
-            Quota::new(units, parse_duration(window)?)?,
-        ))
+        let (window, unit) = parse_duration_in(window)?;
+        Ok(Self::Rate(metric, Quota::new(units, window)?, unit))
     }
 }
 
 impl fmt::Display for Bound {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Rate(metric, quota) => {
-                let (name, window) = (metric.as_str(), show_duration(quota.window()));
+            Self::Rate(metric, quota, unit) => {
+                let (name, window) = (metric.as_str(), unit.show(quota.window()));
                 write!(f, "{name}={}/{window}", quota.units())
             }
             Self::Concurrency(streams) => write!(f, "{CONCURRENCY}={streams}"),

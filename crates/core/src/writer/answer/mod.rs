@@ -22,7 +22,7 @@ use crate::dialect::observe::{Closing, Observer};
 use crate::dialect::openai::Marks;
 use crate::dialect::{Handle, Place, ProviderDialect};
 use crate::error::{Error, ErrorCode};
-use crate::event::{Mode, Usage};
+use crate::event::{Mode, Usage, tokens_of};
 use crate::frame::event::{EventDecoder, EventError};
 use crate::frame::sse::SseEvent;
 use crate::id::Seq;
@@ -450,8 +450,7 @@ impl Answer {
 /// What is counted where the provider counts nothing.
 fn estimate(plan: &Plan, content_events: u64) -> Usage {
     Usage {
-        // Four bytes a token is the usual rule of thumb for English text.
-        input_tokens: plan.request_bytes as u64 / 4,
+        input_tokens: tokens_of(plan.request_bytes),
         output_tokens: content_events,
         estimated: true,
         ..Usage::default()

@@ -4,7 +4,7 @@ use bytes::{Bytes, BytesMut};
 
 use super::{Answer, Body, Reading, Step, estimate};
 use crate::dialect::{DecodeError, observe, openai};
-use crate::event::Event;
+use crate::event::{Event, Usage, tokens_of};
 use crate::frame::sse::SseEvent;
 use crate::limits::UNARY_PIECE_BYTES;
 use crate::writer::Plan;
@@ -107,10 +107,10 @@ impl Answer {
     }
 }
 
-/// Four bytes of text a token, as for a request; the frame around it is about 200.
-fn estimate_of(plan: &Plan, body: &[u8], parts: u64) -> crate::event::Usage {
-    let text = (body.len() as u64).saturating_sub(200) / 4;
-    estimate(plan, text.max(parts))
+/// By the size of its text; the frame around that is about 200 bytes.
+fn estimate_of(plan: &Plan, body: &[u8], parts: u64) -> Usage {
+    let text = body.len().saturating_sub(200);
+    estimate(plan, tokens_of(text).max(parts))
 }
 
 fn completed(events: Vec<SseEvent>) -> Step {

@@ -231,13 +231,6 @@ fn now() -> Duration {
 
 /// The date and time.
 pub(super) fn utc(since_1970: Duration) -> String {
-    let DateTime {
-        year,
-        month,
-        day,
-        hour,
-        minute,
-        second,
-    } = UnixMillis::default().plus(since_1970).into();
-    format!("{year}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02} UTC")
+    let at = DateTime::from(UnixMillis::default().plus(since_1970));
+    format!("{} {} UTC", at.date(), at.time())
 }

@@ -232,7 +232,9 @@ impl Sum {
     fn cells(&self) -> [String; 14] {
         let text = |cell: &Option<String>| cell.clone().unwrap_or_default();
         [
-            self.since.map(written).unwrap_or_default(),
+            self.since
+                .map(|at| DateTime::from(at).to_string())
+                .unwrap_or_default(),
             text(&self.organisation),
             text(&self.project),
             text(&self.key),
@@ -266,19 +268,6 @@ const TITLES: [&str; 14] = [
     "reasoning_tokens",
     "cost_usd",
 ];
-
-/// A time as RFC 3339 has it.
-fn written(at: UnixMillis) -> String {
-    let DateTime {
-        year,
-        month,
-        day,
-        hour,
-        minute,
-        second,
-    } = at.into();
-    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
-}
 
 impl Answer for Report {
     const STATUS: u16 = 200;
