@@ -4,7 +4,7 @@
 #   scripts/bench.sh [--quick] [--only SCENARIOS] [--page FILE]
 #
 #   --quick            one short round: about three minutes instead of twenty
-#   --only a,b         of first-token, blast, short, plain, slow, faulty, leave, translate; the page then has no more than these
+#   --only a,b         of first-token, blast, short, plain, slow, faulty, leave, made-up, translate; the page then has no more than these
 #   --page FILE        write another page than docs/benchmarks.md
 #
 # Needs two cores, Linux, and nginx, which is installed from the system's packages if it is missing.
@@ -16,10 +16,11 @@ bin=$target_dir/release
 work=$target_dir/bench
 runs=$work/runs.jsonl
 page=docs/benchmarks.md
-quick='' only=first-token,blast,short,plain,slow,faulty,leave,translate
+quick='' only=first-token,blast,short,plain,slow,faulty,leave,made-up,translate
 key=sk-bench
 under_test=1 around=0 # cores
 provider=''           # its address: each run of the load generator plays it anew
+operators=''          # where the process in front of it shows its metrics, if it does
 front=''              # the process in front of it
 targets=(direct nginx none interval always memory)
 
@@ -68,6 +69,12 @@ install_nginx() {
 }
 # Below the range that the system gives out by itself.
 ports() { shuf -i 20000-29999 -n 20; }
+free() { # an address that nobody listens on
+  local port
+  for port in $(ports); do
+    (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null || { echo "127.0.0.1:$port"; return; }
+  done
+}
 # line FILE PATTERN PID: the group of the first line that matches, as soon as it is there.
 line() {
   local found
@@ -119,9 +126,10 @@ http {
 }
 CONF
 }
-start_everstream() { # BACKEND SYNC [MORE CONFIGURATION]
+start_everstream() { # BACKEND SYNC [MORE CONFIGURATION [AND WHAT COMES FIRST]]
   rm -rf "$work/data"
-  cat >"$work/everstream.toml" <<CONF
+  "${4:-true}" >"$work/everstream.toml"
+  cat >>"$work/everstream.toml" <<CONF
 listen = "127.0.0.1:0"
 data_dir = "$work/data"
 telemetry.level = "warn"
@@ -149,8 +157,16 @@ routes() {
     for n in 0 1 2 3 4 5 6 7 8 9; do printf '[[routes.deployments]]\nupstream = "u%s"\n' "$n"; done
   done
 }
+# Metrics, a proxy that is trusted, and a key of the database.
+watched() { printf 'trusted_proxies = ["127.0.0.1"]\nadmin.listen = "%s"\n' "$operators"; }
+start_watched() {
+  operators=$(free)
+  start_everstream disk interval true watched
+  key=$("$bin/everstream" keys create --url "http://$operators" --project bench --create-project --name bench)
+}
 start() { # TARGET
   case $1 in
+    flood-*) start_watched ;;
     routed) start_everstream disk interval routes ;;
     direct | nginx) "start_$1" ;;
     memory) start_everstream memory none ;;
@@ -164,10 +180,11 @@ measure() {
   shift 3
   while [ "$1" != -- ]; do options+=("$1"); shift; done
   shift
-  case $target in direct | nginx) ;; *) options+=(--ids --key "$key") ;; esac
   start "$target"
+  case $target in direct | nginx) ;; *) options+=(--ids --key "$key") ;; esac
   [ -z "$pid" ] || options+=(--pid "$pid")
   say "round $round, $name: $*"
+  case $target in flood-*) set -- "$@" --operators "$operators" ;; esac
   taskset -c "$around" "$bin/load" run --target "$name" --round "$round" --provider "$provider" ${addr:+--addr "$addr"} \
     "${options[@]}" "$@" >>"$runs" || { tail -n 5 "$work/everstream.log" >&2; die "$name failed: $*"; }
   stop_front
@@ -182,6 +199,17 @@ leavers() { # ROUND TOKENS
   measure "$1" nginx nginx -- leave --tokens "$2"
   for policy in cancel continue; do
     measure "$1" interval "Everstream, on_disconnect = $policy" --on-disconnect "$policy" -- leave --tokens "$2"
+  done
+}
+made_up() { # ROUND SECONDS
+  local key flood about
+  for flood in health one-address many-addresses; do
+    case $flood in
+      health) about='/healthz, for comparison' ;;
+      one-address) about='made-up keys, all from the address of the good one' ;;
+      many-addresses) about='made-up keys, each from another address' ;;
+    esac
+    measure "$1" "flood-$flood" "$about" -- beside --flood "$flood" --seconds "$2"
   done
 }
 wanted() { [[ ,$only, == *,$1,* ]]; }
@@ -211,6 +239,7 @@ round() {
     for streams in 1000 5000 9000; do everyone "$n" slow --streams "$streams" --seconds "$5"; done
   fi
   ! wanted leave || leavers "$n" "$6"
+  ! wanted made-up || made_up "$n" $(($5 * 3))
 }
 about() { # SECONDS
   cat <<ABOUT
@@ -222,9 +251,7 @@ ABOUT
 }
 
 prepare
-for port in $(ports); do
-  (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null || { provider=127.0.0.1:$port; break; }
-done
+provider=$(free)
 begun=$SECONDS
 if [ -n "$quick" ]; then
   round 1 300 1500 0.7 2 40

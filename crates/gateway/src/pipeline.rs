@@ -12,6 +12,8 @@
 //!
 //! Each stage is a type that only the one before it can make, so the order cannot be mixed up.
 
+mod enter;
+
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -33,6 +35,7 @@ use crate::access::Caller;
 use crate::generate::{self, Course};
 use crate::limits::Permit;
 use crate::upstream::models::{ModelDirectory, Route};
+pub use enter::enter;
 
 /// The header that says what happens when nobody reads.
 pub const ON_DISCONNECT: &str = "everstream-on-disconnect";

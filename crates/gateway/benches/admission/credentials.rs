@@ -9,7 +9,6 @@ use aws_lc_rs::signature::{KeyPair as _, RSA_PKCS1_SHA256};
 use axum::body::Body;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use everstream::access::Access;
 use everstream_core::config::{Config, Env, Source};
 use everstream_core::id::UnixMillis;
 use everstream_core::sign::api_key::KeyMaster;
@@ -18,11 +17,14 @@ use http::Request;
 use http::request::Parts;
 use serde_json::json;
 
-use super::{DIFFERENT, id};
+use super::DIFFERENT;
+use super::catalogue::id;
 
-const PATH: &str = "/v1/chat/completions";
+pub(crate) const STATIC_KEY: &str = "es-a-key-of-the-configuration";
+pub(crate) const PATH: &str = "/v1/chat/completions";
 const HOST: &str = "localhost:8080";
-const BODY: &str = r#"{"model":"m","stream":true,"messages":[{"role":"user","content":"Hello"}]}"#;
+pub(crate) const BODY: &str =
+    r#"{"model":"m","stream":true,"messages":[{"role":"user","content":"Hello"}]}"#;
 
 /// Keys that have the form of good ones.
 pub(crate) fn made_up(master: &KeyMaster) -> Vec<Parts> {
@@ -47,13 +49,8 @@ pub(crate) fn bearer(key: &str) -> Parts {
 }
 
 /// A request that a key signed, with the `n`th nonce.
-pub(crate) fn signed(
-    access: &Access,
-    key_id: &str,
-    secret: &[u8],
-    n: usize,
-    now: UnixMillis,
-) -> Parts {
+pub(crate) fn signed(master: &KeyMaster, key_id: &str, n: usize, now: UnixMillis) -> Request<Body> {
+    let secret = master.secret(key_id, 1);
     let digest = content_digest(BODY.as_bytes());
     let fields = [("content-digest", digest.as_str())];
     let request = signature::Request {
@@ -70,7 +67,9 @@ pub(crate) fn signed(
         created: now,
         expires: None,
     };
-    let signed = signer.sign(&request, secret).expect("signed");
+    let signed = signer
+        .sign(&request, secret.expose().as_bytes())
+        .expect("signed");
     let request = Request::post(PATH)
         .header("host", HOST)
         .header("content-type", "application/json")
@@ -78,7 +77,7 @@ pub(crate) fn signed(
         .header("signature-input", signed.signature_input)
         .header("signature", signed.signature)
         .body(Body::from(BODY));
-    access.receive(request.expect("a request")).into_parts().0
+    request.expect("a request")
 }
 
 /// Who makes tokens: an issuer with one RSA key, in a file.
@@ -101,17 +100,19 @@ impl Issuer {
 
     /// A configuration that trusts it.
     pub(crate) fn trusted(&self) -> Config {
-        let text = format!(
-            "log.backend = \"memory\"\nadmin.listen = \"off\"\n[[jwt_issuers]]\nissuer = \
-             \"https://issuer.example\"\naudience = [\"everstream\"]\nproject = \"bench\"\n\
-             jwks = \"file:{}\"\n",
+        parse(&format!(
+            "log.backend = \"memory\"\nadmin.listen = \"off\"\n{}",
+            self.toml()
+        ))
+    }
+
+    /// Its part of a configuration.
+    pub(crate) fn toml(&self) -> String {
+        format!(
+            "[[jwt_issuers]]\nissuer = \"https://issuer.example\"\naudience = [\"everstream\"]\n\
+             project = \"bench\"\njwks = \"file:{}\"\n",
             self.jwks.display()
-        );
-        let source = Source {
-            name: "bench.toml",
-            text: &text,
-        };
-        Config::parse(Some(source), &Env::default()).expect("a configuration")
+        )
     }
 
     /// Requests with so many tokens, all different.
@@ -140,6 +141,15 @@ impl Issuer {
         signed.expect("signed");
         format!("{message}.{}", encode(signature))
     }
+}
+
+/// A configuration.
+pub(crate) fn parse(text: &str) -> Config {
+    let source = Source {
+        name: "bench.toml",
+        text,
+    };
+    Config::parse(Some(source), &Env::default()).expect("a configuration")
 }
 
 fn encode(bytes: impl AsRef<[u8]>) -> String {

@@ -19,6 +19,7 @@ use tokio::sync::{Notify, Semaphore};
 
 use super::projects::Projects;
 use crate::clock::Clock;
+use crate::telemetry::metrics::KeyMetrics;
 
 /// A key that may be used, as callers need it.
 #[derive(Debug)]
@@ -44,6 +45,7 @@ pub struct Directory {
     keys: AtomicU8,
     cache: Cache<String, Entry>,
     lookups: Semaphore,
+    metrics: KeyMetrics,
     projects: Projects,
     /// Budgets have changed.
     budgets: Arc<Notify>,
@@ -81,6 +83,7 @@ impl Directory {
             keys: AtomicU8::new(UNREAD),
             cache: Cache::new(limits::KEY_CACHE),
             lookups: Semaphore::new(limits::KEY_LOOKUPS),
+            metrics: KeyMetrics::default(),
             projects: Projects::default(),
             budgets: Arc::default(),
             clock,
@@ -95,6 +98,11 @@ impl Directory {
     /// Tells when budgets may have changed.
     pub fn budgets(&self) -> &Arc<Notify> {
         &self.budgets
+    }
+
+    /// What is counted of questions to the catalogue.
+    pub const fn metrics(&self) -> &KeyMetrics {
+        &self.metrics
     }
 
     /// What makes keys.
@@ -161,6 +169,7 @@ impl Directory {
         self.cache.remove(id);
         let read = async {
             let _permit = self.lookups.try_acquire().map_err(|_| busy())?;
+            self.metrics.looked_up();
             let key = self.catalog.key(&key_id).await;
             let key = key.map_err(|error| unavailable(&error))?;
             Ok(key.map_or_else(|| Entry::none(now), |key| Entry::of(key, now)))

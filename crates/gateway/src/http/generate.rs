@@ -16,7 +16,6 @@ use http::request::Parts;
 use super::body::read_body;
 use super::error::Shape;
 use super::form::Form;
-use super::limited;
 use super::open::{Opened, open};
 use super::respond::{self, About};
 use super::responses::{self, continue_from};
@@ -128,28 +127,24 @@ async fn generate(
             return Box::pin(attach(app, caller, wanted, stream)).await;
         }
     }
-    // Only now: who comes back for an answer that exists is served to the end.
-    app.lifecycle.admit()?;
     let about = About {
         upstream: None,
         replayed: false,
     };
-    request.permit = limited::enter(app, caller, address, &request).await?;
-    let told = request.permit.told();
+    // Only now: who comes back for an answer that exists is served to the end.
+    let told = pipeline::enter(app, caller, address, &mut request).await?;
     let answered = begin(app, caller, request, wanted, &about).await;
     answered.map(|response| told.on(response))
 }
 
-/// Waits for its turn and starts it.
+/// Starts it.
 async fn begin(
     app: &App,
     caller: &Caller,
-    mut request: generate::Request,
+    request: generate::Request,
     wanted: Wanted,
     about: &About,
 ) -> Result<Response, Error> {
-    request.reserve(caller.payer(), &app.generator).await?;
-    request.admit(&app.admission).await?;
     let mode = request.mode;
     let fingerprint = request.claim.map(|claim| claim.fingerprint);
     let started = {

@@ -1,43 +1,15 @@
-//! How requests come to what limits them.
+//! How requests that generate nothing here come to what limits them.
 
 use std::net::IpAddr;
 
-use everstream_core::dialect::extent;
 use everstream_core::dialect::figures::tokens;
 use everstream_core::error::Error;
-use everstream_core::event::tokens_of;
 use serde_json::Value;
 
 use crate::access::Caller;
 use crate::app::App;
 use crate::billing::Passed;
-use crate::generate;
 use crate::limits::{Asks, Permit, Tokens, Told};
-
-/// For a generation.
-pub(super) async fn enter(
-    app: &App,
-    caller: &Caller,
-    address: Option<IpAddr>,
-    request: &generate::Request,
-) -> Result<Permit, Error> {
-    let native = request.surface.native();
-    let tokens = || {
-        let extent = extent(request.surface, &request.body);
-        let choices = u64::from(request.choices).max(extent.made.unwrap_or(1));
-        Tokens {
-            input: tokens_of(request.body.len()),
-            output: extent.output.map(|most| most.saturating_mul(choices)),
-        }
-    };
-    let asks = Asks {
-        caller,
-        address,
-        model: &|| app.models.known_as(&request.model, native),
-        tokens: &tokens,
-    };
-    app.limits.enter(&asks).await
-}
 
 /// What a request that passes through took of its limits, and what its payer's budgets hold for it.
 pub(super) struct Dues {

@@ -267,6 +267,28 @@ struct LimitedLabels {
     metric: &'static str,
 }
 
+/// What the database of keys is asked.
+#[derive(Clone, Debug, Default)]
+pub struct KeyMetrics {
+    lookups: Counter,
+}
+
+impl KeyMetrics {
+    /// It is asked for a key.
+    pub fn looked_up(&self) {
+        self.lookups.inc();
+    }
+
+    /// Shows it in `registry`.
+    pub fn register(&self, registry: &mut Registry) {
+        registry.register(
+            "key_lookups",
+            "Keys that the database was asked for",
+            self.lookups.clone(),
+        );
+    }
+}
+
 /// What becomes of requests that have limits.
 #[derive(Clone, Debug, Default)]
 pub struct LimitMetrics {

@@ -60,7 +60,7 @@ pub(super) async fn plain(bench: &Bench, clients: u32, seconds: f64) -> io::Resu
     .await
 }
 
-async fn short_client(bench: &Bench) -> io::Result<Client> {
+pub(super) async fn short_client(bench: &Bench) -> io::Result<Client> {
     Client::connect(
         bench,
         &format!("bench-{SHORT_TOKENS}-0"),
@@ -71,7 +71,7 @@ async fn short_client(bench: &Bench) -> io::Result<Client> {
 }
 
 /// The nanoseconds to the first token, and to the end.
-async fn stream_once(client: &mut Client) -> io::Result<(u64, u64)> {
+pub(super) async fn stream_once(client: &mut Client) -> io::Result<(u64, u64)> {
     let mut arrivals = Vec::new();
     let mut answer = client.ask().await?;
     while answer.read(&mut arrivals).await? {}

@@ -14,8 +14,10 @@ use serde::{Deserialize, Serialize};
 use tokio::net::TcpListener;
 
 mod ask;
+mod beside;
 mod check;
 mod faulty;
+mod flood;
 mod loops;
 mod process;
 pub mod report;
@@ -25,6 +27,7 @@ mod whole;
 #[cfg(test)]
 mod tests;
 
+pub use flood::Flood;
 pub use process::Process;
 
 use crate::monotonic::now_nanos;
@@ -111,6 +114,21 @@ pub enum Scenario {
         #[arg(long)]
         seconds: f64,
     },
+    /// Streamed answers of five events at a fixed rate, alone and beside a flood, in turns.
+    Beside {
+        /// What the flood is of.
+        #[arg(long)]
+        flood: Flood,
+        /// The program's listener for operators, where it shows its metrics.
+        #[arg(long)]
+        operators: SocketAddr,
+        /// Requests a second, however long each takes.
+        #[arg(long, default_value_t = 200.0)]
+        rate: f64,
+        /// For so long alone, and as long beside the flood.
+        #[arg(long)]
+        seconds: f64,
+    },
     /// Half of the clients leave midway.
     Leave {
         /// How many clients.
@@ -137,6 +155,7 @@ impl Scenario {
             Self::Short { .. } => "short".into(),
             Self::Plain { clients, .. } => format!("plain-{clients}"),
             Self::Faulty { upstreams, .. } => format!("faulty-{upstreams}"),
+            Self::Beside { .. } => "beside".into(),
             Self::Leave { .. } => "leave".into(),
         }
     }
@@ -218,6 +237,12 @@ impl Bench {
             Scenario::Faulty {
                 clients, seconds, ..
             } => faulty::faulty(self, clients, seconds).await,
+            Scenario::Beside {
+                flood,
+                operators,
+                rate,
+                seconds,
+            } => beside::beside(self, flood, rate, seconds, operators).await,
             Scenario::Leave { clients, tokens } => whole::leave(self, clients, tokens).await,
         }
     }

@@ -39,6 +39,9 @@ impl Metrics {
         app.models.metrics().register(&mut registry);
         app.generator.registry.metrics().register(&mut registry);
         app.limits.metrics().register(&mut registry);
+        if let Some(directory) = app.access.directory() {
+            directory.metrics().register(&mut registry);
+        }
         app.generator.billing.metrics().register(&mut registry);
         registry.register_collector(Box::new(Now(Arc::clone(app))));
         Self(registry)

@@ -123,16 +123,29 @@ fn sections(runs: &[Run]) -> Vec<Section> {
             FAULTY,
         ));
     }
-    all.push(section(
+    all.extend(LAST.map(|(title, name, text, columns)| section(title, name, text, columns)));
+    all
+}
+
+const LAST: [(&str, &str, &str, &[Column]); 2] = [
+    (
         "Clients that leave",
         "leave",
         "Half of 500 clients leave after a third of their answer. Sent is how much of the rest the \
          provider went on to send; memory is before, with all streams open, and two seconds after \
          the last one ended.",
         LEAVE,
-    ));
-    all
-}
+    ),
+    (
+        "Made-up keys",
+        "beside",
+        "200 streamed answers a second of five events each, for a key of the database, alone and, in \
+         turns with that, beside a flood as fast as it is answered: 64 connections with 8 requests on \
+         their way on each. The flood's clients share a core with those that are measured and with the \
+         provider, and give way to both. Looked up is how often the database was asked for a key.",
+        BESIDE,
+    ),
+];
 
 /// The numbers that end the scenarios of this name, ascending.
 fn numbers(runs: &[Run], prefix: &str) -> Vec<u32> {
@@ -189,6 +202,15 @@ const FAULTY: &[Column] = &[
     column("CPU per answer, µs", "cpu_per_answer_us", 1.0, Show::Figure),
     column("p50, ms", "answer_p50_us", 1e3, Show::Figure),
     column("p99, ms", "answer_p99_us", 1e3, Show::Figure),
+];
+const BESIDE: &[Column] = &[
+    column("alone: p50, ms", "alone_p50_us", 1e3, Show::Figure),
+    column("p99, ms", "alone_p99_us", 1e3, Show::Figure),
+    column("beside it: p50, ms", "beside_p50_us", 1e3, Show::Figure),
+    column("p99, ms", "beside_p99_us", 1e3, Show::Figure),
+    column("p99, times alone", "p99_times", 1.0, Show::Figure),
+    column("refused/s", "flood_per_s", 1.0, Show::Figure),
+    column("looked up", "looked_up", 1.0, Show::Figure),
 ];
 const LEAVE: &[Column] = &[
     column("sent, %", "sent_after_leaving_percent", 1.0, Show::Figure),
