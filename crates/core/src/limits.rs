@@ -178,6 +178,19 @@ pub const TLS_FILE_BYTES: u64 = 1 << 20;
 pub const UPSTREAM_IDLE_CONNECTIONS: usize = 100;
 /// See [`UPSTREAM_IDLE_CONNECTIONS`].
 pub const UPSTREAM_IDLE_TIMEOUT: Duration = Duration::from_secs(90);
+/// Most answers that share one connection of HTTP/2: so many wait for one lost packet, or are lost with
+/// one connection.
+pub const UPSTREAM_SHARED_STREAMS: usize = 32;
+/// What an upstream may send of one answer over HTTP/2 before any of it is read.
+pub const UPSTREAM_STREAM_WINDOW: u32 = 1 << 20;
+/// The same of all answers on a connection: those that nobody reads hold up no other.
+pub const UPSTREAM_CONNECTION_WINDOW: u32 = 32 << 20;
+/// Silence of a connection of HTTP/2 that carries requests, after which it is asked whether it is there.
+pub const UPSTREAM_PING_AFTER: Duration = Duration::from_secs(15);
+/// How many times that long it may take to say so. Then it is closed.
+pub const UPSTREAM_PONG_PATIENCE: u32 = 2;
+/// How often a request is written while upstreams turn it away unread, which HTTP/2 lets them say.
+pub const UPSTREAM_UNREAD_TRIES: u32 = 3;
 /// Head of a proxy's answer to `CONNECT`.
 pub const PROXY_HEAD_BYTES: usize = 8 << 10;
 /// Connecting to an upstream, TLS included.

@@ -241,6 +241,7 @@ impl App {
     /// Ends the background tasks and closes the log.
     pub async fn stop(&self) {
         self.lifecycle.stop().await;
+        self.models.close_idle();
         self.generator.billing.close().await;
         if let Some(directory) = self.access.directory() {
             directory.catalog().close().await;

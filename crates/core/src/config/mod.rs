@@ -514,6 +514,9 @@ settings! {
         idle_connections: usize = whole(0..=10_000).or(limits::UPSTREAM_IDLE_CONNECTIONS);
         /// How long such a connection is kept.
         idle_timeout: Duration = duration(SECOND..=HOUR).or(limits::UPSTREAM_IDLE_TIMEOUT);
+        /// Whether it is spoken to in HTTP/2 if it offers that, which goes by TLS alone. Several
+        /// requests then share a connection, and many share several.
+        http2: bool = flag().or(true);
         /// The longest time for connecting, TLS included.
         connect_timeout: Duration = duration(MS..=HOUR).or(limits::UPSTREAM_CONNECT_TIMEOUT);
         /// The longest time to the head of an answer. Not bounded by itself if absent: some providers

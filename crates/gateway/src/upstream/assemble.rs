@@ -107,6 +107,7 @@ fn spec(config: &UpstreamConfig, env: &Env, find: Find<'_>) -> Result<UpstreamSp
         proxies: Proxies::of(env),
         idle_connections: config.idle_connections,
         idle_timeout: config.idle_timeout,
+        http2: config.http2,
         connect_timeout: config.connect_timeout,
         ca_file: config.ca_file.clone(),
         include_usage: config.include_usage,

@@ -8,10 +8,23 @@ use bytes::Bytes;
 use everstream_core::frame::http1::{BodyDecoder, BodyState, Http1Error, ResponseHead};
 
 use super::connection::{Connection, Outgoing, Unwritten};
+use super::http2::Answer;
 use super::{Upstream, UpstreamError, UpstreamErrorKind};
 
 /// The body of an answer, read piece by piece.
-pub struct Body {
+pub struct Body(Way);
+
+#[expect(
+    clippy::large_enum_variant,
+    reason = "HTTP/1.1 is the way of most, and pays for no box"
+)]
+enum Way {
+    Http1(Http1),
+    Http2(Box<Answer>),
+}
+
+/// What comes on a connection of its own.
+struct Http1 {
     upstream: Arc<Upstream>,
     /// Gone once the answer has ended, one way or the other.
     connection: Option<Connection>,
@@ -28,6 +41,54 @@ pub struct Body {
 
 impl Body {
     pub(super) fn new(
+        upstream: Arc<Upstream>,
+        connection: Connection,
+        outgoing: Outgoing,
+        head: &ResponseHead,
+        decoder: BodyDecoder,
+        rest: Vec<u8>,
+    ) -> Self {
+        Self(Way::Http1(Http1::new(
+            upstream, connection, outgoing, head, decoder, rest,
+        )))
+    }
+
+    /// One that comes on a connection which others share.
+    pub(super) fn shared(answer: Answer) -> Self {
+        Self(Way::Http2(Box::new(answer)))
+    }
+
+    /// All that one read of the socket brings, without HTTP's framing; `None` at the proper end,
+    /// when the connection has gone back to the pool by itself. An answer that stops before its end
+    /// is an error, after all that came of it was given.
+    ///
+    /// Dropping the future loses nothing.
+    pub async fn read(&mut self) -> Result<Option<Bytes>, UpstreamError> {
+        poll_fn(|cx| self.poll_read(cx)).await
+    }
+
+    /// Like [`read`](Self::read), for use in a `poll` function.
+    pub fn poll_read(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Option<Bytes>, UpstreamError>> {
+        match &mut self.0 {
+            Way::Http1(body) => body.poll_read(cx),
+            Way::Http2(answer) => answer.poll_read(cx),
+        }
+    }
+
+    /// Whether all was read, up to the proper end.
+    pub fn is_at_end(&self) -> bool {
+        match &self.0 {
+            Way::Http1(body) => body.is_at_end(),
+            Way::Http2(answer) => answer.is_at_end(),
+        }
+    }
+}
+
+impl Http1 {
+    fn new(
         upstream: Arc<Upstream>,
         connection: Connection,
         outgoing: Outgoing,
@@ -50,20 +111,7 @@ impl Body {
         body
     }
 
-    /// All that one read of the socket brings, without HTTP's framing; `None` at the proper end,
-    /// when the connection has gone back to the pool by itself. An answer that stops before its end
-    /// is an error, after all that came of it was given.
-    ///
-    /// Dropping the future loses nothing.
-    pub async fn read(&mut self) -> Result<Option<Bytes>, UpstreamError> {
-        poll_fn(|cx| self.poll_read(cx)).await
-    }
-
-    /// Like [`read`](Self::read), for use in a `poll` function.
-    pub fn poll_read(
-        &mut self,
-        cx: &mut Context<'_>,
-    ) -> Poll<Result<Option<Bytes>, UpstreamError>> {
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, UpstreamError>> {
         if let Some(piece) = self.early.take() {
             return Poll::Ready(Ok(Some(piece)));
         }
@@ -109,8 +157,7 @@ impl Body {
         }
     }
 
-    /// Whether all was read, up to the proper end.
-    pub fn is_at_end(&self) -> bool {
+    fn is_at_end(&self) -> bool {
         self.early.is_none() && self.connection.is_none() && self.failure.is_none()
     }
 
@@ -137,12 +184,12 @@ impl Body {
 
 impl fmt::Debug for Body {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "Body(of {:?}, {:?})",
-            self.upstream,
-            self.decoder.state()
-        )
+        match &self.0 {
+            Way::Http1(Http1 {
+                upstream, decoder, ..
+            }) => write!(f, "Body(of {upstream:?}, {:?})", decoder.state()),
+            Way::Http2(answer) => answer.fmt(f),
+        }
     }
 }
 

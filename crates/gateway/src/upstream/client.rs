@@ -1,27 +1,22 @@
 use std::borrow::Cow;
 use std::fmt;
-use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
-use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use everstream_core::dialect::{ProviderDialect, Traits};
 use everstream_core::event::Surface;
-use everstream_core::frame::http1::{
-    BodyLength, Decoded, Fields, HeadDecoder, ResponseHead, request_head,
-};
+use everstream_core::frame::http1::{BodyLength, Fields, ResponseHead, request_head};
 use everstream_core::provider::{self, Provider};
 use everstream_core::secret::Secrets;
 use futures_util::future::Either;
-use tokio::time::Instant;
 
 use super::body::Body;
-use super::connection::{Connection, Io, Outgoing, Payload, Stream, Unwritten};
-use super::dial::{Way, dial, unreachable};
+use super::connection::{Io, Outgoing, Payload};
+use super::dial::Way;
+use super::http2;
 use super::link::{Link, LinkSight};
 use super::pool::Pool;
 use super::secrets::Kept;
@@ -41,10 +36,12 @@ pub struct Upstream {
     /// Follows the secrets in that which change.
     pub(super) kept: Option<Kept>,
     pub(super) secrets: Secrets,
-    way: Way,
-    transport: Option<Transport>,
-    pool: Pool,
-    link: Arc<Link>,
+    pub(super) way: Way,
+    pub(super) transport: Option<Transport>,
+    pub(super) pool: Pool,
+    /// What is asked where HTTP/2 may be spoken.
+    pub(super) shared: Option<Arc<http2::Pool>>,
+    pub(super) link: Arc<Link>,
 }
 
 /// How to connect to an upstream that is no server on the network, but lives in this process: an
@@ -73,8 +70,8 @@ pub struct Request<'a> {
 pub struct Response {
     /// Status and headers.
     pub head: ResponseHead,
-    /// The rest. Dropping it before its end closes the connection, which tells the upstream to
-    /// stop.
+    /// The rest. Dropping it before its end closes the connection, or its stream of one that others
+    /// share, which tells the upstream to stop.
     pub body: Body,
 }
 
@@ -125,6 +122,8 @@ impl Upstream {
             secrets,
             provider: spec.provider.or_else(|| provider::at(base.host())),
             pool: Pool::new(spec.idle_connections, spec.idle_timeout),
+            shared: (tls.is_some() && spec.http2)
+                .then(|| http2::Pool::new(spec.idle_connections, spec.idle_timeout)),
             spec,
             base,
             way: Way { tls, proxy, reach },
@@ -138,6 +137,7 @@ impl Upstream {
     pub fn over(self, transport: Transport) -> Self {
         Self {
             transport: Some(transport),
+            shared: None,
             ..self
         }
     }
@@ -201,10 +201,11 @@ impl Upstream {
     }
 
     /// Sends a request and waits for the head of its answer, whatever the status. Only the time to
-    /// connect is bounded here; dropping the future closes the connection.
+    /// connect is bounded here; dropping the future ends the request, and its connection if no others
+    /// share it.
     ///
     /// The request is written a second time only when the first connection came from the pool and
-    /// took no part of it.
+    /// took no part of it, or when the upstream says that it turned it away unread, as HTTP/2 can.
     pub fn send<'a>(
         self: &'a Arc<Self>,
         request: Request<'a>,
@@ -280,6 +281,9 @@ impl Upstream {
                     return result.map(|answer| self.response(answer, outgoing));
                 }
             }
+            if let Some(shared) = &self.shared {
+                return Box::pin(self.send_shared(shared, method, outgoing)).await;
+            }
             let connection = Box::pin(self.connect()).await?;
             let result = self.exchange(connection, method, &mut outgoing).await;
             result.map(|answer| self.response(answer, outgoing))
@@ -295,12 +299,31 @@ impl Upstream {
     /// closed, and notes which have fallen silent.
     pub(super) fn watch(&self) {
         self.pool.close_old();
+        if let Some(shared) = &self.shared {
+            shared.close_old();
+        }
         self.link.watch();
     }
 
+    /// Takes leave of the connections that HTTP/2 has and nobody uses.
+    pub(super) fn close_idle(&self) {
+        if let Some(shared) = &self.shared {
+            shared.close_idle();
+        }
+    }
+
     #[cfg(test)]
-    pub(super) fn connection_over(&self, stream: tokio::net::TcpStream) -> Connection {
-        Connection::new(Stream::Plain(stream), self.link.dial().made())
+    pub(super) fn connection_over(
+        &self,
+        stream: tokio::net::TcpStream,
+    ) -> super::connection::Connection {
+        let stream = super::connection::Stream::Plain(stream);
+        super::connection::Connection::new(stream, self.link.dial().made())
+    }
+
+    #[cfg(test)]
+    pub(super) fn shared_connections(&self) -> usize {
+        self.shared.as_ref().map_or(0, |shared| shared.len())
     }
 
     #[cfg(test)]
@@ -345,75 +368,6 @@ impl Upstream {
         format!("{}{}", self.base.prefix(), request.path)
     }
 
-    pub(super) async fn connect(&self) -> Result<Connection, UpstreamError> {
-        let place = self.link.dial();
-        let limit = self.spec.connect_timeout;
-        let dialling = async {
-            let Some(transport) = &self.transport else {
-                return dial(&self.base, &self.way, Instant::now() + limit).await;
-            };
-            let own = transport().await.map(Stream::Own);
-            own.map_err(unreachable)
-        };
-        let result = tokio::time::timeout(limit, dialling).await;
-        let result = result.unwrap_or(Err(UpstreamErrorKind::ConnectTimeout(limit)));
-        let stream = result.map_err(|kind| self.unsent(kind))?;
-        Ok(Connection::new(stream, place.made()))
-    }
-
-    /// Writes the request and reads the head of the answer at the same time: an upstream may answer
-    /// before it has read a large body, and may wait for its answer to be taken.
-    async fn exchange(
-        &self,
-        mut connection: Connection,
-        method: &str,
-        outgoing: &mut Outgoing,
-    ) -> Result<(Connection, Decoded), UpstreamError> {
-        let mut decoder = HeadDecoder::new(method);
-        let mut unwritten = None;
-        let result = poll_fn(|cx| {
-            if unwritten.is_none()
-                && let Poll::Ready(Err(why)) = outgoing.poll(cx, &mut connection)
-            {
-                match why {
-                    Unwritten::Body(error) => {
-                        return Poll::Ready(Err(UpstreamErrorKind::Body(Box::new(error))));
-                    }
-                    Unwritten::Connection(error) if !outgoing.started() => {
-                        return Poll::Ready(Err(UpstreamErrorKind::Write(error)));
-                    }
-                    // Who stops reading a request may have said why before.
-                    Unwritten::Connection(error) => unwritten = Some(error),
-                }
-            }
-            poll_head(cx, &mut connection, &mut decoder).map_err(|broken| match unwritten.take() {
-                Some(error) => UpstreamErrorKind::Write(error),
-                None => broken,
-            })
-        })
-        .await;
-        match result {
-            Ok(answer) => Ok((connection, answer)),
-            Err(kind) => Err(self.error(kind, outgoing.started())),
-        }
-    }
-
-    fn response(
-        self: &Arc<Self>,
-        (connection, answer): (Connection, Decoded),
-        outgoing: Outgoing,
-    ) -> Response {
-        let Decoded { head, body, rest } = answer;
-        self.refused(head.status);
-        let body = Body::new(Arc::clone(self), connection, outgoing, &head, body, rest);
-        Response { head, body }
-    }
-
-    /// Takes back a connection whose answer was read to its end.
-    pub(super) fn release(&self, connection: Connection, promised: Option<Duration>) {
-        self.pool.put(connection, promised);
-    }
-
     /// How many keys take turns; one, too, for an upstream that wants none.
     pub fn keys(&self) -> usize {
         let present = || self.presented().keys();
@@ -441,23 +395,5 @@ impl Upstream {
 impl fmt::Debug for Upstream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Upstream({} at {})", self.spec.name, self.base)
-    }
-}
-
-fn poll_head(
-    cx: &mut Context<'_>,
-    connection: &mut Connection,
-    decoder: &mut HeadDecoder,
-) -> Poll<Result<Decoded, UpstreamErrorKind>> {
-    loop {
-        let read = connection.poll_read(cx, |input| match input {
-            [] => Err(decoder
-                .finish()
-                .map_or(UpstreamErrorKind::Closed, UpstreamErrorKind::Protocol)),
-            _ => decoder.push(input).map_err(UpstreamErrorKind::Protocol),
-        });
-        if let Some(decoded) = ready!(read).map_err(UpstreamErrorKind::Reset)?? {
-            return Poll::Ready(Ok(decoded));
-        }
     }
 }

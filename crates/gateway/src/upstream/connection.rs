@@ -13,6 +13,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 
 use super::link::Line;
+use super::tls::HTTP2;
 use super::upload::Upload;
 
 thread_local! {
@@ -41,6 +42,16 @@ pub(super) enum Stream {
     Tls(Box<TlsStream<TcpStream>>),
     /// See [`Transport`](super::Transport).
     Own(Box<dyn Io>),
+}
+
+impl Stream {
+    /// The stream on which HTTP/2 was agreed, or itself.
+    pub(super) fn http2(self) -> Result<Box<TlsStream<TcpStream>>, Self> {
+        match self {
+            Self::Tls(stream) if stream.get_ref().1.alpn_protocol() == Some(HTTP2) => Ok(stream),
+            other => Err(other),
+        }
+    }
 }
 
 impl Connection {
@@ -218,6 +229,11 @@ impl Outgoing {
             started: false,
             flushed: false,
         }
+    }
+
+    /// Head and body, as long as nothing of them was written.
+    pub(super) fn parts(&mut self) -> (&[u8], &mut Payload) {
+        (&self.head, &mut self.body)
     }
 
     /// Whether the connection took any part of the request.

@@ -17,10 +17,11 @@ pub(super) struct Way {
     pub(super) reach: Reach,
 }
 
-/// Connects to an upstream on the network.
+/// Connects to an upstream on the network, perhaps offering it HTTP/2.
 pub(super) async fn dial(
     base: &BaseUrl,
     way: &Way,
+    http2: bool,
     deadline: Instant,
 ) -> Result<Stream, UpstreamErrorKind> {
     let via = way.proxy.as_ref().map_or(base, Proxy::address);
@@ -46,7 +47,8 @@ pub(super) async fn dial(
     let Some(tls) = way.tls.clone() else {
         return Ok(Stream::Plain(stream));
     };
-    let stream = tls.connector.connect(tls.name, stream).await;
+    let connector = if http2 { tls.either } else { tls.connector };
+    let stream = connector.connect(tls.name, stream).await;
     let stream = stream.map_err(UpstreamErrorKind::Tls)?;
     Ok(Stream::Tls(Box::new(stream)))
 }

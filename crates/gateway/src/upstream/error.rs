@@ -50,15 +50,17 @@ impl UpstreamError {
             | UpstreamErrorKind::OutOfReach(_)
             | UpstreamErrorKind::Proxy(_)
             | UpstreamErrorKind::Tls(_)
+            | UpstreamErrorKind::TurnedAway(_)
             | UpstreamErrorKind::Token(_) => ErrorCode::UpstreamUnreachable,
             UpstreamErrorKind::Write(_) if !self.sent => ErrorCode::UpstreamUnreachable,
             UpstreamErrorKind::Write(_)
             | UpstreamErrorKind::Closed
             | UpstreamErrorKind::Reset(_)
+            | UpstreamErrorKind::StreamReset(_)
             | UpstreamErrorKind::Protocol(Http1Error::Truncated(_)) => ErrorCode::UpstreamCut,
-            UpstreamErrorKind::Protocol(_) | UpstreamErrorKind::Socket(_) => {
-                ErrorCode::UpstreamInvalid
-            }
+            UpstreamErrorKind::Protocol(_)
+            | UpstreamErrorKind::Http2(_)
+            | UpstreamErrorKind::Socket(_) => ErrorCode::UpstreamInvalid,
         }
     }
 }
@@ -108,6 +110,15 @@ pub enum UpstreamErrorKind {
     /// The connection broke.
     #[error("the connection broke: {0}")]
     Reset(#[source] io::Error),
+    /// It said that it did nothing with the request, and would not (HTTP/2).
+    #[error("it turned the request away unread: {0}")]
+    TurnedAway(h2::Reason),
+    /// It ended the request and its answer, and no others of the connection (HTTP/2).
+    #[error("it broke the answer off: {0}")]
+    StreamReset(h2::Reason),
+    /// What it said is not HTTP/2, though it chose that.
+    #[error("it does not keep to HTTP/2: {0}. If it never does, set http2 = false")]
+    Http2(h2::Reason),
     /// It did not open a WebSocket.
     #[error("it opened no WebSocket: {0}")]
     Socket(#[source] Box<tungstenite::Error>),

@@ -66,7 +66,8 @@ pub(super) struct Dialling {
 #[derive(Debug)]
 pub(super) struct Line(Arc<Pulse>);
 
-struct Pulse {
+/// What a connection and its link both know.
+pub(super) struct Pulse {
     link: Arc<Link>,
     id: u64,
     /// Something came since the last look.
@@ -193,9 +194,26 @@ impl Line {
 
     /// It carries a request from now on, or none.
     pub(super) fn set_in_use(&self, in_use: bool) {
-        let link = &self.0.link;
+        self.0.set_in_use(in_use);
+    }
+
+    /// For who knows what it carries, and does not hold it.
+    pub(super) fn pulse(&self) -> Arc<Pulse> {
+        Arc::clone(&self.0)
+    }
+}
+
+impl Pulse {
+    /// Whom it leads to.
+    pub(super) fn upstream(&self) -> &str {
+        &self.link.upstream
+    }
+
+    /// The connection carries a request from now on, or none.
+    pub(super) fn set_in_use(&self, in_use: bool) {
+        let link = &self.link;
         let mut inner = link.lock();
-        let Some(line) = inner.lines.get_mut(&self.0.id) else {
+        let Some(line) = inner.lines.get_mut(&self.id) else {
             return;
         };
         if line.in_use == in_use {
@@ -203,7 +221,7 @@ impl Line {
         }
         let was_silent = line.is_silent();
         (line.in_use, line.quiet) = (in_use, 0);
-        self.0.heard.store(true, Ordering::Relaxed);
+        self.heard.store(true, Ordering::Relaxed);
         if was_silent {
             link.take(&mut inner, ConnectionEvent::SpokeAgain);
         }

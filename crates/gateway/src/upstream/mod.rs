@@ -1,5 +1,6 @@
 //! The way to the model providers: an HTTP/1.1 client that reads a socket in the task that uses
-//! what it brings, the pool of its connections, and the directory of who serves which model.
+//! what it brings, the pool of its connections, HTTP/2 where it is offered, and the directory of who
+//! serves which model.
 //!
 //! A general client hands each HTTP chunk over to another task, one by one; here all that one read
 //! brought comes as one piece, and a stream that waits holds no read buffer.
@@ -15,9 +16,11 @@ mod dial;
 pub mod discovery;
 pub(crate) mod document;
 mod error;
+mod exchange;
 mod google;
 mod guard;
 pub mod health;
+mod http2;
 mod link;
 pub mod models;
 mod overview;
@@ -99,6 +102,8 @@ pub struct UpstreamSpec {
     pub idle_connections: usize,
     /// How long such a one is kept.
     pub idle_timeout: Duration,
+    /// Whether it is spoken to in HTTP/2 if it offers that, which goes by TLS alone.
+    pub http2: bool,
     /// Longest time to resolve its name, connect and agree on TLS.
     pub connect_timeout: Duration,
     /// PEM file of certificates to trust for this upstream beside the system's.
@@ -145,6 +150,7 @@ impl UpstreamSpec {
             proxies: Proxies::default(),
             idle_connections: limits::UPSTREAM_IDLE_CONNECTIONS,
             idle_timeout: limits::UPSTREAM_IDLE_TIMEOUT,
+            http2: true,
             connect_timeout: limits::UPSTREAM_CONNECT_TIMEOUT,
             ca_file: None,
             include_usage: None,

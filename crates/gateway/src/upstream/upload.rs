@@ -37,40 +37,55 @@ impl Upload {
         self.left.map_or(BodyLength::Chunked, BodyLength::Known)
     }
 
-    /// Asks for the next piece; to be called when the last one is written. False at the end.
+    /// Asks for the next piece, to be sent in HTTP/1.1; to be called when the last one is written. False
+    /// at the end.
     pub(super) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<bool, Error>> {
-        while !self.ended && self.left != Some(0) {
+        let had_ended = self.ended;
+        let piece = ready!(self.poll_piece(cx))?;
+        let chunked = self.left.is_none();
+        match piece {
+            Some(piece) if chunked => {
+                let line = format!("{:x}\r\n", piece.len()).into();
+                self.parts = [line, piece, Bytes::from_static(b"\r\n")];
+            }
+            Some(piece) => self.parts[1] = piece,
+            None if chunked && !had_ended => self.parts[0] = Bytes::from_static(b"0\r\n\r\n"),
+            None => return Poll::Ready(Ok(false)),
+        }
+        Poll::Ready(Ok(true))
+    }
+
+    /// The next piece as it is; `None` at the end.
+    pub(super) fn poll_piece(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Option<Bytes>, Error>> {
+        while !self.ended && !self.is_over() {
             match ready!(self.source.as_mut().poll_next(cx)).transpose()? {
                 Some(piece) if piece.is_empty() => {}
-                Some(piece) => return Poll::Ready(self.frame(piece).map(|()| true)),
+                Some(piece) => {
+                    if let Some(left) = &mut self.left {
+                        let size = piece.len() as u64;
+                        *left = left
+                            .checked_sub(size)
+                            .ok_or_else(|| misfit("went on after"))?;
+                    }
+                    return Poll::Ready(Ok(Some(piece)));
+                }
                 None => {
                     self.ended = true;
                     if self.left.is_some() {
                         return Poll::Ready(Err(misfit("ended before")));
                     }
-                    self.parts[0] = Bytes::from_static(b"0\r\n\r\n");
-                    return Poll::Ready(Ok(true));
                 }
             }
         }
-        Poll::Ready(Ok(false))
+        Poll::Ready(Ok(None))
     }
 
-    fn frame(&mut self, piece: Bytes) -> Result<(), Error> {
-        let size = piece.len() as u64;
-        match &mut self.left {
-            None => {
-                let line = format!("{size:x}\r\n").into();
-                self.parts = [line, piece, Bytes::from_static(b"\r\n")];
-            }
-            Some(left) => {
-                *left = left
-                    .checked_sub(size)
-                    .ok_or_else(|| misfit("went on after"))?;
-                self.parts[1] = piece;
-            }
-        }
-        Ok(())
+    /// Whether all of an announced length was given.
+    pub(super) fn is_over(&self) -> bool {
+        self.left == Some(0)
     }
 
     pub(super) fn is_written(&self) -> bool {

@@ -113,6 +113,40 @@ struct Field {
 }
 
 impl ResponseHead {
+    /// The head of an answer whose protocol has no text of its own, such as HTTP/2. Its connection can be
+    /// used again.
+    ///
+    /// # Errors
+    /// When it is larger than the limits for heads.
+    pub fn new<'a>(
+        status: u16,
+        headers: impl IntoIterator<Item = (&'a str, &'a [u8])>,
+    ) -> Result<Self, Http1Error> {
+        let (mut text, mut fields) = (Vec::new(), Vec::new());
+        for (name, value) in headers {
+            let start = text.len();
+            text.extend_from_slice(name.as_bytes());
+            let middle = text.len();
+            text.extend_from_slice(value);
+            if text.len() > UPSTREAM_HEAD_BYTES {
+                return Err(Http1Error::HeadTooLarge);
+            }
+            fields.push(Field {
+                name: start..middle,
+                value: middle..text.len(),
+            });
+        }
+        if fields.len() > UPSTREAM_HEADERS {
+            return Err(Http1Error::TooManyHeaders);
+        }
+        Ok(Self {
+            status,
+            keep_alive: true,
+            text: text.into(),
+            fields: fields.into(),
+        })
+    }
+
     /// The value of the first header of this name, in any case.
     pub fn get(&self, name: &str) -> Option<&[u8]> {
         let mut fields = self.iter();

@@ -1,4 +1,5 @@
 mod client;
+mod http2;
 mod tls;
 mod upload;
 mod way;

@@ -22,6 +22,11 @@ pub(super) struct Server {
 
 impl Server {
     pub(super) async fn new() -> Self {
+        Self::offering(&["http/1.1"]).await
+    }
+
+    /// One that agrees to these protocols, the first of them before others.
+    pub(super) async fn offering(protocols: &[&str]) -> Self {
         let mut ca = CertificateParams::new(Vec::new()).expect("no names");
         ca.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let key = KeyPair::generate().expect("a key");
@@ -39,7 +44,8 @@ impl Server {
             .with_no_client_auth()
             .with_single_cert(vec![leaf.der().clone()], PrivateKeyDer::from(key))
             .expect("a pair");
-        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        let protocols = protocols.iter().map(|name| name.as_bytes().to_vec());
+        config.alpn_protocols = protocols.collect();
         let (listener, address) = listen().await;
         let acceptor = TlsAcceptor::from(Arc::new(config));
         Self {

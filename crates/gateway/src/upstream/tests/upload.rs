@@ -166,8 +166,8 @@ async fn each_piece_goes_out_at_once_through_tls_too() {
 }
 
 #[tokio::test]
-async fn a_websocket_is_opened_through_tls() {
-    let server = Server::new().await;
+async fn a_websocket_is_opened_through_tls_without_http_2() {
+    let server = Server::offering(&["h2", "http/1.1"]).await;
     let upstream = Arc::new(Upstream::new(server.spec()).expect("valid"));
     let serve = async {
         let stream = server.accept().await.expect("agreed");
