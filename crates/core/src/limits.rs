@@ -414,6 +414,12 @@ pub const FAILING_ADDRESSES: usize = 65_536;
 pub const GOOD_CALLERS: usize = 65_536;
 /// Failed authentications of one address in a minute.
 pub const FAILED_AUTHENTICATIONS: u32 = 60;
+/// Refusals of callers that are told at once, before they are told one after the other.
+pub const REFUSALS_AT_ONCE: u32 = 100;
+/// Between two of these: 1,000 a second, some 2 % of a core.
+pub const REFUSAL_GAP: Duration = Duration::from_millis(1);
+/// The longest that one of them waits.
+pub const REFUSAL_PATIENCE: Duration = Duration::from_secs(1);
 /// How long a key is used on that the database was asked for in vain.
 pub const KEY_RETRY: Duration = Duration::from_secs(5);
 /// The most copies of requests under way at once to a shadow deployment without a bound of its own.

@@ -9,6 +9,7 @@ mod failures;
 mod follow;
 mod jwt;
 mod origin;
+mod pace;
 mod presented;
 mod projects;
 mod signed;
@@ -41,6 +42,7 @@ pub use follow::{follow, read_all};
 pub(crate) use jwt::Tokens;
 use origin::Forwarded;
 pub use origin::{Peer, client_address};
+use pace::Pace;
 use presented::presented_key;
 pub use presented::{bearer, presents_key};
 use signed::{Signatures, is_signed};
@@ -58,6 +60,7 @@ pub struct Access {
     proxies: Vec<Network>,
     signatures: Signatures,
     failures: Failures,
+    pace: Pace,
 }
 
 /// An authenticated caller.
@@ -88,6 +91,7 @@ impl Access {
             proxies: config.trusted_proxies.clone(),
             signatures: Signatures::new(shared, clock),
             failures: Failures::new(config.limits.failed_authentications, clock),
+            pace: Pace::new(),
         }
     }
 
@@ -128,13 +132,22 @@ impl Access {
         Request::from_parts(parts, body)
     }
 
-    /// Who sent this request.
+    /// Who sent this request. Who is refused hears of it when it is its turn.
     ///
     /// # Errors
     /// [`ErrorCode::Unauthorized`], [`ErrorCode::InvalidSignature`] or [`ErrorCode::Replayed`];
     /// [`ErrorCode::TooManyFailures`] when there were too many of these;
     /// [`ErrorCode::AccessUnavailable`] when the database that would know the key does not answer.
     pub async fn authenticate(&self, parts: &Parts) -> Result<Caller, Error> {
+        let source = client_address(parts).map(Source::of);
+        let caller = self.identify(parts, source).await;
+        if source.is_some() && caller.as_ref().is_err_and(is_refusal) {
+            self.pace.turn().await;
+        }
+        caller
+    }
+
+    async fn identify(&self, parts: &Parts, source: Option<Source>) -> Result<Caller, Error> {
         let key = presented_key(&parts.headers);
         let signature = signed::presented(parts, key.is_some());
         let credential = match (&signature, key) {
@@ -143,7 +156,6 @@ impl Access {
             (Ok(Some(signature)), _) => signature.key_id(),
             (Err(_), _) => "",
         };
-        let source = client_address(parts).map(Source::of);
         if let Some(source) = source {
             self.failures.admit(source, credential)?;
         }
@@ -271,6 +283,11 @@ fn allowed(allow: &Allow, name: &str, what: &str) -> Result<(), Error> {
     };
     let message = format!("This key may not use the {what} `{name}`; it may use {others}.");
     Err(Error::new(ErrorCode::Forbidden, message))
+}
+
+/// Whether it is the caller that is at fault, and not a database.
+fn is_refusal(error: &Error) -> bool {
+    error.code.status() == 401 || error.code == ErrorCode::TooManyFailures
 }
 
 fn missing() -> Error {

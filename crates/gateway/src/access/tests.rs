@@ -1,15 +1,18 @@
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use everstream_core::config::Config;
+use everstream_core::config::{Config, KeyConfig, key_hash};
 use everstream_core::error::ErrorCode;
 use everstream_core::id::UnixMillis;
+use everstream_core::limits::{REFUSAL_GAP, REFUSALS_AT_ONCE};
 use everstream_core::secret::Secret;
 use everstream_core::sign::api_key::{KeyMaster, id_of};
 use everstream_store::sql::Catalog;
 use everstream_store::sql::sqlite::{self, SqliteConfig};
 use everstream_store::sql::values::{Actor, NewKey, Scopes, SecretHash};
 use tempfile::TempDir;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::*;
@@ -224,4 +227,33 @@ async fn it_is_open_until_the_first_key_and_never_again() {
     revoked.expect("revoked");
     bench.soon(key.expose(), Err(ErrorCode::Unauthorized)).await;
     assert!(bench.access.authenticate(&nobody).await.is_err());
+}
+
+#[tokio::test(start_paused = true)]
+async fn refusals_are_told_one_after_the_other_and_who_has_a_key_does_not_wait_for_them() {
+    let mut config = Config::default();
+    config.keys.push(KeyConfig {
+        project: "one".parse().expect("an id"),
+        hash: key_hash("good"),
+        on_disconnect: None,
+    });
+    let access = Access::new(&config, None, Clock::start());
+    let ask = async |key: &str, from: u32| {
+        let peer = Peer {
+            address: Ipv4Addr::from_bits(from).into(),
+            is_tls: false,
+        };
+        let request = http::Request::get("/").extension(peer);
+        let request = request.header("authorization", format!("Bearer {key}"));
+        let (parts, ()) = request.body(()).expect("a request").into_parts();
+        let came = Instant::now();
+        let caller = access.authenticate(&parts).await;
+        (caller.is_ok(), came.elapsed())
+    };
+    for from in 0..=REFUSALS_AT_ONCE {
+        assert_eq!(ask("made up", from).await, (false, Duration::ZERO));
+    }
+    let (_, waited) = ask("made up", u32::MAX).await;
+    assert!(waited >= REFUSAL_GAP, "{waited:?}");
+    assert_eq!(ask("good", 1).await, (true, Duration::ZERO));
 }
