@@ -42,6 +42,7 @@ mod failures;
 mod fallback;
 mod faults;
 mod forms;
+mod fuzz;
 mod gemini;
 mod gemini_faults;
 mod gemini_life;
