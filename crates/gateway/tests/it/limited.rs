@@ -198,7 +198,7 @@ async fn tokens_of_prompts_are_estimated_and_corrected() {
     let gateway = gateway(&provider, &per("project", "\"input-tokens=1000/31d\"")).await;
     let body = unary_chat(&"x".repeat(2_000));
     let reply = ask(&gateway, KEY_ONE, &body).await;
-    let reserved = body.to_string().len() as u64 / 4;
+    let reserved = body.to_string().len().div_ceil(4) as u64;
     assert_eq!(tokens_left(&reply), 1_000 - reserved);
     reply.body().await;
     // The provider said that it were 7.

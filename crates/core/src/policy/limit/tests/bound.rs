@@ -57,7 +57,7 @@ proptest! {
     fn every_bound_round_trips(
         metric in "requests|input-tokens|output-tokens",
         units in 1u64..1 << 30,
-        window in "[1-9][0-9]{0,3}s|[1-9][0-9]{0,2}[mh]|[1-9]d",
+        window in "[1-9][0-9]{0,3}s|[1-9][0-9]{0,2}m|[1-9][0-9]?h|[1-9]d",
     ) {
         let text = format!("{metric}={units}/{window}");
         let bound: Bound = text.parse().unwrap();
