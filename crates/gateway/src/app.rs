@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use everstream_core::config::{Backend, Config, SyncMode};
+use everstream_core::config::{Backend, Config};
 use everstream_core::error::{Error, ErrorCode};
 use everstream_core::id::StreamId;
 use everstream_core::limits;
@@ -13,10 +13,7 @@ use everstream_core::record::Accepted;
 use everstream_core::sign::api_key::KeyMaster;
 use everstream_core::sign::read_token::ReadTokens;
 use everstream_store::StreamLog;
-use everstream_store::config::{self as store, MemoryConfig, SegmentConfig};
 use everstream_store::disk::{Disk, OsDisk};
-use everstream_store::memory::MemoryLog;
-use everstream_store::segment::SegmentLog;
 use sha2::{Digest as _, Sha256};
 use tokio::sync::broadcast;
 use tokio::time::{Instant, timeout, timeout_at};
@@ -36,7 +33,7 @@ use crate::lifecycle::Lifecycle;
 use crate::limits::Limits;
 use crate::pipeline::plan_again;
 use crate::random;
-use crate::secret_file;
+use crate::stream_log;
 use crate::upstream::assemble::assemble;
 use crate::upstream::models::ModelDirectory;
 
@@ -103,7 +100,7 @@ impl App {
         models: Arc<ModelDirectory>,
     ) -> io::Result<Arc<Self>> {
         let clock = Clock::start();
-        let (log, secret) = open_log(&config, disk, clock)?;
+        let (log, secret) = stream_log::open(&config, &data_dir(&config), disk, clock)?;
         let secret = config.master_secret.as_ref().map_or(secret, |master| {
             Sha256::digest(master.expose().as_bytes()).into()
         });
@@ -134,7 +131,7 @@ impl App {
             registry: Arc::new(Registry::default()),
             clock,
             node,
-            limits: stream_limits(&config),
+            limits: stream_log::stream_limits(&config),
             retry_window: config.streams.retry_attach,
             changes,
             logs_prompts: config.telemetry.prompts,
@@ -334,71 +331,6 @@ pub fn data_dir(config: &Config) -> PathBuf {
     };
     let default = || base().unwrap_or_else(std::env::temp_dir).join("everstream");
     config.data_dir.clone().unwrap_or_else(default)
-}
-
-/// The log, and the secret of read tokens, which lies beside it so that every process on this
-/// directory knows the others' tokens.
-fn open_log(
-    config: &Config,
-    disk: Arc<dyn Disk>,
-    clock: Clock,
-) -> io::Result<(Arc<dyn StreamLog>, [u8; 32])> {
-    let now: store::Clock = Arc::new(move || clock.now());
-    let limits = log_limits(config);
-    let (retain_after_end, tombstone_for) = (config.log.retention, config.log.tombstone);
-    let max_bytes = config.log.max_bytes;
-    match config.log.backend {
-        Backend::Memory => {
-            let config = MemoryConfig {
-                max_bytes,
-                retain_after_end,
-                tombstone_for,
-                limits,
-            };
-            Ok((Arc::new(MemoryLog::new(config, now)), secret_file::fresh()?))
-        }
-        Backend::Disk => {
-            let dir = data_dir(config);
-            secret_file::create_dir(&dir)?;
-            let secret = secret_file::load_or_create(&dir.join("secret"))?;
-            let config = SegmentConfig {
-                dir,
-                sync: match config.log.sync {
-                    SyncMode::None => store::Sync::None,
-                    SyncMode::Interval => store::Sync::Interval(config.log.sync_interval),
-                    SyncMode::Always => store::Sync::Always,
-                },
-                segment_bytes: config.log.segment_bytes,
-                patience: config.log.stall_timeout,
-                max_bytes,
-                retain_after_end,
-                tombstone_for,
-                limits,
-            };
-            let log = SegmentLog::open(config, disk, now);
-            let log = log.map_err(|error| io::Error::other(error.to_string()))?;
-            Ok((Arc::new(log), secret))
-        }
-    }
-}
-
-fn stream_limits(config: &Config) -> limits::StreamLimits {
-    limits::StreamLimits {
-        event_bytes: config.limits.event_bytes,
-        stream_bytes: config.limits.stream_bytes,
-        stream_events: config.limits.stream_events,
-    }
-}
-
-/// The log refuses what the writer would not send; it leaves room for the error event that reports
-/// a limit.
-fn log_limits(config: &Config) -> limits::StreamLimits {
-    let own = stream_limits(config);
-    limits::StreamLimits {
-        event_bytes: own.event_bytes.max(limits::UPSTREAM_ERROR_BYTES),
-        stream_bytes: own.stream_bytes + limits::UPSTREAM_ERROR_BYTES as u64,
-        stream_events: own.stream_events + 1,
-    }
 }
 
 fn random_bits() -> io::Result<u64> {

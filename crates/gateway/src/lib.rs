@@ -27,6 +27,7 @@ pub mod read;
 mod roots;
 mod secret_file;
 pub mod server;
+mod stream_log;
 pub mod telemetry;
 pub mod upstream;
 

@@ -1,13 +1,61 @@
-//! The listener for operators.
+//! `[admin]`: the listener for operators.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-use super::kinds::text;
+use super::describe::{choices, settings};
+use super::kinds::{choice, flag, text};
 use super::mistake::Fault;
 use super::read::Reader;
-use super::spec::Scalar;
-use super::{AdminConfig, Config, TlsConfig, values};
+use super::spec::{Scalar, sections};
+use super::{Config, TlsConfig, address, values};
+use crate::secret::Secret;
+
+settings! {
+    /// `[admin]`: the listener for operators: keys, budgets, usage, the state of the upstreams,
+    /// metrics.
+    pub struct AdminConfig {
+        /// Its address, or `off`. Clients have nothing to look for there. Beyond loopback, a key and
+        /// TLS are required. If the usual address is taken, the gateway runs without this listener.
+        listen: AdminListen = listen()
+            .or(AdminListen::USUAL)
+            .variable("EVERSTREAM_ADMIN_LISTEN");
+        /// The key that operators show, as `Authorization: Bearer`; no key of a client is one. Who
+        /// shows it is `operator` in the audit log. Without it and without `[[admin.operators]]`,
+        /// every program on this machine may use the listener.
+        key: Option<Secret> = values::secret()
+            .example("${EVERSTREAM_ADMIN_KEY}")
+            .variable("EVERSTREAM_ADMIN_KEY")
+            .optional();
+        /// Whether TLS is spoken, with the certificate of `[tls]`. If absent, beyond loopback, where it
+        /// is needed; there, `false` says that a proxy in front speaks it.
+        tls: Option<bool> = flag().example(true).optional();
+        /// Operators with names, which stand in the audit log, and keys of their own.
+        operators: Vec<OperatorConfig> = sections();
+    }
+}
+
+settings! {
+    /// `[[admin.operators]]`: an operator.
+    pub struct OperatorConfig {
+        /// The name, as the audit log has it.
+        name: String = values::name().example("alice").unique();
+        /// The key.
+        key: Secret = values::secret().example("${ALICE_ADMIN_KEY}");
+        /// What it is good for: `write` for all, `read` for looking.
+        role: OperatorRole = choice().or(OperatorRole::Write);
+    }
+}
+
+choices! {
+    /// What an operator may do.
+    pub enum OperatorRole {
+        /// Look.
+        Read = "read",
+        /// Look and change.
+        Write = "write",
+    }
+}
 
 /// Where operators connect to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,7 +91,7 @@ impl fmt::Display for AdminListen {
 pub(super) fn listen() -> Scalar<AdminListen> {
     text("an IP address and a port, or `off`", |text| match text {
         "off" => Ok(AdminListen::Off),
-        _ => values::address(text).map(AdminListen::At),
+        _ => address::address(text).map(AdminListen::At),
     })
 }
 

@@ -10,7 +10,7 @@ use super::kinds::{choice, duration, flag, text};
 use super::mistake::Fault;
 use super::read::Reader;
 use super::spec::{list, map};
-use super::{Config, SECOND, values};
+use super::{Config, SECOND, address, values};
 use crate::id::ProjectId;
 use crate::limits;
 use crate::sign::jwt::{Algorithm, Grants, Issuer, Mapping, ProjectFrom};
@@ -174,7 +174,7 @@ fn address(issuer: &JwtIssuerConfig, section: &str, reader: &mut Reader<'_>) {
         None => ("issuer", &issuer.issuer),
     };
     let field = format!("{section}.{field}");
-    if values::url_of(url.split('?').next().unwrap_or_default()).is_err() {
+    if address::url_of(url.split('?').next().unwrap_or_default()).is_err() {
         let fault = Fault::from("this is no URL at which its keys could be asked for");
         reader.note_at(&field, fault.hint("set `jwks` to where its keys are"));
         return;
@@ -222,7 +222,7 @@ fn jwks(text: &str) -> Result<JwksSource, Fault> {
         return values::path_of(path).map(JwksSource::File);
     }
     let (address, query) = text.split_once('?').unwrap_or((text, ""));
-    values::url_of(address)?;
+    address::url_of(address)?;
     if query.contains('#') || query.bytes().any(|byte| !byte.is_ascii_graphic()) {
         return Err("a URL has visible ASCII characters only, and here no fragment".into());
     }

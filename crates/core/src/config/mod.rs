@@ -1,9 +1,11 @@
 //! The configuration: one TOML file and the environment in, either a frozen [`Config`] or every
 //! mistake out.
 //!
-//! What there is to set is declared once, in this file, by `settings!`. The checks, the JSON Schema
-//! and the documentation all come from that declaration.
+//! What there is to set is declared once, by `settings!`: here, and for sections with checks or parts
+//! of their own beside these. The checks, the JSON Schema and the documentation all come from that
+//! declaration.
 
+mod address;
 mod admin;
 mod aws;
 mod check;
@@ -36,7 +38,7 @@ use describe::{Settings as _, choices, settings};
 use kinds::{choice, duration, flag, size, whole};
 use spec::{list, map, section, sections};
 
-pub use admin::AdminListen;
+pub use admin::{AdminConfig, AdminListen, OperatorConfig, OperatorRole};
 pub use env::Env;
 pub use jwt::{JwksSource, JwtIssuerConfig, TokenProject};
 pub use mistake::{ConfigErrors, Mistake, Place};
@@ -45,13 +47,14 @@ pub use rate_limits::RateLimitConfig;
 pub use reference::{example, json_schema, markdown};
 pub use routes::{DeploymentConfig, RouteConfig};
 pub use source::SecretSource;
+pub use upstream::{UpstreamConfig, UpstreamDialect};
 pub use values::{key_hash, show_key_hash};
+pub use vault::{VaultAuth, VaultConfig};
 
 use crate::id::ProjectId;
 use crate::limits;
 use crate::network::Network;
 use crate::policy::disconnect::OnDisconnect;
-use crate::provider::{Auth, Provider};
 use crate::record::Digest;
 use crate::secret::Secret;
 use crate::units::MAX_DURATION;
@@ -65,7 +68,7 @@ settings! {
     /// Everything that can be configured, resolved and checked.
     pub struct Config {
         /// The address that clients connect to. Beyond loopback, keys are required.
-        listen: SocketAddr = values::listen()
+        listen: SocketAddr = address::listen()
             .or(SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)))
             .variable("EVERSTREAM_LISTEN");
         /// This node's number, part of the ids of its streams: no two nodes that share streams may
@@ -78,12 +81,12 @@ settings! {
             .variable("EVERSTREAM_DATA_DIR")
             .optional();
         /// Origins of web pages whose scripts may call this gateway; `*` stands for all.
-        cors_origins: Vec<String> = list(values::origin().example("https://app.example.org"));
+        cors_origins: Vec<String> = list(address::origin().example("https://app.example.org"));
         /// Proxies in front of this gateway, by address or network: what they say of a client in
         /// `X-Forwarded-For`, `X-Forwarded-Proto` and `X-Forwarded-Host` is believed. They have to set
         /// or drop these, never to pass on what a client sent. Of `X-Forwarded-For` the right-most
         /// address counts that is none of theirs.
-        trusted_proxies: Vec<Network> = list(values::network().example("10.0.0.0/8"));
+        trusted_proxies: Vec<Network> = list(address::network().example("10.0.0.0/8"));
         /// Whether a key is needed even while there is none. Without this the gateway is open to all
         /// programs on its machine until the first key is made. Needed to listen beyond loopback
         /// with keys that are all in the database.
@@ -174,52 +177,6 @@ choices! {
 }
 
 settings! {
-    /// `[admin]`: the listener for operators: keys, budgets, usage, the state of the upstreams,
-    /// metrics.
-    pub struct AdminConfig {
-        /// Its address, or `off`. Clients have nothing to look for there. Beyond loopback, a key and
-        /// TLS are required. If the usual address is taken, the gateway runs without this listener.
-        listen: AdminListen = admin::listen()
-            .or(AdminListen::USUAL)
-            .variable("EVERSTREAM_ADMIN_LISTEN");
-        /// The key that operators show, as `Authorization: Bearer`; no key of a client is one. Who
-        /// shows it is `operator` in the audit log. Without it and without `[[admin.operators]]`,
-        /// every program on this machine may use the listener.
-        key: Option<Secret> = values::secret()
-            .example("${EVERSTREAM_ADMIN_KEY}")
-            .variable("EVERSTREAM_ADMIN_KEY")
-            .optional();
-        /// Whether TLS is spoken, with the certificate of `[tls]`. If absent, beyond loopback, where it
-        /// is needed; there, `false` says that a proxy in front speaks it.
-        tls: Option<bool> = flag().example(true).optional();
-        /// Operators with names, which stand in the audit log, and keys of their own.
-        operators: Vec<OperatorConfig> = sections();
-    }
-}
-
-settings! {
-    /// `[[admin.operators]]`: an operator.
-    pub struct OperatorConfig {
-        /// The name, as the audit log has it.
-        name: String = values::name().example("alice").unique();
-        /// The key.
-        key: Secret = values::secret().example("${ALICE_ADMIN_KEY}");
-        /// What it is good for: `write` for all, `read` for looking.
-        role: OperatorRole = choice().or(OperatorRole::Write);
-    }
-}
-
-choices! {
-    /// What an operator may do.
-    pub enum OperatorRole {
-        /// Look.
-        Read = "read",
-        /// Look and change.
-        Write = "write",
-    }
-}
-
-settings! {
     /// `[telemetry]`
     pub struct TelemetryConfig {
         /// How much is logged: a level, or several for parts of the program, such as
@@ -266,54 +223,6 @@ settings! {
         timeout: Duration = duration(MS..=HOUR).or(limits::CATALOG_PATIENCE);
         /// Postgres: certificates to trust beside those of the system: a file in PEM format.
         ca_file: Option<PathBuf> = values::path().example("/etc/ssl/private-ca.pem").optional();
-    }
-}
-
-settings! {
-    /// `[vault]`: Vault or OpenBao, for secrets of upstreams (docs/secrets.md).
-    pub struct VaultConfig {
-        /// Where it is. If absent, `VAULT_ADDR`.
-        address: Option<String> = values::base_url()
-            .example("https://vault.internal:8200")
-            .optional();
-        /// How it knows this gateway.
-        auth: VaultAuth = choice().or(VaultAuth::Token);
-        /// For `token`: the token, best `file:` and where an agent keeps it. If absent, `VAULT_TOKEN`.
-        token: Option<SecretSource> = source::outside_vault()
-            .example("file:/run/vault/token")
-            .optional();
-        /// For `approle`: the id of the role.
-        role_id: Option<String> = values::word().example("7d1b4c2e-everstream").optional();
-        /// For `approle`: the secret of that id.
-        secret_id: Option<SecretSource> = source::outside_vault()
-            .example("file:/run/secrets/vault-secret-id")
-            .optional();
-        /// For `kubernetes`: the name of the role.
-        role: Option<String> = values::word().example("everstream").optional();
-        /// For `kubernetes`: the file with the token of the pod's service account.
-        jwt_path: PathBuf = values::path()
-            .or("/var/run/secrets/kubernetes.io/serviceaccount/token".into());
-        /// Where the way to log in is mounted, if that is not its name.
-        mount: Option<String> = values::vault_mount().example("kubernetes").optional();
-        /// The namespace. If absent, `VAULT_NAMESPACE`.
-        namespace: Option<String> = values::vault_mount().example("team").optional();
-        /// Certificates to trust beside those of the system: a file in PEM format. If absent,
-        /// `VAULT_CACERT` names it.
-        ca_file: Option<PathBuf> = values::path().example("/etc/ssl/private-ca.pem").optional();
-        /// How often a secret without a lease, such as one of KV, is read again.
-        refresh: Duration = duration(SECOND..=DAY).or(limits::VAULT_REFRESH);
-    }
-}
-
-choices! {
-    /// How Vault knows this gateway.
-    pub enum VaultAuth {
-        /// By a token that it is given.
-        Token = "token",
-        /// By an `AppRole`.
-        AppRole = "approle",
-        /// By the service account of its pod.
-        Kubernetes = "kubernetes",
     }
 }
 
@@ -423,142 +332,6 @@ settings! {
         read_token_ttl: Duration = duration(SECOND..=limits::READ_TOKEN_MAX).or(limits::READ_TOKEN);
         /// How long a client may take no bytes before its connection is closed.
         write_stall: Duration = duration(SECOND..=HOUR).or(limits::WRITE_STALL);
-    }
-}
-
-settings! {
-    /// `[[upstreams]]`: one model provider or server.
-    pub struct UpstreamConfig {
-        /// Who runs it, by a name in the table of providers (docs/providers.md). It gives the
-        /// address, the API, the way to send the key and what differs; what is set here goes
-        /// before.
-        provider: Option<&'static Provider> = values::provider().example("openai").optional();
-        /// What it is called: in `name/model`, in logs, in the header `Everstream-Upstream`. The
-        /// provider's name if absent.
-        name: Option<String> = values::name().example("openai").unique().optional();
-        /// Where its API is. Usually ends in `/v1`. Needed unless the provider has one address for
-        /// everybody; on Azure it is the resource's, `https://{resource}.openai.azure.com`.
-        base_url: Option<String> = values::base_url()
-            .example("https://api.openai.com/v1")
-            .optional();
-        /// The API that it speaks, `openai` unless its provider has another. Clients of all are
-        /// served by upstreams of each.
-        dialect: Option<UpstreamDialect> = choice().example("openai").optional();
-        /// The key to call it with. If absent and there is a provider, the variable that the
-        /// provider's own SDK reads it from. `file:<path>` is what a file holds, `vault:<path>#<field>`
-        /// what Vault has; both are followed when they change (docs/secrets.md). So it is for all keys
-        /// and headers of upstreams.
-        api_key: Option<SecretSource> = source::key().example("${OPENAI_API_KEY}").optional();
-        /// Instead of `api_key`: several keys, such as `["${KEY_ONE}", "${KEY_TWO}"]`, which take
-        /// turns. One that reaches its limit, or is refused, rests alone, and the next is taken at
-        /// once. What is no answer of a model, such as a list or a file, is asked with the first, so
-        /// give keys of the same account.
-        api_keys: Vec<SecretSource> = list(source::key());
-        /// How the key is sent: as `Authorization: Bearer`, in a header of its own, or not at all;
-        /// with `google`, tokens are fetched for a service account. As its provider or its dialect
-        /// has it, if absent.
-        auth: Option<Auth> = choice().example("bearer").optional();
-        /// Azure: the version of the API, such as `2024-10-21`, for paths with the deployment in
-        /// them. Without it requests go to `/openai/v1`. The name of a model is in both cases that
-        /// of a deployment.
-        api_version: Option<String> = values::word().example("2024-10-21").optional();
-        /// Vertex AI: the project.
-        project: Option<String> = values::word().example("my-project").optional();
-        /// Vertex AI: the location, `global` if absent.
-        location: Option<String> = values::word().example("us-central1").optional();
-        /// Vertex AI: the file with the key of a service account. If absent,
-        /// `GOOGLE_APPLICATION_CREDENTIALS` names it, or else the machine's own account is asked
-        /// for tokens.
-        credentials: Option<PathBuf> = values::path()
-            .example("/etc/everstream/google.json")
-            .optional();
-        /// For `bedrock`: where AWS is asked. If absent, what `base_url` says
-        /// (`bedrock-runtime.<region>.amazonaws.com`), or `AWS_REGION`.
-        aws_region: Option<String> = values::word().example("us-east-1").optional();
-        /// For `bedrock`: the key that signs the requests, unless there is an `api_key`. If absent,
-        /// `AWS_BEARER_TOKEN_BEDROCK` in the environment is the `api_key`, or else
-        /// `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY` and `AWS_SESSION_TOKEN` sign.
-        aws_access_key_id: Option<SecretSource> = source::word()
-            .example("${AWS_ACCESS_KEY_ID}")
-            .optional();
-        /// The secret half of that key.
-        aws_secret_access_key: Option<SecretSource> = source::key()
-            .example("${AWS_SECRET_ACCESS_KEY}")
-            .optional();
-        /// What belongs to a key that is only lent.
-        aws_session_token: Option<SecretSource> = source::key()
-            .example("${AWS_SESSION_TOKEN}")
-            .optional();
-        /// Headers to send with every request, such as `{ "x-team" = "search" }`.
-        headers: Vec<(String, SecretSource)> = map(
-            "names of headers, each with its value",
-            values::header_name,
-            source::header_value(),
-            ("x-team", "search"),
-        );
-        /// The models it serves. If absent, it is asked.
-        models: Option<Vec<String>> = list(values::model().example("gpt-4o-mini")).or_all();
-        /// Whether it is asked for the usage of every stream (`stream_options.include_usage`).
-        /// Switch it off for servers that refuse the field. On unless its provider is known to.
-        include_usage: Option<bool> = flag().example(true).optional();
-        /// Certificates to trust beside those of the system: a file in PEM format.
-        ca_file: Option<PathBuf> = values::path().example("/etc/ssl/private-ca.pem").optional();
-        /// Whether the name in `base_url` may lead to private addresses, such as those of a company's
-        /// network, of containers or of this machine. An address that stands in `base_url` itself,
-        /// and `localhost`, need it not.
-        allow_private: bool = flag().or(false);
-        /// Whether `base_url` may lead to link-local addresses, among them those where clouds give
-        /// their machines credentials.
-        allow_link_local: bool = flag().or(false);
-        /// The most connections to it that are kept open while nobody needs them.
-        idle_connections: usize = whole(0..=10_000).or(limits::UPSTREAM_IDLE_CONNECTIONS);
-        /// How long such a connection is kept.
-        idle_timeout: Duration = duration(SECOND..=HOUR).or(limits::UPSTREAM_IDLE_TIMEOUT);
-        /// Whether it is spoken to in HTTP/2 if it offers that, which goes by TLS alone. Several
-        /// requests then share a connection, and many share several.
-        http2: bool = flag().or(true);
-        /// The longest time for connecting, TLS included.
-        connect_timeout: Duration = duration(MS..=HOUR).or(limits::UPSTREAM_CONNECT_TIMEOUT);
-        /// The longest time to the head of an answer. Not bounded by itself if absent: some providers
-        /// send it together with the first event.
-        head_timeout: Option<Duration> = duration(MS..=DAY).example("30s").optional();
-        /// The longest silence before the first event. Reasoning models think for minutes.
-        first_event_timeout: Duration = duration(MS..=DAY)
-            .or(limits::UPSTREAM_FIRST_EVENT_TIMEOUT);
-        /// The longest silence between two events; heartbeats do not count.
-        event_timeout: Duration = duration(MS..=DAY).or(limits::UPSTREAM_EVENT_TIMEOUT);
-        /// The longest time for a whole answer. Not bounded if absent.
-        total_timeout: Option<Duration> = duration(MS..=DAY).example("1h").optional();
-        /// The most requests for one of its models under way at once. Those beyond go to another
-        /// deployment of their route, or wait (`limits.queue`). Not bounded if absent.
-        max_concurrency: Option<u32> = whole(1..=1_000_000).example(100).optional();
-        /// Makes `max_concurrency` adapt itself: it falls, never below this, while the upstream refuses
-        /// requests for want of room or starves them, and rises again with what is served.
-        min_concurrency: Option<u32> = whole(1..=1_000_000).example(4).optional();
-        /// How often it is asked whether it is there, beside what the traffic shows: a probe that
-        /// fails counts against all its deployments on routes, one that is answered helps those
-        /// that are left alone to come back. Not at all if absent.
-        probe_interval: Option<Duration> = duration(SECOND..=HOUR).example("30s").optional();
-        /// What such a probe gets, below `base_url`. The list of models if absent.
-        probe_path: Option<String> = values::probe_path().example("/models").optional();
-    }
-}
-
-choices! {
-    /// The API that an upstream speaks.
-    pub enum UpstreamDialect {
-        /// OpenAI's chat completions, and what belongs to them.
-        OpenAi = "openai",
-        /// OpenAI's responses.
-        Responses = "responses",
-        /// Anthropic's messages.
-        Anthropic = "anthropic",
-        /// Google's Gemini API.
-        Gemini = "gemini",
-        /// AWS Bedrock's Converse.
-        Bedrock = "bedrock",
-        /// Cohere's chat.
-        Cohere = "cohere",
     }
 }
 

@@ -4,9 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use everstream_core::dialect::openai::Envelope;
-use everstream_core::dialect::{
-    Prefix, ProviderDialect, Target, abilities, continuation_body, upstream_body,
-};
+use everstream_core::dialect::{Prefix, ProviderDialect, Target};
 use everstream_core::error::Error;
 use everstream_core::event::{Mode, Surface};
 use everstream_core::id::UnixMillis;
@@ -19,6 +17,7 @@ use everstream_core::writer::{Advice, Breakage, Leg, Route};
 use tokio::sync::Semaphore;
 
 use super::attach::Call;
+use super::draft::Draft;
 use crate::billing::Target as Priced;
 use crate::random;
 use crate::upstream::health::{Health, Leave};
@@ -84,9 +83,10 @@ impl Course {
         let mut refused = None;
         let mut stops = Vec::with_capacity(1 + others.len());
         for deployment in std::iter::once(first).chain(others) {
-            match prepare(&envelope, mode, &deployment, stops.is_empty()) {
+            let draft = Draft::new(&envelope, mode, &deployment);
+            match draft.prepare(stops.is_empty()) {
                 Ok(body) => stops.push(Stop {
-                    abilities: able(&envelope, mode, &deployment, on_cut),
+                    abilities: draft.abilities(on_cut),
                     body,
                     ..Stop::new(deployment)
                 }),
@@ -123,12 +123,8 @@ impl Course {
             if stop.deployment.upstream.name() != upstream {
                 continue;
             }
-            let aimed = aim(
-                &self.envelope,
-                self.mode,
-                &stop.deployment,
-                |dialect, target| (dialect == native).then(|| write(target)),
-            );
+            let draft = Draft::new(&self.envelope, self.mode, &stop.deployment);
+            let aimed = draft.aim(|dialect, target| (dialect == native).then(|| write(target)));
             stop.body = aimed.or(stop.body.take());
         }
     }
@@ -264,12 +260,11 @@ impl Course {
         } else {
             stop.body.take()
         };
+        let draft = Draft::new(&self.envelope, self.mode, &stop.deployment);
         let body = match (prefix, written) {
-            (Some(prefix), _) => {
-                go_on(&self.envelope, self.mode, &stop.deployment, prefix).map_err(unsent)?
-            }
+            (Some(prefix), _) => draft.go_on(prefix).map_err(unsent)?,
             (None, Some(body)) => body,
-            (None, None) => write(&self.envelope, self.mode, &stop.deployment).map_err(unsent)?,
+            (None, None) => draft.write().map_err(unsent)?,
         };
         let call = self.post(self.stop(place), body, leave.key());
         Ok((leave, call))
@@ -281,7 +276,9 @@ impl Course {
         let stop = self.stop(place);
         let body = match &stop.body {
             Some(body) => body.clone(),
-            None => write(&self.envelope, self.mode, &stop.deployment).map_err(unsent)?,
+            None => Draft::new(&self.envelope, self.mode, &stop.deployment)
+                .write()
+                .map_err(unsent)?,
         };
         Ok(self.post(stop, body, key))
     }
@@ -347,68 +344,6 @@ impl Course {
     fn stops(&self) -> impl Iterator<Item = &Stop> {
         std::iter::once(&self.first).chain(&self.others)
     }
-}
-
-/// The body for a deployment, if it is wanted now; else only whether there can be one.
-fn prepare(
-    envelope: &Envelope,
-    mode: Mode,
-    deployment: &Deployment,
-    wanted: bool,
-) -> Result<Option<Bytes>, Error> {
-    let surface = envelope.surface();
-    let dialect = deployment.upstream.dialect_for(surface);
-    if !wanted && surface.passes_through(dialect) {
-        return Ok(None);
-    }
-    let body = write(envelope, mode, deployment)?;
-    Ok(wanted.then_some(body))
-}
-
-fn write(envelope: &Envelope, mode: Mode, deployment: &Deployment) -> Result<Bytes, Error> {
-    aim(envelope, mode, deployment, |dialect, target| {
-        upstream_body(envelope, dialect, target)
-    })
-}
-
-/// What a deployment can do for an answer that is cut, as far as that is wanted.
-fn able(envelope: &Envelope, mode: Mode, deployment: &Deployment, on_cut: OnCut) -> Abilities {
-    let marked = deployment.marked;
-    if on_cut == OnCut::Fail || mode == Mode::Unary || !marked.any() {
-        return Abilities::default();
-    }
-    aim(envelope, mode, deployment, |dialect, target| {
-        abilities(envelope, dialect, target, marked)
-    })
-}
-
-fn aim<T>(
-    envelope: &Envelope,
-    mode: Mode,
-    deployment: &Deployment,
-    write: impl FnOnce(ProviderDialect, &Target<'_>) -> T,
-) -> T {
-    let Deployment {
-        upstream, model, ..
-    } = deployment;
-    let target = Target {
-        model,
-        stream: mode == Mode::Stream,
-        traits: &upstream.traits(model),
-    };
-    write(upstream.dialect_for(envelope.surface()), &target)
-}
-
-/// The body of a request to go on with an answer that begins so.
-fn go_on(
-    envelope: &Envelope,
-    mode: Mode,
-    deployment: &Deployment,
-    prefix: &Prefix,
-) -> Result<Bytes, Error> {
-    aim(envelope, mode, deployment, |dialect, target| {
-        continuation_body(envelope, dialect, target, prefix)
-    })
 }
 
 fn unsent(error: Error) -> Breakage {

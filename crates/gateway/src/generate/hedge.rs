@@ -5,7 +5,8 @@ use everstream_core::policy::deployment::Report;
 use everstream_core::writer::Input;
 
 use super::attach::Asked;
-use super::driver::{Connection, Driver};
+use super::connection::Connection;
+use super::driver::Driver;
 use crate::clock::Clock;
 use crate::upstream::health::Leave;
 

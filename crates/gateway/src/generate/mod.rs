@@ -2,8 +2,10 @@
 
 mod attach;
 mod batch;
+mod connection;
 mod costs;
 mod course;
+mod draft;
 mod driver;
 mod hedge;
 pub mod live;

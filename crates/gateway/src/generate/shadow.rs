@@ -15,8 +15,8 @@ use tokio::time::{Instant, sleep_until};
 
 use super::Generator;
 use super::attach;
+use super::connection::{Connection, dial};
 use super::course::Course;
-use super::driver::{Connection, dial};
 use crate::clock::Clock;
 use crate::upstream::health::Leave;
 

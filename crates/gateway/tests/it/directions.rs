@@ -112,7 +112,7 @@ fn only_the_driver_the_relay_and_the_command_line_call_upstreams() {
         let may = [
             "upstream/",
             "generate/attach.rs",
-            "generate/driver.rs",
+            "generate/connection.rs",
             "http/relay/",
             "cli/",
         ];

@@ -1,5 +1,6 @@
 use super::*;
 use crate::dialect::ProviderDialect;
+use crate::provider::Auth;
 
 fn upstream(text: &str, env: &[(&str, &str)]) -> UpstreamConfig {
     let config = parse(&format!("[[upstreams]]\n{text}"), env).unwrap();

@@ -4,17 +4,43 @@ use bytes::Bytes;
 
 use super::refusal::excerpt;
 use super::translation::{Broken, Heard};
-use super::{Answer, Reading, Step};
+use super::{Answer, Body, Reading, Step};
 use crate::dialect::observe::{self, Closing, Observation};
 use crate::dialect::openai::{self, Kind};
 use crate::dialect::{DecodeError, Handle, ProviderDialect};
 use crate::error::{Error, ErrorCode};
+use crate::frame::event::EventError;
 use crate::frame::sse::SseEvent;
+use crate::limits;
 use crate::policy::attempt::FailureKind;
 use crate::writer::Plan;
 use crate::writer::outcome::Outcome;
 
 impl Answer {
+    /// The events of one read, and how their framing came out.
+    pub(super) fn take_events(
+        &mut self,
+        plan: &Plan,
+        mut events: Vec<SseEvent>,
+        result: Result<(), EventError>,
+    ) -> Step {
+        let mut step = Step::default();
+        for event in events.drain(..) {
+            if step.outcome.is_some() {
+                break;
+            }
+            self.take_event(plan, event, &mut step);
+        }
+        if let Body::Events { decoded, .. } = &mut self.body {
+            // Keeps its allocation for the next read.
+            *decoded = events;
+        }
+        if let (Err(error), None) = (result, &step.outcome) {
+            step.outcome = Some(Outcome::unreadable(plan, error));
+        }
+        step
+    }
+
     pub(super) fn take_event(&mut self, plan: &Plan, event: SseEvent, step: &mut Step) {
         if plan.leg().provider == ProviderDialect::OpenAiResponses {
             match &self.handle {
@@ -209,5 +235,36 @@ impl Answer {
             Error::new(ErrorCode::UpstreamInvalid, message),
             FailureKind::Invalid,
         ));
+    }
+
+    /// Holds a preamble event back; too many of them count as content, so that memory is bounded.
+    fn hold(&mut self, event: &SseEvent, step: &mut Step) {
+        let Body::Events {
+            preamble,
+            preamble_bytes,
+            ..
+        } = &mut self.body
+        else {
+            return;
+        };
+        *preamble_bytes += event.data.len();
+        let over = *preamble_bytes > limits::PREAMBLE_BYTES;
+        // A copy, so that a small role chunk does not hold the whole read buffer while the model
+        // thinks.
+        preamble.push(SseEvent {
+            name: Bytes::copy_from_slice(&event.name),
+            data: Bytes::copy_from_slice(&event.data),
+        });
+        if over {
+            self.content_events += 1;
+            self.commit(step);
+        }
+    }
+
+    fn commit(&mut self, step: &mut Step) {
+        self.delivered = true;
+        if let Body::Events { preamble, .. } = &mut self.body {
+            step.events.append(preamble);
+        }
     }
 }

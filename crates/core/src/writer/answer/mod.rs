@@ -9,6 +9,7 @@ mod refusal;
 mod said;
 mod stopped;
 mod translation;
+mod usage;
 mod whole;
 
 use std::time::Duration;
@@ -22,8 +23,8 @@ use crate::dialect::observe::{Closing, Observer};
 use crate::dialect::openai::Marks;
 use crate::dialect::{Handle, Place, ProviderDialect};
 use crate::error::{Error, ErrorCode};
-use crate::event::{Mode, Usage, tokens_of};
-use crate::frame::event::{EventDecoder, EventError};
+use crate::event::{Mode, Usage};
+use crate::frame::event::EventDecoder;
 use crate::frame::sse::SseEvent;
 use crate::id::Seq;
 use crate::limits;
@@ -365,94 +366,5 @@ impl Answer {
             Wait::End if self.has_content() => Outcome::failed(error),
             _ => Outcome::upstream_failed(error, FailureKind::Silent),
         }
-    }
-
-    /// The provider's figures, or an estimate that says so.
-    pub(super) fn usage(&self, plan: &Plan, nothing_ran: bool) -> Usage {
-        let ran = self.delivered || self.goes_on && self.content_events > 0;
-        match &self.usage {
-            Some(usage) if self.finished == 0 && ran => {
-                // What some providers say first counts what they are about to say as nothing.
-                let said = usage.output_tokens.max(self.content_events);
-                Usage {
-                    output_tokens: said,
-                    estimated: usage.estimated || said != usage.output_tokens,
-                    ..usage.clone()
-                }
-            }
-            Some(usage) => usage.clone(),
-            None if nothing_ran || !ran => Usage::default(),
-            None => estimate(plan, self.content_events),
-        }
-    }
-
-    /// What an attempt has cost of which nobody heard: the provider's figures, or an estimate.
-    pub(super) fn cost(&self, plan: &Plan) -> Usage {
-        let usage = self.usage.clone();
-        usage.unwrap_or_else(|| estimate(plan, self.content_events))
-    }
-
-    fn take_events(
-        &mut self,
-        plan: &Plan,
-        mut events: Vec<SseEvent>,
-        result: Result<(), EventError>,
-    ) -> Step {
-        let mut step = Step::default();
-        for event in events.drain(..) {
-            if step.outcome.is_some() {
-                break;
-            }
-            self.take_event(plan, event, &mut step);
-        }
-        if let Body::Events { decoded, .. } = &mut self.body {
-            // Keeps its allocation for the next read.
-            *decoded = events;
-        }
-        if let (Err(error), None) = (result, &step.outcome) {
-            step.outcome = Some(Outcome::unreadable(plan, error));
-        }
-        step
-    }
-
-    /// Holds a preamble event back; too many of them count as content, so that memory is bounded.
-    fn hold(&mut self, event: &SseEvent, step: &mut Step) {
-        let Body::Events {
-            preamble,
-            preamble_bytes,
-            ..
-        } = &mut self.body
-        else {
-            return;
-        };
-        *preamble_bytes += event.data.len();
-        let over = *preamble_bytes > limits::PREAMBLE_BYTES;
-        // A copy, so that a small role chunk does not hold the whole read buffer while the model
-        // thinks.
-        preamble.push(SseEvent {
-            name: Bytes::copy_from_slice(&event.name),
-            data: Bytes::copy_from_slice(&event.data),
-        });
-        if over {
-            self.content_events += 1;
-            self.commit(step);
-        }
-    }
-
-    fn commit(&mut self, step: &mut Step) {
-        self.delivered = true;
-        if let Body::Events { preamble, .. } = &mut self.body {
-            step.events.append(preamble);
-        }
-    }
-}
-
-/// What is counted where the provider counts nothing.
-fn estimate(plan: &Plan, content_events: u64) -> Usage {
-    Usage {
-        input_tokens: tokens_of(plan.request_bytes),
-        output_tokens: content_events,
-        estimated: true,
-        ..Usage::default()
     }
 }

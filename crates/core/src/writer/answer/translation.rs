@@ -1,5 +1,5 @@
-use super::estimate;
 use super::said::{Known, Repeat, Said};
+use super::usage::estimate;
 use crate::answer::{Delta, Finish, Piece, Reason};
 use crate::dialect::{ClientDialect, DecodeError, Decoder, Place, Renderer, ReplyHead};
 use crate::event::Usage;

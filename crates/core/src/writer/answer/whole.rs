@@ -2,7 +2,8 @@
 
 use bytes::{Bytes, BytesMut};
 
-use super::{Answer, Body, Reading, Step, estimate};
+use super::usage::estimate;
+use super::{Answer, Body, Reading, Step};
 use crate::dialect::{DecodeError, observe, openai};
 use crate::event::{Event, Usage, tokens_of};
 use crate::frame::sse::SseEvent;
