@@ -8,7 +8,7 @@ use bytes::Bytes;
 use everstream_core::frame::http1::{BodyDecoder, BodyState, Http1Error, ResponseHead};
 
 use super::connection::{Connection, Outgoing, Unwritten};
-use super::http2::Answer;
+use super::shared::Answer;
 use super::{Upstream, UpstreamError, UpstreamErrorKind};
 
 /// The body of an answer, read piece by piece.

@@ -16,10 +16,10 @@ use futures_util::future::Either;
 use super::body::Body;
 use super::connection::{Io, Outgoing, Payload};
 use super::dial::Way;
-use super::http2;
 use super::link::{Link, LinkSight};
 use super::pool::Pool;
 use super::secrets::Kept;
+use super::shared;
 use super::standing::{Presented, secrets_of};
 use super::tls::Tls;
 use super::upload::Upload;
@@ -40,7 +40,7 @@ pub struct Upstream {
     pub(super) transport: Option<Transport>,
     pub(super) pool: Pool,
     /// What is asked where HTTP/2 may be spoken.
-    pub(super) shared: Option<Arc<http2::Pool>>,
+    pub(super) shared: Option<Arc<shared::Pool>>,
     pub(super) link: Arc<Link>,
 }
 
@@ -123,7 +123,7 @@ impl Upstream {
             provider: spec.provider.or_else(|| provider::at(base.host())),
             pool: Pool::new(spec.idle_connections, spec.idle_timeout),
             shared: (tls.is_some() && spec.http2)
-                .then(|| http2::Pool::new(spec.idle_connections, spec.idle_timeout)),
+                .then(|| shared::Pool::new(spec.idle_connections, spec.idle_timeout)),
             spec,
             base,
             way: Way { tls, proxy, reach },

@@ -20,7 +20,6 @@ mod exchange;
 mod google;
 mod guard;
 pub mod health;
-mod http2;
 mod link;
 pub mod models;
 mod overview;
@@ -29,6 +28,7 @@ mod probe;
 mod proxy;
 mod routes;
 mod secrets;
+mod shared;
 mod socket;
 mod standing;
 #[cfg(test)]

@@ -101,6 +101,7 @@ mod talk;
 mod tls;
 mod tls_process;
 mod token;
+mod upstream_http2;
 mod vault;
 mod vault_server;
 mod ways;

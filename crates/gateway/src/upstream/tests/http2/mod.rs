@@ -2,6 +2,7 @@
 
 mod faults;
 mod life;
+mod waiting;
 
 use std::sync::Arc;
 
