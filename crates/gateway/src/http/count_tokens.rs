@@ -52,7 +52,7 @@ async fn try_count(app: &App, request: Request) -> Result<Response, Error> {
     let headers = passed_on(SURFACE, &parts.headers);
     // To count costs nothing.
     let whom = (upstream.name(), &*model);
-    let dues = limited::pass(app, &caller, client_address(&parts), whom, false).await?;
+    let mut dues = limited::pass(app, &caller, client_address(&parts), whom, false).await?;
     let asked = asked(&upstream, "/messages/count_tokens", &headers, body, SURFACE);
     asked.await.map(|answer| dues.told().on(answer))
 }

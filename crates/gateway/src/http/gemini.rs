@@ -134,7 +134,7 @@ async fn count(app: &App, model: &str, parts: &Parts, body: Body) -> Result<Resp
     let body = count_body(&body, &model);
     // To count costs nothing.
     let whom = (upstream.name(), &*model);
-    let dues = limited::pass(app, &caller, client_address(parts), whom, false).await?;
+    let mut dues = limited::pass(app, &caller, client_address(parts), whom, false).await?;
     let path = count_path(&model);
     let asked = asked(&upstream, &path, &[], body, SURFACE).await;
     asked.map(|answer| dues.told().on(answer))

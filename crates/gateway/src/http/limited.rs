@@ -54,7 +54,7 @@ pub(super) async fn pass(
 
 impl Dues {
     /// What the client is told of its limits.
-    pub(super) fn told(&self) -> Told {
+    pub(super) fn told(&mut self) -> Told {
         self.permit.told()
     }
 

@@ -71,7 +71,7 @@ async fn try_open(app: &Arc<App>, parts: &Parts, upgrade: Upgrade) -> Result<Res
     let (upstream, model, target) = destination(app, &caller, parts)?;
     app.lifecycle.admit()?;
     let asked = (upstream.name(), &*model);
-    let dues = limited::pass(app, &caller, client_address(parts), asked, true).await?;
+    let mut dues = limited::pass(app, &caller, client_address(parts), asked, true).await?;
     let told = dues.told();
     let socket = connect(&upstream, parts, &target).await?;
     let project = caller.project.to_string();

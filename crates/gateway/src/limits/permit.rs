@@ -59,10 +59,11 @@ impl Permit {
         }
     }
 
-    /// What the client is told of it.
-    pub fn told(&self) -> Told {
-        let held = self.0.as_ref();
-        held.map(|held| held.told.clone()).unwrap_or_default()
+    /// What the client is told of it. Once: after that, nothing.
+    pub fn told(&mut self) -> Told {
+        let held = self.0.as_mut();
+        held.map(|held| std::mem::take(&mut held.told))
+            .unwrap_or_default()
     }
 }
 
@@ -108,7 +109,7 @@ impl Held {
 }
 
 /// The header fields that tell a client of its limits.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub struct Told(pub(super) Vec<(&'static str, String)>);
 
 impl Told {

@@ -1,6 +1,7 @@
 //! Which limits a request falls under.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use everstream_core::config::RateLimitConfig;
 use everstream_core::hex::hex;
@@ -24,8 +25,8 @@ pub(super) struct Rules(Vec<RateLimitConfig>);
 /// same in the same time, the strictest.
 #[derive(Debug, Default)]
 pub(super) struct Due {
-    pub(super) rates: Vec<(Limit, String)>,
-    pub(super) slots: Vec<(Subject, String, u32)>,
+    pub(super) rates: Vec<(Limit, Arc<str>)>,
+    pub(super) slots: Vec<(Subject, Arc<str>, u32)>,
 }
 
 impl Rules {
@@ -52,7 +53,7 @@ impl Rules {
             if rules.peek().is_none() && own.peek().is_none() {
                 continue;
             }
-            let Some(name) = name(subject, asks) else {
+            let Some(name) = name(subject, asks).map(Arc::from) else {
                 continue;
             };
             let rules = rules.filter(|rule| matches(rule, &name));
@@ -78,7 +79,7 @@ impl Due {
         seats.collect()
     }
 
-    fn add(&mut self, subject: Subject, name: &str, bound: Bound) {
+    fn add(&mut self, subject: Subject, name: &Arc<str>, bound: Bound) {
         match bound {
             Bound::Rate(metric, quota, _) => {
                 let limit = Limit {
@@ -86,7 +87,7 @@ impl Due {
                     metric,
                     quota,
                 };
-                let same = |known: &&mut (Limit, String)| {
+                let same = |known: &&mut (Limit, Arc<str>)| {
                     let known = known.0;
                     let window = known.quota.window() == quota.window();
                     known.subject == subject && known.metric == metric && window
@@ -94,14 +95,14 @@ impl Due {
                 match self.rates.iter_mut().find(same) {
                     Some((known, _)) if known.quota.units() <= quota.units() => {}
                     Some((known, _)) => *known = limit,
-                    None => self.rates.push((limit, name.to_owned())),
+                    None => self.rates.push((limit, Arc::clone(name))),
                 }
             }
             Bound::Concurrency(streams) => {
                 let mut slots = self.slots.iter_mut();
                 match slots.find(|(known, _, _)| *known == subject) {
                     Some((_, _, limit)) => *limit = streams.min(*limit),
-                    None => self.slots.push((subject, name.to_owned(), streams)),
+                    None => self.slots.push((subject, Arc::clone(name), streams)),
                 }
             }
         }

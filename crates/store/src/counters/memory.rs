@@ -1,4 +1,3 @@
-use std::collections::HashMap;
 use std::future::ready;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -10,6 +9,7 @@ use everstream_core::policy::limit::Quota;
 use everstream_core::policy::limit::rate::{self, Level, Standing};
 use everstream_core::policy::limit::slots::{self, Slots};
 
+use super::table::{Hashed, Table};
 use super::{Counters, CountersFuture, Hold, Refusal, Settle, Take, Taken};
 
 /// Parts that are locked and tidied up each for itself, so that no request waits for long.
@@ -27,8 +27,8 @@ pub struct MemoryCounters {
 
 #[derive(Debug)]
 struct Shard {
-    levels: HashMap<String, (Quota, Level)>,
-    slots: HashMap<String, Slots>,
+    levels: Table<(Quota, Level)>,
+    slots: Table<Slots>,
     /// How many levels there may be until it is tidied up.
     enough: usize,
 }
@@ -37,8 +37,8 @@ impl Default for MemoryCounters {
     fn default() -> Self {
         let shard = || {
             Mutex::new(Shard {
-                levels: HashMap::new(),
-                slots: HashMap::new(),
+                levels: Table::default(),
+                slots: Table::default(),
                 enough: FEW,
             })
         };
@@ -52,23 +52,26 @@ impl Default for MemoryCounters {
 impl MemoryCounters {
     /// See [`Counters::take`].
     pub fn take_now(&self, wish: &Take) -> Taken {
-        let charges = wish.charges.iter().map(|charge| &*charge.key);
-        let seats = wish.seats.iter().map(|seat| &*seat.key);
-        let mut locked = self.lock_all(charges.chain(seats));
-        let mut levels: Vec<Level> = Vec::with_capacity(wish.charges.len());
-        for charge in &wish.charges {
-            levels.push(locked.of(&charge.key).level(&charge.key));
+        let charged: Vec<_> = (wish.charges.iter())
+            .map(|charge| self.hashed(&charge.key))
+            .collect();
+        let seated: Vec<_> = (wish.seats.iter())
+            .map(|seat| self.hashed(&seat.key))
+            .collect();
+        let mut locked = self.lock_all(charged.iter().chain(&seated));
+        let mut levels: Vec<Level> = Vec::with_capacity(charged.len());
+        for &key in &charged {
+            levels.push(locked.of(key).level(key));
         }
-        let refusal = take(wish, &mut levels, &mut locked).err();
+        let refusal = take(wish, &mut levels, &seated, &mut locked).err();
         let standing = |(charge, level)| {
             let charge: &super::Charge = charge;
             rate::peek(charge.quota, level, wish.now)
         };
         let standings: Vec<Standing> = wish.charges.iter().zip(&levels).map(standing).collect();
         if refusal.is_none() {
-            for (charge, level) in wish.charges.iter().zip(levels) {
-                let shard = locked.of(&charge.key);
-                shard.set(&charge.key, charge.quota, level, wish.now);
+            for ((charge, key), level) in wish.charges.iter().zip(charged).zip(levels) {
+                locked.of(key).set(key, charge.quota, level, wish.now);
             }
         }
         Taken { refusal, standings }
@@ -78,14 +81,16 @@ impl MemoryCounters {
     pub fn settle_now(&self, ends: &[Settle]) {
         for end in ends {
             for one in &end.corrections {
-                let mut shard = self.lock(self.place(&one.key));
-                let mut level = shard.level(&one.key);
+                let key = self.hashed(&one.key);
+                let mut shard = self.lock(place(key));
+                let mut level = shard.level(key);
                 rate::correct(one.quota, &mut level, one.reserved, one.actual, end.now);
-                shard.set(&one.key, one.quota, level, end.now);
+                shard.set(key, one.quota, level, end.now);
             }
             for key in &end.seats {
-                let mut shard = self.lock(self.place(key));
-                let mut slots = shard.slots.remove(key).unwrap_or_default();
+                let key = self.hashed(key);
+                let mut shard = self.lock(place(key));
+                let mut slots = shard.slots(key);
                 slots.release(end.holder);
                 shard.put(key, slots);
             }
@@ -94,12 +99,16 @@ impl MemoryCounters {
 
     fn renew_now(&self, holds: &[Hold], until: UnixMillis) {
         for Hold { holder, key } in holds {
-            let mut shard = self.lock(self.place(key));
-            let slots = shard.slots.entry(key.clone()).or_default();
-            let limit = usize::MAX;
-            let seat = slots::Seat { slots, limit };
+            let key = self.hashed(key);
+            let mut shard = self.lock(place(key));
+            let mut slots = shard.slots(key);
+            let seat = slots::Seat {
+                slots: &mut slots,
+                limit: usize::MAX,
+            };
             // There is room for all, so nobody asks what time it is.
             let _always = slots::acquire(&mut [seat], *holder, until, UnixMillis(0));
+            shard.put(key, slots);
         }
     }
 
@@ -120,8 +129,9 @@ impl MemoryCounters {
         (0..SHARDS).all(|place| idle(self.lock(place)))
     }
 
-    fn place(&self, key: &str) -> usize {
-        usize::try_from(self.hasher.hash_one(key) % SHARDS as u64).unwrap_or_default()
+    fn hashed<'a>(&self, name: &'a str) -> Hashed<'a> {
+        let hash = self.hasher.hash_one(name);
+        Hashed { hash, name }
     }
 
     fn lock(&self, place: usize) -> MutexGuard<'_, Shard> {
@@ -132,22 +142,27 @@ impl MemoryCounters {
     }
 
     /// In the order of the shards, so that no two wait for each other.
-    fn lock_all<'a>(&self, keys: impl Iterator<Item = &'a str>) -> Locked<'_> {
-        let mut places: Vec<usize> = keys.map(|key| self.place(key)).collect();
+    fn lock_all<'a>(&self, keys: impl Iterator<Item = &'a Hashed<'a>>) -> Locked<'_> {
+        let mut places: Vec<usize> = keys.map(|&key| place(key)).collect();
         places.sort_unstable();
         places.dedup();
-        Locked {
-            shards: places
-                .into_iter()
-                .map(|place| (place, self.lock(place)))
-                .collect(),
-            counters: self,
-        }
+        let locked = |place| (place, self.lock(place));
+        Locked(places.into_iter().map(locked).collect())
     }
 }
 
+/// By bits in the middle: tables tell their entries apart by those at both ends.
+fn place(key: Hashed<'_>) -> usize {
+    usize::try_from((key.hash >> 32) % SHARDS as u64).unwrap_or_default()
+}
+
 /// Changes `levels`, and the slots themselves.
-fn take(wish: &Take, levels: &mut [Level], locked: &mut Locked<'_>) -> Result<(), Refusal> {
+fn take(
+    wish: &Take,
+    levels: &mut [Level],
+    seated: &[Hashed<'_>],
+    locked: &mut Locked<'_>,
+) -> Result<(), Refusal> {
     let before: Vec<Level> = levels.to_vec();
     let charges = wish.charges.iter().zip(levels.iter_mut());
     let charges = charges.map(|(charge, level)| rate::Charge {
@@ -157,60 +172,48 @@ fn take(wish: &Take, levels: &mut [Level], locked: &mut Locked<'_>) -> Result<()
     });
     rate::reserve(&mut charges.collect::<Vec<_>>(), wish.now).map_err(Refusal::Rate)?;
     let mut slots: Vec<Slots> = Vec::with_capacity(wish.seats.len());
-    for seat in &wish.seats {
-        slots.push(
-            locked
-                .of(&seat.key)
-                .slots
-                .remove(&seat.key)
-                .unwrap_or_default(),
-        );
+    for &key in seated {
+        slots.push(locked.of(key).slots(key));
     }
     let seats = wish.seats.iter().zip(&mut slots);
     let seats = seats.map(|(seat, slots)| slots::Seat {
         slots,
         limit: usize::try_from(seat.limit).unwrap_or(usize::MAX),
     });
-    let seated = slots::acquire(
+    let acquired = slots::acquire(
         &mut seats.collect::<Vec<_>>(),
         wish.holder,
         wish.until,
         wish.now,
     );
-    for (seat, slots) in wish.seats.iter().zip(slots) {
-        locked.of(&seat.key).put(&seat.key, slots);
+    for (&key, slots) in seated.iter().zip(slots) {
+        locked.of(key).put(key, slots);
     }
-    seated.map_err(|taken| {
+    acquired.map_err(|taken| {
         levels.copy_from_slice(&before);
         Refusal::Slots(taken)
     })
 }
 
 /// The shards that one wish is about.
-struct Locked<'a> {
-    shards: Vec<(usize, MutexGuard<'a, Shard>)>,
-    counters: &'a MemoryCounters,
-}
+struct Locked<'a>(Vec<(usize, MutexGuard<'a, Shard>)>);
 
 impl Locked<'_> {
-    fn of(&mut self, key: &str) -> &mut Shard {
-        let place = self.counters.place(key);
-        let found = self
-            .shards
-            .binary_search_by_key(&place, |(known, _)| *known);
+    fn of(&mut self, key: Hashed<'_>) -> &mut Shard {
+        let place = place(key);
+        let found = self.0.binary_search_by_key(&place, |(known, _)| *known);
         // All that the wish is about are there.
-        &mut self.shards[found.unwrap_or_default()].1
+        &mut self.0[found.unwrap_or_default()].1
     }
 }
 
 impl Shard {
-    fn level(&self, key: &str) -> Level {
-        self.levels
-            .get(key)
-            .map_or_else(Level::default, |(_, level)| *level)
+    fn level(&self, key: Hashed<'_>) -> Level {
+        let known = self.levels.get(key);
+        known.map_or_else(Level::default, |(_, level)| *level)
     }
 
-    fn set(&mut self, key: &str, quota: Quota, level: Level, now: UnixMillis) {
+    fn set(&mut self, key: Hashed<'_>, quota: Quota, level: Level, now: UnixMillis) {
         if let Some(known) = self.levels.get_mut(key) {
             *known = (quota, level);
             return;
@@ -221,27 +224,35 @@ impl Shard {
         if self.levels.len() >= self.enough {
             self.tidy(now);
         }
-        self.levels.insert(key.to_owned(), (quota, level));
+        self.levels.set(key, (quota, level));
     }
 
-    fn put(&mut self, key: &str, slots: Slots) {
-        if slots != Slots::default() {
-            self.slots.insert(key.to_owned(), slots);
+    /// Takes slots out, until they are [put](Self::put) back.
+    fn slots(&mut self, key: Hashed<'_>) -> Slots {
+        let known = self.slots.get_mut(key);
+        known.map(std::mem::take).unwrap_or_default()
+    }
+
+    fn put(&mut self, key: Hashed<'_>, slots: Slots) {
+        if slots == Slots::default() {
+            self.slots.remove(key);
+        } else {
+            self.slots.set(key, slots);
         }
     }
 
     fn tidy(&mut self, now: UnixMillis) {
         const MOST: usize = LIMIT_LEVELS / SHARDS;
         self.levels
-            .retain(|_, (quota, level)| !level.is_idle(*quota, now));
-        self.slots.retain(|_, slots| slots.held(now) > 0);
+            .retain(|(quota, level)| !level.is_idle(*quota, now));
+        self.slots.retain(|slots| slots.held(now) > 0);
         if self.levels.len() >= MOST {
             let reset = |(quota, level): &(Quota, Level)| rate::peek(*quota, level, now).reset;
             let mut resets: Vec<Duration> = self.levels.values().map(reset).collect();
             let (_, &mut median, _) = resets.select_nth_unstable(MOST / 2);
             // Of those that are alike, as many as there have to be.
             let mut spare = self.levels.len() - MOST / 2;
-            self.levels.retain(|_, level| {
+            self.levels.retain(|level| {
                 let goes = spare > 0 && reset(level) <= median;
                 spare -= usize::from(goes);
                 !goes

@@ -2,6 +2,7 @@
 //! way of a catalogue that [can](crate::sql::Catalog::counters), for all that share its database.
 
 mod memory;
+mod table;
 
 use std::pin::Pin;
 

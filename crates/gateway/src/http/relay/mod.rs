@@ -67,7 +67,7 @@ async fn try_answer(app: &App, row: &'static Row, request: Request) -> Result<Re
     let upstream = Arc::clone(&routed.upstream);
     let asked = (upstream.name(), routed.model.as_deref().unwrap_or_default());
     let costs = row.model != Model::None;
-    let dues = limited::pass(app, &caller, client_address(&parts), asked, costs).await?;
+    let mut dues = limited::pass(app, &caller, client_address(&parts), asked, costs).await?;
     let told = dues.told();
     let target = choose::place(&upstream, target, routed.model.as_deref());
     let record = Record::new(row, &caller, &routed, Arc::clone(&counters), dues);
