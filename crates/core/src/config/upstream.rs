@@ -45,6 +45,9 @@ settings! {
         /// with `google`, tokens are fetched for a service account. As its provider or its dialect
         /// has it, if absent.
         auth: Option<Auth> = choice().example("bearer").optional();
+        /// Where it is, in words of your own: `everstream upstreams` shows it. AWS's region and Vertex
+        /// AI's location, if absent.
+        region: Option<String> = values::word().example("eu-west-1").optional();
         /// Azure: the version of the API, such as `2024-10-21`, for paths with the deployment in
         /// them. Without it requests go to `/openai/v1`. The name of a model is in both cases that
         /// of a deployment.

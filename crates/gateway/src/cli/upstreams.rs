@@ -99,8 +99,9 @@ async fn set_drained(
     Ok(())
 }
 
-const TITLES: [&str; 9] = [
+const TITLES: [&str; 10] = [
     "UPSTREAM",
+    "REGION",
     "CONNECTION",
     "MODEL",
     "STATE",
@@ -119,7 +120,7 @@ fn shown(page: &Value) -> String {
 }
 
 /// A row for each deployment of an upstream, or one for an upstream of which nothing is known yet.
-fn rows(upstream: &Value) -> Vec<[String; 9]> {
+fn rows(upstream: &Value) -> Vec<[String; 10]> {
     let deployments = upstream["deployments"].as_array().map(Vec::as_slice);
     let nothing = [Value::Null];
     let deployments = deployments
@@ -130,6 +131,7 @@ fn rows(upstream: &Value) -> Vec<[String; 9]> {
         let failed = failed.map(|kinds| kinds.values().filter_map(Value::as_u64).sum::<u64>());
         [
             field(upstream, "name"),
+            field(upstream, "region"),
             field(&upstream["connection"], "state"),
             field(at, "model"),
             state(upstream, at),

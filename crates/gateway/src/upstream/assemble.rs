@@ -108,6 +108,9 @@ fn spec(config: &UpstreamConfig, env: &Env, find: Find<'_>) -> Result<UpstreamSp
         idle_connections: config.idle_connections,
         idle_timeout: config.idle_timeout,
         http2: config.http2,
+        region: (config.region.clone())
+            .or_else(|| config.aws_region.clone())
+            .or_else(|| config.location.clone()),
         connect_timeout: config.connect_timeout,
         ca_file: config.ca_file.clone(),
         include_usage: config.include_usage,

@@ -92,6 +92,8 @@ pub struct UpstreamSpec {
     pub awaited: bool,
     /// Further headers of every request; each replaces the one that Everstream would send.
     pub headers: Vec<(String, String)>,
+    /// Where it is, as its operator calls that.
+    pub region: Option<String>,
     /// Its models; without them the upstream is asked.
     pub models: Option<Vec<String>>,
     /// How far its name may lead; an address that stands in `base_url` is meant.
@@ -145,6 +147,7 @@ impl UpstreamSpec {
             aws: None,
             awaited: false,
             headers: Vec::new(),
+            region: None,
             models: None,
             reach: Reach::default(),
             proxies: Proxies::default(),

@@ -395,7 +395,13 @@ async fn without_a_key_it_is_for_no_strange_page() {
 async fn the_program_shows_and_drains() {
     let provider = FakeProvider::start(answer_to).await;
     let config = format!("[admin]\nkey = \"{KEY}\"");
-    let gateway = Setup::new(&provider).config(&config).start().await;
+    let amazon = "dialect = \"bedrock\"\naws_region = \"us-east-1\"\nmodels = [\"n\"]";
+    let gateway = Setup::new(&provider)
+        .upstream_fields("region = \"eu-west-1\"")
+        .upstream("amazon", &provider.base_url(), amazon)
+        .config(&config)
+        .start()
+        .await;
     let address = Admin::of(&gateway).0.to_string();
     asked(&gateway).await;
     let ran = |arguments: &'static str, key: &'static str| {
@@ -418,11 +424,10 @@ async fn the_program_shows_and_drains() {
         .map(|line| line.split_whitespace().collect())
         .collect();
     assert_eq!(code, Some(0), "{text}");
-    assert_eq!(lines[0][..3], ["UPSTREAM", "CONNECTION", "MODEL"]);
-    assert_eq!(
-        lines[1][..6],
-        ["fake", "connected", "m", "closed", "0", "1"]
-    );
+    assert_eq!(lines[0][..4], ["UPSTREAM", "REGION", "CONNECTION", "MODEL"]);
+    let fake = ["fake", "eu-west-1", "connected", "m", "closed", "0", "1"];
+    assert_eq!(lines[1][..7], fake);
+    assert_eq!(lines[2][..2], ["amazon", "us-east-1"]);
     let (code, text) = ran("upstreams drain fake", KEY).await;
     assert!(code == Some(0) && text.contains("drained"), "{text}");
     let (code, text) = ran("upstreams --json", KEY).await;
@@ -435,7 +440,7 @@ async fn the_program_shows_and_drains() {
     assert!(code == Some(0), "{text}");
     let (code, text) = ran("upstreams drain nobody", KEY).await;
     assert!(
-        code == Some(1) && text.contains("The upstreams are: fake"),
+        code == Some(1) && text.contains("The upstreams are: fake, amazon"),
         "{text}"
     );
     let (code, text) = ran("upstreams", "wrong").await;

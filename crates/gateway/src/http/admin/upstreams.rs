@@ -26,6 +26,7 @@ pub(super) struct Upstream {
     base_url: String,
     provider: Option<&'static str>,
     api: &'static str,
+    region: Option<String>,
     drained: bool,
     connection: Connection,
     deployments: Vec<Deployment>,
@@ -145,6 +146,7 @@ impl From<UpstreamSight> for Upstream {
             base_url: upstream.base_url().to_string(),
             provider: upstream.provider().map(|provider| provider.title),
             api: upstream.spec().dialect.title(),
+            region: upstream.spec().region.clone(),
             drained,
             connection: Connection {
                 state: link.state.as_str(),
