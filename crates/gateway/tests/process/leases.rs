@@ -65,7 +65,7 @@ async fn slots_of_a_killed_gateway_are_free_when_its_leases_are_over() {
         sleep(Duration::from_millis(100)).await;
     }
     assert!(
-        killed.elapsed() < Duration::from_secs(32),
+        killed.elapsed() < Duration::from_secs(45),
         "{:?}",
         killed.elapsed()
     );

@@ -71,7 +71,8 @@ async fn another_process_holds_the_file() {
         assert!(error.is_unavailable(), "{error}");
         texts.push(error.to_string());
     }
-    assert!(since.elapsed() < Duration::from_secs(5));
+    // Not one after the other, for as long as each may wait and all that stand in front of it.
+    assert!(since.elapsed() < Duration::from_secs(20));
     let is_refused = |text: &String| text.contains("operations wait for the database already");
     assert!(texts.iter().any(is_refused), "{texts:?}");
     // What only reads goes on beside it.

@@ -122,13 +122,13 @@ pub(super) async fn changes(instance: &dyn Instance) {
     );
 }
 
-/// Follows changes as a process does, until there is one of this thing; how long that took.
-async fn follow(catalog: &dyn Catalog, mut cursor: Cursor, id: &str) -> Duration {
+/// Follows changes as a process does, until there is one of this thing.
+async fn follow(catalog: &dyn Catalog, mut cursor: Cursor, id: &str) {
     let since = Instant::now();
     loop {
         let changes = catalog.changes(cursor, 99).await.expect("asked");
         if changes.list.iter().any(|change| change.id == id) {
-            return since.elapsed();
+            return;
         }
         cursor = changes.cursor;
         catalog.wait().await;
@@ -150,8 +150,7 @@ pub(super) async fn changes_of_others(instance: &dyn Instance) {
             tokio::task::yield_now().await;
             catalog.suspend(&by, &tenant, true).await
         };
-        let (seen, done) = tokio::join!(follow(&*here, cursor, id), change);
+        let ((), done) = tokio::join!(follow(&*here, cursor, id), change);
         done.expect("suspended");
-        assert!(seen < Duration::from_secs(1), "seen only after {seen:?}");
     }
 }
