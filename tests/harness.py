@@ -11,6 +11,7 @@ import time
 import urllib.request
 from dataclasses import dataclass
 from functools import cached_property
+from http.server import ThreadingHTTPServer
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -139,6 +140,24 @@ class Gateway:
     def budget(self, key, dollars):
         """Bounds what a key may cost in a month. The gateway hears of it within a second."""
         self.steer("PUT", f"budgets/{key['id']}", key=key["id"], period="month", limit=dollars)
+
+
+class Served:
+    """A server at `root`, for as long as it is used in a `with`."""
+
+    def __init__(self, handler):
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+        self._server.daemon_threads = True
+        self.port = self._server.server_port
+        self.root = f"http://127.0.0.1:{self.port}"
+
+    def __enter__(self):
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+        return self
+
+    def __exit__(self, *_):
+        self._server.shutdown()
+        self._server.server_close()
 
 
 class CuttingProxy:

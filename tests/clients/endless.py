@@ -1,9 +1,10 @@
 """A provider that speaks all dialects and never comes to an end: who hears it has to leave."""
 
 import json
-import threading
 import time
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
+
+from harness import Served
 
 # Far more than is paid for, and an end for a test that would go on.
 TOKENS = 30_000
@@ -45,7 +46,7 @@ def content():
 DIALECTS = {"/chat/completions": chat, "/messages": message, "/responses": response, ":streamGenerateContent": content}
 
 
-class EndlessProvider:
+class EndlessProvider(Served):
     """Its answers end when their caller hangs up, which is counted in `left`."""
 
     def __init__(self):
@@ -77,14 +78,4 @@ class EndlessProvider:
             def log_message(self, *_):
                 pass
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
-        self.root = f"http://127.0.0.1:{self._server.server_address[1]}"
-
-    def __enter__(self):
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
-        return self
-
-    def __exit__(self, *_):
-        self._server.shutdown()
-        self._server.server_close()
+        super().__init__(Handler)

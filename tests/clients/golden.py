@@ -2,10 +2,9 @@
 
 import json
 import re
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 
-from harness import ROOT
+from harness import ROOT, Served
 
 GOLDEN = ROOT / "crates/core/tests/golden"
 # Those of answers that are no whole ones.
@@ -56,7 +55,7 @@ def streamed(answer):
     return "".join(f"data: {chunk}\n\n" for chunk in [*map(json.dumps, chunks), "[DONE]"]).encode()
 
 
-class GoldenProvider:
+class GoldenProvider(Served):
     """Speaks `dialect`, an API of which there are transcripts. A model's name says how it answers.
 
     - `text`: with this transcript, or with this one of `answers`: a `message` or `completion`, or a body, or what makes
@@ -145,16 +144,5 @@ class GoldenProvider:
             def log_message(self, *_):
                 pass
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
-        self.port = self._server.server_address[1]
-        self.root = f"http://127.0.0.1:{self.port}"
+        super().__init__(Handler)
         self.url = f"{self.root}/v1beta" if dialect == "gemini" else f"{self.root}/v1"
-
-    def __enter__(self):
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
-        return self
-
-    def __exit__(self, *_):
-        self._server.shutdown()
-        self._server.server_close()

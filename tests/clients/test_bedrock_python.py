@@ -2,9 +2,8 @@
 
 import json
 import struct
-import threading
 import zlib
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from urllib.parse import unquote
 
 import openai
@@ -14,7 +13,7 @@ from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 from botocore.eventstream import ChecksumMismatch, EventStreamBuffer
 from golden import GOLDEN, transcripts
-from harness import ALICE, Gateway
+from harness import ALICE, Gateway, Served
 
 REGION = "eu-west-1"
 CREDENTIALS = Credentials("AKIDEXAMPLE", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY", "lent/token+canary==")
@@ -61,7 +60,7 @@ def signature_of(handler, body):
     return signer.signature(signer.string_to_sign(request, signer.canonical_request(request)), request)
 
 
-class Bedrock:
+class Bedrock(Served):
     """Answers with the golden transcript that a model's name is, and only who signs as Amazon wants it."""
 
     def __init__(self):
@@ -93,17 +92,7 @@ class Bedrock:
             def log_message(self, *_):
                 pass
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
-        self.root = f"http://127.0.0.1:{self._server.server_address[1]}"
-
-    def __enter__(self):
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
-        return self
-
-    def __exit__(self, *_):
-        self._server.shutdown()
-        self._server.server_close()
+        super().__init__(Handler)
 
 
 BROKEN = ("cut", "throttled_midstream", "model_error_midstream", "throttled_first", "validation_first")

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
+use everstream_core::calendar::DateTime;
 use everstream_core::id::{StreamId, UnixMillis};
 use everstream_core::limits;
 use everstream_store::disk::OsDisk;
@@ -319,7 +320,7 @@ fn tell(alerts: broadcast::Sender<Alert>, metrics: BillingMetrics) -> OnAlert {
             percent,
             %limit,
             spent = %everstream_core::money::Money(*spent),
-            since = super::day(*since),
+            since = DateTime::from(*since).date(),
             "a budget has crossed a threshold"
         );
         metrics.alerted();

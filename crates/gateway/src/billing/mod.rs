@@ -27,11 +27,11 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-use everstream_core::calendar;
+use everstream_core::calendar::DateTime;
 use everstream_core::config::{Backend, BudgetsConfig, Config, Otherwise};
 use everstream_core::error::{Error, ErrorCode};
 use everstream_core::event::Usage;
-use everstream_core::id::{StreamId, UnixMillis};
+use everstream_core::id::StreamId;
 use everstream_core::money::Money;
 use everstream_core::policy::price::PriceTable;
 use everstream_core::record::{Accepted, End};
@@ -251,15 +251,9 @@ fn used_up(refusal: &Refusal) -> Error {
          requests that run. It begins anew on {} (UTC). Ask the operator for more.",
         Money(*spent),
         Money(*reserved),
-        day(*resets_at),
+        DateTime::from(*resets_at).date(),
     );
     Error::new(ErrorCode::InsufficientQuota, message)
-}
-
-/// As `2026-12-01`.
-fn day(at: UnixMillis) -> String {
-    let (year, month, day) = calendar::date(at.0 / 86_400_000);
-    format!("{year:04}-{month:02}-{day:02}")
 }
 
 fn unavailable() -> Error {
